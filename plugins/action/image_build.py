@@ -1,0 +1,167 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin behind `mlops.lab.image_build`; its documentation is in plugins/modules/image_build.py."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shlex
+import tarfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
+
+STEP = re.compile(r"^#\d+ \[(?!internal)|^#\d+ (?:CACHED|ERROR)")
+OUTPUT = re.compile(r"^#\d+ [\d.]+ (.*)")
+
+
+def context_archive(files: dict[str, str], secrets: dict[str, str]) -> bytes:
+    """Return a tar archive with `context/<name>` and `secrets/<name>`, all mode 0600.
+
+    Args:
+        files: name in the build context -> text.
+        secrets: BuildKit secret id -> text.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder, entries in (("context", files), ("secrets", secrets)):
+            for name, text in sorted(entries.items()):
+                data = text.encode()
+                member = tarfile.TarInfo(f"{folder}/{name}")
+                member.size = len(data)
+                member.mode = 0o600 if folder == "secrets" else 0o644
+                archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def content_digest(content: Any) -> str:
+    """Return 12 hexadecimal digits that change when any part of `content` (JSON-serialisable) changes."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def step_lines(log: str) -> list[str]:
+    """Return the lines of a BuildKit log that say which step runs."""
+    return [re.sub(r"^#\d+ ", "", line) for line in log.splitlines() if STEP.match(line)]
+
+
+def failure(log: str, secrets: dict[str, str]) -> str:
+    """Return the output of the step that failed, without any secret in it."""
+    for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
+        log = log.replace(value, "********")
+    output = [match.group(1) for line in log.splitlines() if (match := OUTPUT.match(line))]
+    errors = [line for line in log.splitlines() if line.startswith("ERROR:")]
+    return "\n".join((output[-15:] or log.splitlines()[-15:]) + errors[-1:])
+
+
+class ActionModule(WatchingAction):
+    """Build an image whose tag is a digest of everything that decides its content."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Build the image unless one with the same digest is there; see the module documentation."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _unused, args = self.validate_argument_spec(
+            {
+                "repository": {"type": "str", "required": True},
+                "version": {"type": "str", "required": True},
+                "alias": {"type": "str"},
+                "dockerfile": {"type": "str", "required": True},
+                "files": {"type": "dict", "default": {}},
+                "base_images": {"type": "list", "elements": "str", "default": []},
+                "target": {"type": "str"},
+                "output": {"type": "path"},
+                "secrets": {"type": "dict", "default": {}, "no_log": True},
+                "secret_files": {"type": "dict", "default": {}},
+                "staging_dir": {"type": "path", "required": True},
+                "timeout": {"type": "int", "default": 3600},
+            }
+        )
+        bases = [(name, self._image_id(name)) for name in args["base_images"]]
+        missing = [name for name, image_id in bases if not image_id]
+        digest = content_digest([args["dockerfile"], args["files"], bases, args["target"]])
+        image = f"{args['repository']}:{args['version']}-{digest}"
+        result: dict[str, Any] = {"changed": False, "image": image, "digest": digest}
+        if args["output"] is None:
+            image_id = self._image_id(image)
+            if image_id:
+                return {**result, "image_id": image_id, **self._move_alias(args["alias"], image, image_id)}
+        if self._task.check_mode:
+            return {**result, "changed": True, "image_id": "", "msg": f"{image} would be built."}
+        if missing:
+            raise AnsibleActionFail(f"{image} needs {', '.join(missing)}, which this host does not have: "
+                                    "run the play that provides it (playbooks/image.yml) first.")
+        staged = f"{args['staging_dir']}/{digest}"
+        log = f"{args['staging_dir']}/{digest}.log"
+        archive = context_archive({**args["files"], "Dockerfile": args["dockerfile"]}, args["secrets"])
+        unpack = self.on_host(
+            f"umask 077 && mkdir -p {shlex.quote(staged)} && tar -xf - -C {shlex.quote(staged)}", archive
+        )
+        try:
+            if unpack["rc"] != 0:
+                raise AnsibleActionFail(f"The build context could not be written to {staged}: {unpack['stderr']}")
+            outcome = self._build(args, image, staged, log, task_vars)
+        finally:
+            self.on_host(f"rm -rf {shlex.quote(staged)} {shlex.quote(log)}")
+        if outcome is not None:
+            return {**result, "failed": True, "msg": f"{image} could not be built.\n{outcome}"}
+        if args["output"] is not None:
+            return {**result, "changed": True}
+        image_id = self._image_id(image)
+        return {**result, **self._move_alias(args["alias"], image, image_id), "changed": True, "image_id": image_id}
+
+    def _build(
+        self, args: dict[str, Any], image: str, staged: str, log: str, task_vars: dict[str, Any]
+    ) -> str | None:
+        """Build the staged context; return what the failed step printed, or None when all went well."""
+        command = ["docker", "buildx", "build", "--progress=plain", "--network=host", "--provenance=false"]
+        # Host networking: the index may be one that listens on the builder's loopback only.
+        if args["target"]:
+            command += ["--target", args["target"]]
+        if args["output"]:
+            command += ["--output", f"type=local,dest={args['output']}"]
+        else:
+            command += ["--tag", image]
+        for name in args["secrets"]:
+            command += ["--secret", f"id={name},src={staged}/secrets/{name}"]
+        for name, path in args["secret_files"].items():
+            command += ["--secret", f"id={name},src={path}"]
+        command.append(f"{staged}/context")
+        # The host itself removes the context and the secrets when the build ends, even if Ansible was killed meanwhile.
+        script = (
+            f"trap 'rm -rf {shlex.quote(staged)}' EXIT INT TERM HUP; umask 077; "
+            f"{shlex.join(command)} >{shlex.quote(log)} 2>&1"
+        )
+        shown: list[str] = []
+
+        def new_steps() -> list[str]:
+            steps = step_lines(self.on_host(f"cat {shlex.quote(log)} 2>/dev/null")["stdout"])
+            new = steps[len(shown):]
+            shown.extend(new)
+            return [line if len(line) < 150 else line[:147] + "..." for line in new]
+
+        outcome = self.watch(
+            "ansible.legacy.command",
+            {"_raw_params": script, "_uses_shell": True, "executable": "/bin/bash"},
+            task_vars, new_steps, 3, args["timeout"],
+        )
+        if outcome.get("failed") or outcome.get("rc", 1) != 0:
+            text = self.on_host(f"cat {shlex.quote(log)} 2>/dev/null")["stdout"]
+            return failure(text or str(outcome.get("msg", "")) + str(outcome.get("stderr", "")), args["secrets"])
+        return None
+
+    def _image_id(self, image: str) -> str:
+        """Return the id of an image of the host, or an empty string."""
+        answer = self.on_host(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(image)} 2>/dev/null")
+        return answer["stdout"].strip() if answer["rc"] == 0 else ""
+
+    def _move_alias(self, alias: str | None, image: str, image_id: str) -> dict[str, Any]:
+        """Point the alias to the image; say whether that changed anything."""
+        if not alias or self._image_id(alias) == image_id:
+            return {"changed": False}
+        if not self._task.check_mode:
+            self.on_host(f"docker tag {shlex.quote(image)} {shlex.quote(alias)}")
+        return {"changed": True}

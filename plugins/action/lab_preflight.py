@@ -1,0 +1,521 @@
+# Copyright (c) the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Judge one host, and on the first host of the play the inventory and the credentials. See the module of this name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+VAULT_HEADER = "$ANSIBLE_VAULT"
+FERNET_BYTES = 32
+YAML_NAMES = (".yml", ".yaml", ".json", "")
+CHECKED_TYPES: dict[str, str] = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+class Inventory:
+    """The text of the inventory and the playbooks: where a variable is set, and whether anything uses it."""
+
+    def __init__(self, sources: Iterable[str], extra_directories: Iterable[str] = ()) -> None:
+        """Read the inventory sources, the ``group_vars`` and ``host_vars`` beside them, and the playbooks."""
+        self.texts: dict[Path, list[str]] = {}
+        for source in map(Path, sources):
+            base = source if source.is_dir() else source.parent
+            paths = [source] if source.is_file() else self._files(base, recursive=False)
+            for directory in ("group_vars", "host_vars"):
+                paths += self._files(base / directory, recursive=True)
+            self._read(paths)
+        for directory in extra_directories:
+            self._read(self._files(Path(directory), recursive=False))
+            for kind in ("group_vars", "host_vars", "tasks"):
+                self._read(self._files(Path(directory) / kind, recursive=True))
+
+    @staticmethod
+    def _files(directory: Path, *, recursive: bool) -> list[Path]:
+        """Return the files that Ansible reads as variables or hosts in a directory."""
+        found = sorted(directory.glob("**/*" if recursive else "*"))
+        return [path for path in found if path.is_file() and path.suffix in YAML_NAMES and not path.name.startswith(".")]
+
+    def _read(self, paths: list[Path]) -> None:
+        for path in paths:
+            try:
+                self.texts.setdefault(path, path.read_text(encoding="utf-8").splitlines())
+            except (OSError, UnicodeDecodeError):
+                continue
+
+    def where(self, name: str) -> str:
+        """Return the file and line where a variable is set, "" where no file of the inventory sets it in clear text."""
+        pattern = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
+        for path, lines in self.texts.items():
+            for number, line in enumerate(lines, start=1):
+                if pattern.match(line):
+                    return f"{shown_path(path)}:{number}"
+        return ""
+
+    def encrypted(self) -> list[Path]:
+        """Return the files that are encrypted as a whole."""
+        return [path for path, lines in self.texts.items() if lines and lines[0].startswith(VAULT_HEADER)]
+
+    def uses(self, name: str) -> bool:
+        """Tell whether a line of the inventory mentions the variable in a value."""
+        pattern = re.compile(rf"\b{re.escape(name)}\b(?!\s*:)")
+        return any(pattern.search(line.split("#", 1)[0]) for lines in self.texts.values() for line in lines)
+
+
+def shown_path(path: Path) -> str:
+    """Return the path as a user would type it: relative where it is below the working directory."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that a typing error most likely meant, "" where none is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    return near[0] if near else ""
+
+
+def set_at(inventory: Inventory, name: str, default: str = "with -e or by a plugin") -> str:
+    """Return the words that say where a variable is set."""
+    place = inventory.where(name)
+    return f"in {place}" if place else default
+
+
+def read_specs(roles: Path) -> dict[str, dict[str, Any]]:
+    """Return the options of every role, over all its entry points: role name -> option name -> its specification."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        options: dict[str, Any] = {}
+        for entry in (document.get("argument_specs") or {}).values():
+            options.update(entry.get("options") or {})
+        found[path.parent.parent.name] = options
+    return found
+
+
+def role_of(name: str, roles: Iterable[str]) -> str:
+    """Return the role whose prefix a variable's name carries, "" for none."""
+    owners = [role for role in roles if name.startswith(f"{role}_")]
+    return max(owners, key=len, default="")
+
+
+def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], inventory: Inventory) -> list[str]:
+    """Report variables that carry a role's prefix but that the role does not know, and ``lab_`` names nobody uses."""
+    problems = []
+    for name in sorted(set(names)):
+        role = role_of(name, specs)
+        if role:
+            known: Iterable[str] = specs[role]
+            wrong = name not in specs[role]
+            reason = f"role {role} has no such variable"
+        else:
+            known = [
+                word for lines in inventory.texts.values() for line in lines for word in re.findall(r"\blab_\w+", line) if word != name
+            ]
+            wrong = name.startswith("lab_") and not inventory.uses(name)
+            reason = "nothing in the inventory uses it"
+        if wrong:
+            guess = closest(name, known)
+            remedy = f"did you mean {guess}?" if guess else "remove it."
+            problems.append(f"Unknown variable {name}, set {set_at(inventory, name)}: {reason}; {remedy}")
+    return problems
+
+
+def fits(value: Any, kind: str) -> bool:
+    """Tell whether Ansible would accept a value as this type."""
+    if kind == "bool":
+        try:
+            boolean(value)
+        except TypeError:
+            return False
+        return True
+    if kind in ("int", "float"):
+        try:
+            (int if kind == "int" else float)(str(value))
+        except ValueError:
+            return False
+        return not isinstance(value, bool)
+    if kind == "list":
+        return isinstance(value, (list, tuple, str, int, float))
+    return isinstance(value, Mapping) if kind == "dict" else True
+
+
+def wrong_values(
+    names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory
+) -> list[str]:
+    """Report variables whose value has not the type, or is not among the choices, that the role asks for.
+
+    ``value_of`` returns a variable's value, or raises :class:`AnsibleError` where it cannot be known yet.
+    """
+    problems = []
+    for name in sorted(set(names)):
+        option = specs.get(role_of(name, specs), {}).get(name)
+        if option is None:
+            continue
+        place = set_at(inventory, name)
+        try:
+            value = value_of(name)
+        except AnsibleError as error:
+            missing = re.search(r"'((?:lab|vault)_\w+)' is undefined", str(error))
+            if missing and missing.group(1).startswith("lab_"):
+                problems.append(f"{name}, set {place}, refers to {missing.group(1)}, which is not defined: define it or correct the name.")
+            continue
+        secret = option.get("no_log", False) or bool(re.search(r"pass|secret|key|token|credential", name))
+        shown = "its value" if secret else f"'{value}'"
+        kind, choices = option.get("type", "str"), option.get("choices")
+        if value is None:
+            continue
+        if kind in CHECKED_TYPES and not fits(value, kind):
+            problems.append(f"{name}, set {place}: {shown} is not {CHECKED_TYPES[kind]}; write {CHECKED_TYPES[kind]}.")
+        elif choices and kind in ("str", "int") and value not in choices:
+            problems.append(f"{name}, set {place}: {shown} is not possible; write one of {', '.join(map(str, choices))}.")
+    return problems
+
+
+def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, list[str]], inventory: str) -> list[str]:
+    """Report groups that are missing or have too few or too many hosts."""
+    problems = []
+    for group in wanted:
+        name, least, most = group["name"], int(group.get("min", 1)), int(group.get("max", 0))
+        hosts = list(groups.get(name, []))
+        expected = f"exactly {least}" if least == most else f"at least {least}" if not most else f"{least} to {most}"
+        if least <= len(hosts) and (not most or len(hosts) <= most):
+            continue
+        found = "is missing" if name not in groups else f"has {len(hosts)} hosts ({', '.join(hosts)})" if hosts else "has no host"
+        guess = "" if name in groups else closest(name, groups)
+        remedy = f"did you mean it by {guess}?" if guess else f"list {expected} there."
+        problems.append(f"Group {name} {found}, it needs {expected}; set in {inventory}: {remedy}")
+    return problems
+
+
+def credential_fault(value: Any, kind: str, min_length: int, placeholders: Iterable[str], example: Any) -> str:
+    """Return what is wrong with a credential's value, "" when it can be used. The words never contain the value."""
+    text = value if isinstance(value, str) else str(value)
+    if not text.strip():
+        return "is empty"
+    if text == example or text.strip().lower() in {p.lower() for p in placeholders} or re.fullmatch(r"<.*>", text.strip()):
+        return "still has the example's placeholder"
+    if text != text.strip() or "\n" in text:
+        return "begins or ends with white space or has more than one line"
+    if kind == "password" and len(text) < min_length:
+        return f"has {len(text)} characters, it needs at least {min_length}"
+    if kind == "fernet":
+        for key in text.split(","):
+            try:
+                raw = base64.b64decode(key.strip().encode("ascii"), altchars=b"-_", validate=True)
+            except (binascii.Error, ValueError, UnicodeEncodeError):
+                raw = b""
+            if len(raw) != FERNET_BYTES:
+                return f"is not a Fernet key ({FERNET_BYTES} bytes in URL-safe base64)"
+    return ""
+
+
+def read_example(path: str) -> dict[str, Any]:
+    """Return the example's credentials, nothing where there is no such file."""
+    if not path or not Path(path).is_file():
+        return {}
+    document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return dict(document) if isinstance(document, Mapping) else {}
+
+
+def credential_problems(
+    wanted: Iterable[Mapping[str, Any]],
+    defined: Iterable[str],
+    value_of: Callable[[str], Any],
+    placeholders: Iterable[str],
+    example: Mapping[str, Any],
+    hint: str,
+    inventory: Inventory,
+) -> list[str]:
+    """Report credentials that are missing, empty, left at the example's value, too short or no key."""
+    problems, missing = [], []
+    names = [credential["name"] for credential in wanted]
+    defined = set(defined)
+    vaults = inventory.encrypted()
+    place = f"in {shown_path(vaults[0])}" if vaults else "in the inventory's vault"
+    for credential in wanted:
+        name = credential["name"]
+        where = f"in {inventory.where(name)}" if inventory.where(name) else place
+        if name not in defined:
+            guess = closest(name, [d for d in defined if d.startswith("vault_") and d not in names])
+            if guess:
+                problems.append(f"Credential {name} is not defined; did you mean it by {guess}, set {set_at(inventory, guess, place)}?")
+            else:
+                missing.append(name)
+            continue
+        try:
+            value = value_of(name)
+        except AnsibleError:
+            problems.append(f"Credential {name}, set {where}, cannot be read: check the vault password and the value's own expression.")
+            continue
+        kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
+        fault = credential_fault(value, kind, min_length, placeholders, example.get(name))
+        if fault:
+            wish = {"user": "a user name", "password": f"{min_length} or more random characters", "fernet": "a Fernet key"}[kind]
+            problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")
+    if missing:
+        subject = f"Credential {missing[0]} is" if len(missing) == 1 else f"{len(missing)} credentials are"
+        names_text = f" ({', '.join(missing)})" if len(missing) > 1 else ""
+        problems.insert(0, f"{subject} not defined {place}{names_text}: {hint}")
+    return problems
+
+
+def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Report an index URL that cannot work or that holds credentials, and an authority file that cannot be read."""
+    problems = []
+    url, variable = str(index.get("url", "")), index.get("variable", "lab_index_url")
+    where = set_at(inventory, variable)
+    if url and not re.match(r"https?://[^/]+/", url):
+        problems.append(f"{variable}, set {where}, is no URL: write one like https://nexus.example.com/repository/pypi-all/simple/.")
+    elif re.match(r"https?://[^/]*@", url):
+        problems.append(f"{variable}, set {where}, holds a user or a password: write the URL without and put them in the vault.")
+    elif url and not url.rstrip("/").endswith("/simple"):
+        problems.append(f"{variable}, set {where}, is '{url}', which is no simple index: write the address that ends with /simple/.")
+    ca_file, ca_variable = str(index.get("ca_file") or ""), index.get("ca_variable", "lab_ca_bundle")
+    if ca_file:
+        where = set_at(inventory, ca_variable)
+        try:
+            pem = Path(ca_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            problems.append(f"{ca_variable}, set {where}, names {ca_file}, which cannot be read on the control node: write a PEM file's path.")
+        else:
+            if "-----BEGIN CERTIFICATE-----" not in pem:
+                problems.append(f"{ca_variable}, set {where}, names {ca_file}, which holds no PEM certificate: write a PEM file's path.")
+    return problems
+
+
+def clock_offset(now: float, before: float, after: float) -> float:
+    """Return by how many seconds the host's clock is certainly ahead (+) or behind (-) between two readings of ours."""
+    return now - after if now > after else now - before if now < before else 0.0
+
+
+def conflicts(wanted: str, listening: str) -> bool:
+    """Tell whether a listener on one address keeps another from binding the same port."""
+    wildcards = {"0.0.0.0", "::", "*", ""}
+    return wanted == listening or wanted in wildcards or listening in wildcards
+
+
+def port_problems(
+    wanted: list[Mapping[str, Any]], taken: list[Mapping[str, Any]], projects: Iterable[str], inventory: Inventory
+) -> list[str]:
+    """Report ports that somebody else holds or that the lab itself wants twice."""
+    problems = []
+    ours, numbers = set(projects), [int(port["port"]) for port in wanted]
+    busy = {int(entry["port"]) for entry in taken} | set(numbers)
+    for position, port in enumerate(wanted):
+        number, address, variable = int(port["port"]), port.get("address", "127.0.0.1"), port["variable"]
+        free = next(n for n in range(number + 1, number + 1 + len(busy) + 1) if n not in busy)
+        where = set_at(inventory, variable)
+        holder = next(
+            (t for t in taken if int(t["port"]) == number and t["project"] not in ours and conflicts(address, t["address"])), None
+        )
+        if holder:
+            problems.append(
+                f"Port {number} for {port['what']} ({variable}, set {where}) is taken by {holder['owner']}: "
+                f"stop that, or write a free port there, {free} for example."
+            )
+        if number in numbers[:position]:
+            other = wanted[numbers.index(number)]
+            problems.append(
+                f"Port {number} is wanted by {other['what']} ({other['variable']}) and by {port['what']} ({variable}, set {where}): "
+                f"write different ports."
+            )
+    return problems
+
+
+def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str]:
+    """Report what the host itself lacks."""
+    problems = []
+    limits = args["limits"]
+    vm_file = "list a host that fits in the inventory, or lower"
+    if found["memory_mb"] < limits["memory_mb"]:
+        problems.append(
+            f"Memory is {found['memory_mb']} MB, the lab needs {limits['memory_mb']} MB (a machine of 4 GB): "
+            f"give the machine more, {vm_file} lab_check_min_memory_mb."
+        )
+    if found["cores"] < limits["cores"]:
+        problems.append(
+            f"Processors are {found['cores']}, the lab needs {limits['cores']}: give the machine more, {vm_file} lab_check_min_cores."
+        )
+    floor_name = "lab_check_min_disk_running_gb" if found["lab_present"] else "lab_check_min_disk_gb"
+    floor = limits["disk_running_gb" if found["lab_present"] else "disk_gb"]
+    seen: dict[int, list[Mapping[str, Any]]] = {}
+    for entry in found["disks"]:
+        seen.setdefault(entry["device"], []).append(entry)
+    for entries in seen.values():
+        if entries[0]["free_gb"] < floor:
+            paths = " and ".join(entry["path"] for entry in entries)
+            problems.append(
+                f"The file system of {paths} has {entries[0]['free_gb']} GB free, the lab needs {floor} GB: "
+                f"free some, name other paths in lab_check_disk_paths, or lower {floor_name}."
+            )
+    oldest = tuple(int(part) for part in str(limits["python"]).split("."))
+    if tuple(found["python"][: len(oldest)]) < oldest:
+        version = ".".join(map(str, found["python"]))
+        problems.append(f"Python is {version}, the lab needs {limits['python']}: set ansible_python_interpreter to a newer one.")
+    system = f"{found['system']['id']} {found['system']['version']}".strip()
+    if args["systems"] and system not in args["systems"]:
+        problems.append(
+            f"The system is {found['system']['name']} ({system}), supported are {', '.join(args['systems'])}: "
+            f"use one of these, or add '{system}' to lab_check_systems at your own risk."
+        )
+    if args["machines"] and found["machine"] not in args["machines"]:
+        problems.append(f"The architecture is {found['machine']}, supported are {', '.join(args['machines'])}: use a machine of these.")
+    return problems
+
+
+def clock_problems(offset: float, limit: int) -> list[str]:
+    """Report a clock that is too far from the control node's."""
+    if abs(offset) <= limit:
+        return []
+    direction = "ahead of" if offset > 0 else "behind"
+    return [
+        f"The clock is {abs(offset):.0f} s {direction} the control node's, the limit is {limit} s because tokens live 30 s: "
+        f"set the clocks by NTP (timedatectl set-ntp true, or install chrony)."
+    ]
+
+
+def index_problem(answer: str, index: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Say what the index's answer means."""
+    if not answer:
+        return []
+    url, variable = index["url"], index["variable"]
+    users = " and ".join(filter(None, [index.get("user_variable"), index.get("password_variable")]))
+    place = f"{url} ({variable}, set {set_at(inventory, variable)})"
+    if answer == "HTTP 401":
+        return [f"The index {place} answered 401: the credentials in {users} are wrong; write those of a user who may read it."]
+    if answer == "HTTP 403":
+        return [f"The index {place} answered 403: the user in {users} may not read it; give that user the right or write another user."]
+    if answer == "HTTP 404":
+        return [f"The index {place} answered 404 for package {index['package']}: the repository's name is wrong; write the right URL."]
+    if "CERTIFICATE_VERIFY_FAILED" in answer:
+        return [f"The index {place} has a certificate nobody here trusts: write its authority's PEM file in {index['ca_variable']}."]
+    return [f"The index {place} cannot be used ({answer}): start it, or write the right URL."]
+
+
+class ActionModule(ActionBase):
+    """Measure the host by the module, judge it here."""
+
+    _supports_check_mode = True
+    _requires_connection = True
+    TRANSFERS_FILES = False
+
+    def _value(self, name: str) -> Any:
+        """Return the value of an inventory variable. Raises :class:`AnsibleError` where it cannot be templated."""
+        return self._templar.template(self._templar.available_variables[name])
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the problems and what was measured."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _unused, args = self.validate_argument_spec(
+            argument_spec={
+                "limits": {"type": "dict", "default": {}},
+                "systems": {"type": "list", "elements": "str", "default": []},
+                "machines": {"type": "list", "elements": "str", "default": []},
+                "disk_paths": {"type": "list", "elements": "str", "default": []},
+                "ports": {"type": "list", "elements": "dict", "default": []},
+                "projects": {"type": "list", "elements": "str", "default": []},
+                "groups": {"type": "list", "elements": "dict", "default": []},
+                "credentials": {"type": "list", "elements": "dict", "default": []},
+                "placeholders": {"type": "list", "elements": "str", "default": []},
+                "example_file": {"type": "str", "default": ""},
+                "credentials_hint": {"type": "str", "default": ""},
+                "index": {"type": "dict", "default": {}},
+            }
+        )
+        floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
+        limits = {**floors, **args["limits"]}
+        args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
+        index = {"package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
+        inventory = Inventory(task_vars.get("ansible_inventory_sources") or [], [str(task_vars.get("playbook_dir", ""))])
+        mine = set(task_vars.get("group_names", []))
+        ports = [port for port in args["ports"] if not port.get("group") or port["group"] in mine]
+
+        lab_problems: list[str] = []
+        if task_vars.get("inventory_hostname") == (task_vars.get("ansible_play_hosts_all") or [None])[0]:
+            lab_problems = self._judge_inventory(args, index, inventory, task_vars)
+
+        module_args = {
+            "disk_paths": args["disk_paths"],
+            "ports": [int(port["port"]) for port in ports],
+            "projects": args["projects"],
+            **self._index_args(index, inventory, task_vars, mine),
+        }
+        before = time.time()
+        measured = self._execute_module(module_name="mlops.lab.lab_preflight", module_args=module_args, task_vars=task_vars)
+        after = time.time()
+        if measured.get("failed") or "found" not in measured:
+            measured.pop("invocation", None)
+            return dict(measured)
+        found = dict(measured["found"])
+        found["clock_offset"] = round(clock_offset(found["now"], before, after), 1)
+
+        problems = [
+            *host_problems(found, args),
+            *port_problems(ports, found["ports"], args["projects"], inventory),
+            *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
+            *index_problem(found["index_problem"], index, inventory),
+            *lab_problems,
+        ]
+        return {"changed": False, "problems": problems, "found": found}
+
+    def _judge_inventory(
+        self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]
+    ) -> list[str]:
+        """Return the problems that belong to the inventory as a whole."""
+        names: set[str] = set()
+        for host in task_vars.get("ansible_play_hosts_all", []):
+            names.update(task_vars["hostvars"].raw_get(host))
+        specs = read_specs(Path(__file__).parent.parent.parent / "roles")
+        groups = {name: list(hosts) for name, hosts in task_vars.get("groups", {}).items()}
+        sources = " and ".join(shown_path(Path(source)) for source in task_vars.get("ansible_inventory_sources") or ["no inventory"])
+        role_names = [name for name in names if role_of(name, specs) and inventory.where(name)]
+        hint = args["credentials_hint"]
+        return [
+            *group_problems(args["groups"], groups, sources),
+            *credential_problems(
+                args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory
+            ),
+            *unknown_names(names, specs, inventory),
+            *wrong_values(role_names, specs, self._value, inventory),
+            *index_url_problems(index, inventory),
+        ]
+
+    def _index_args(
+        self, index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any], mine: set[str]
+    ) -> dict[str, Any]:
+        """Return the module's arguments for the index; none where this host need not reach it or its URL is wrong."""
+        if not index.get("url") or index.get("group", "lab_builder") not in mine or index_url_problems(index, inventory):
+            return {}
+        values = {}
+        for key in ("user", "password"):
+            name = index.get(f"{key}_variable", "")
+            try:
+                values[f"index_{key}"] = str(self._value(name)) if name in task_vars else ""
+            except AnsibleError:
+                values[f"index_{key}"] = ""
+        if index.get("user_variable") and not all(values.values()):
+            return {}
+        ca_file = index.get("ca_file") or ""
+        ca_text = Path(os.path.expanduser(ca_file)).read_text(encoding="utf-8") if ca_file else ""
+        return {"index_url": index["url"], "index_package": index["package"], "index_ca_text": ca_text, **values}

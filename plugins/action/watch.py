@@ -1,0 +1,44 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin behind `mlops.lab.watch`; its documentation is in plugins/modules/watch.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
+
+
+class ActionModule(WatchingAction):
+    """Run any module and show the changed lines of a status command until it is done."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the watched module; see the module documentation for arguments and result."""
+        super().run(tmp, task_vars)
+        _unused, args = self.validate_argument_spec(
+            {
+                "module": {"type": "str", "required": True},
+                "args": {"type": "dict", "default": {}},
+                "status": {"type": "str", "required": True},
+                "every": {"type": "float", "default": 5},
+                "timeout": {"type": "int", "default": 1800},
+            }
+        )
+        seen: set[str] = set()
+
+        def changed_lines() -> list[str]:
+            lines = self.on_host(args["status"])["stdout"].splitlines()
+            new = [line for line in lines if line.strip() and line not in seen]
+            seen.clear()
+            seen.update(lines)
+            return new
+
+        module, module_args = args["module"], args["args"]
+        if module == "ansible.builtin.shell":
+            # The shell module is the command module with a flag; elsewhere an action plugin of Ansible's sets it.
+            module = "ansible.legacy.command"
+            module_args = {**module_args, "_raw_params": module_args["cmd"], "_uses_shell": True}
+            del module_args["cmd"]
+        return self.watch(
+            module, module_args, task_vars or {}, changed_lines, args["every"], args["timeout"]
+        )

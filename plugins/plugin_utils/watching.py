@@ -1,0 +1,96 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a module asynchronously and show what happens on the host meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+#: seconds without a new line after which the seconds waited are shown anyway
+SILENCE = 20
+
+
+class WatchingAction(ActionBase):  # type: ignore[misc]
+    """Base of the actions that show progress while a module runs on the host."""
+
+    _supports_async = False
+    _supports_check_mode = True
+
+    def watch(
+        self,
+        module: str,
+        module_args: dict[str, Any],
+        task_vars: dict[str, Any],
+        progress: Callable[[], list[str]],
+        every: float,
+        timeout: int,
+    ) -> dict[str, Any]:
+        """Run `module` asynchronously and return its result.
+
+        The arguments must hold no secret: an asynchronous module is copied to the host's disk with its arguments.
+
+        Args:
+            module: name of the module to run.
+            module_args: its arguments, JSON-serialisable.
+            task_vars: the task's variables.
+            progress: asked every `every` seconds for the lines to show.
+            every: seconds between two looks at the host.
+            timeout: seconds after which the module is given up.
+
+        Returns:
+            The module's result, with `failed` and a `msg` when it took longer than `timeout`.
+        """
+        if self._task.check_mode:
+            # Ansible refuses asynchronous modules in check mode; what is predicted is predicted quickly.
+            return dict(self._execute_module(module_name=module, module_args=module_args, task_vars=task_vars))
+        self._task.async_val = timeout
+        try:
+            job = self._execute_module(
+                module_name=module, module_args=module_args, task_vars=task_vars, wrap_async=True
+            )
+        finally:
+            # Else the task executor would poll the finished job again.
+            self._task.async_val = 0
+        if "ansible_job_id" not in job:
+            return dict(job)
+        status_args = {
+            "jid": job["ansible_job_id"],
+            "mode": "status",
+            "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
+        }
+        started = last_shown = time.monotonic()
+        try:
+            while True:
+                time.sleep(min(every, 1.0) if time.monotonic() - started < 3 else every)
+                now = time.monotonic()
+                lines = progress()
+                if not lines and now - last_shown >= SILENCE:
+                    lines = ["still running"]
+                for line in lines:
+                    self._display.display(f"  [{now - started:4.0f} s] {line}")
+                if lines:
+                    last_shown = now
+                status = self._execute_module(
+                    module_name="ansible.legacy.async_status", module_args=status_args, task_vars=task_vars
+                )
+                if status.get("finished"):
+                    for key in ("ansible_job_id", "results_file", "started", "finished"):
+                        status.pop(key, None)
+                    return dict(status)
+                if now - started > timeout:
+                    return {"failed": True, "msg": f"{module} was not done after {timeout} s."}
+        finally:
+            self._execute_module(
+                module_name="ansible.legacy.async_status",
+                module_args={**status_args, "mode": "cleanup"},
+                task_vars=task_vars,
+            )
+
+    def on_host(self, command: str, data: bytes | None = None) -> dict[str, Any]:
+        """Run a shell command on the host with the task's privileges and return rc, stdout and stderr."""
+        # `true;` keeps a leading environment assignment or brace from confusing become's quoting.
+        return dict(self._low_level_execute_command(command, sudoable=True, in_data=data))
