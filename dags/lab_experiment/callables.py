@@ -1,0 +1,123 @@
+"""The callables an experiment file names: found, their arguments checked, called, and their failures told in the package's own words."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lab_experiment.document import Mistakes
+
+Function = Callable[..., Any]
+
+
+class Failure(Exception):
+    """Something that an experiment named failed while it ran; the message is one sentence."""
+
+
+def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """The calls of a document in the order they are made: key, ``package.module:function``, arguments."""
+    for number, step in enumerate(document["steps"]):
+        yield f"steps[{number}]", step["call"], step["with"]
+    train = document["train"]
+    yield "train", train["call"], train["with"]
+    yield "train.evaluate", train["evaluate"]["call"], train["evaluate"]["with"]
+
+
+def check(document: Mapping[str, Any], file: str) -> None:
+    """Import every callable and hold the arguments given against those it takes.
+
+    Raises:
+        Mistakes: A package, module or function is not there, or an argument is unknown or missing; a sentence each.
+    """
+    sentences: list[str] = []
+    for key, call, arguments in calls(document):
+        try:
+            sentences += [f"{file}: {key}{sentence}" for sentence in _unfit(call, load(call), arguments)]
+        except LookupError as error:
+            sentences.append(f"{file}: {key}.call has {call!r}; {error.args[0]}.")
+    if sentences:
+        raise Mistakes(list(dict.fromkeys(sentences)))
+
+
+def load(call: str) -> Function:
+    """Import ``package.module:function``.
+
+    Raises:
+        LookupError: It is not there, or its import fails (whose traceback is then printed); the message says which.
+    """
+    module_name, _, function_name = call.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed is what is installed there") from None
+        tell(error)
+        raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
+    except Exception as error:
+        tell(error)
+        raise LookupError(f"importing {module_name} failed with {type(error).__name__}: {error}") from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        there = sorted(name for name, value in vars(module).items() if inspect.isroutine(value) and not name.startswith("_"))
+        what = "has no such function" if function is None else "holds something there that cannot be called"
+        raise LookupError(f"the module {module_name} {what}; its functions are {', '.join(there) or 'none'}")
+    return function  # type: ignore[no-any-return]
+
+
+def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Call ``package.module:function`` with arguments.
+
+    Raises:
+        Failure: It raised something. The package's traceback is printed, without the frames of this module; the message names the callable, its arguments
+            and the exception.
+    """
+    shown = ", ".join(f"{argument}={_short(value)}" for argument, value in arguments.items())
+    print(f"[{key}] {name}({shown})", flush=True)
+    function = load(name)
+    try:
+        return function(**arguments)
+    except Exception as error:
+        tell(error)
+        raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
+
+
+def tell(error: BaseException) -> None:
+    """Print an exception's traceback from the first frame that is neither this module's nor the import machinery's."""
+    frames = error.__traceback__
+    while frames and (frames.tb_frame.f_code.co_filename in (__file__, importlib.__file__) or "importlib._bootstrap" in frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    print("".join(traceback.format_exception(type(error), error, frames)), end="", flush=True)
+
+
+def _unfit(name: str, function: Function, arguments: Mapping[str, Any]) -> list[str]:
+    """What does not fit between a function and the arguments given, as ends of sentences."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # some functions written in C do not tell
+        return []
+    by_name = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
+    allowed = ", ".join(parameter.name for parameter in by_name) or "none"
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+    taken = {parameter.name for parameter in by_name}
+    unknown = [] if takes_any else [argument for argument in arguments if argument not in taken]
+    missing = [parameter.name for parameter in by_name if parameter.default is parameter.empty and parameter.name not in arguments]
+    return [
+        *(f".with has {argument!r}, which is no argument of {name}; allowed are {allowed}." for argument in unknown),
+        *(f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}." for argument in missing),
+        *(
+            f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed are functions that take arguments by name."
+            for parameter in parameters
+            if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
+        ),
+    ]
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, (str, int, float, bool, type(None), list, dict, tuple)):
+        return f"<{type(value).__name__}>"
+    shown = repr(value)
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."

@@ -1,0 +1,70 @@
+"""References in an experiment file: ``{{ run_dir }}``, ``{{ steps.<name> }}``, ``{{ steps.<name>.<part> }}``, ``{{ model }}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_REFERENCE = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.\w+)*)\s*\}\}")
+
+
+class UnmetReference(Exception):
+    """A reference points to a part that a step's result does not have; the message says which and what there is."""
+
+
+def references(text: str) -> list[str]:
+    """The references in a text, without their braces: ``"{{ run_dir }}/a"`` holds ``["run_dir"]``."""
+    return _REFERENCE.findall(text)
+
+
+def resolve(value: Any, values: Mapping[str, Any]) -> Any:
+    """Put values in the place of references, in lists and mappings too.
+
+    A text that is nothing but a reference becomes the object itself (a model, a table); inside a longer text the object must be a text, a path or a number.
+
+    Args:
+        value: An argument as it stands in the experiment file.
+        values: ``run_dir``, ``steps`` (results by step), ``model``.
+
+    Raises:
+        UnmetReference: A part is not there, or something else than text stands inside a text.
+    """
+    if isinstance(value, list):
+        return [resolve(item, values) for item in value]
+    if isinstance(value, dict):
+        return {name: resolve(item, values) for name, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    whole = _REFERENCE.fullmatch(value.strip())
+    if whole:
+        return _look_up(whole[1], values)
+    return _REFERENCE.sub(lambda match: _text(match[1], _look_up(match[1], values)), value)
+
+
+def _look_up(reference: str, values: Mapping[str, Any]) -> Any:
+    found: Any = values
+    seen: list[str] = []
+    for part in reference.split("."):
+        if isinstance(found, Mapping):
+            there = [str(key) for key in found]
+            fits = part in found
+        elif isinstance(found, Sequence) and not isinstance(found, str):
+            there = [str(number) for number in range(len(found))]
+            fits = part in there
+        else:
+            there = []
+            fits = not part.startswith("_") and hasattr(found, part)
+        if not fits:
+            parts = f"its parts are {', '.join(there)}" if there else "it has no such part"
+            raise UnmetReference(f"{{{{ {reference} }}}}: {'.'.join(seen)} is a {type(found).__name__}; {parts}")
+        found = found[part] if isinstance(found, Mapping) else found[int(part)] if there else getattr(found, part)
+        seen.append(part)
+    return found
+
+
+def _text(reference: str, value: Any) -> str:
+    if isinstance(value, (str, Path, int, float)):
+        return str(value)
+    raise UnmetReference(f"{{{{ {reference} }}}}: a {type(value).__name__} cannot stand inside a text; let the reference be the whole value")

@@ -1,0 +1,102 @@
+"""The operator that runs a command of ``lab_experiment`` in the project's interpreter."""
+# mypy: disallow-subclassing-any=False
+# (where Airflow is not installed, its classes are unknown to mypy)
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException
+
+PROJECT_PYTHON = os.environ.get("LAB_PROJECT_PYTHON", "/opt/project/bin/python")
+RUNNER = Path(__file__).parent / "lab_experiment"
+
+
+class ProjectPythonOperator(BaseOperator):
+    """Runs ``python lab_experiment <command>`` in the project's interpreter; its output is the task's log, its result the task's.
+
+    A plain process, not ``ExternalPythonOperator``: that one copies the source of one function into a script and sends arguments and result through pickle
+    between two Pythons, hands Airflow's own environment variables to the package's code, leaves the process running when the task is killed, and ends
+    every failure with the traceback of its own script. Here JSON goes in and out, the process group dies with the task, and a failure is one sentence below the package's
+    own traceback.
+
+    Args:
+        command: A command of ``lab_experiment``.
+        request: What it is given, as JSON; templated.
+    """
+
+    template_fields: Sequence[str] = ("request",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+
+    def __init__(self, *, command: str, request: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.command = command
+        self.request = request
+        self._hook: SubprocessHook | None = None
+
+    def execute(self, context: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            AirflowFailException: The experiment file is wrong: the task is not tried again.
+            RuntimeError: The command failed.
+        """
+        if not os.access(PROJECT_PYTHON, os.X_OK):
+            raise AirflowFailException(f"{PROJECT_PYTHON} is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment.")
+        self._hook = SubprocessHook()
+        with TemporaryDirectory(prefix="lab-") as folder:
+            request, result = Path(folder, "request.json"), Path(folder, "result.json")
+            request.write_text(json.dumps(self.request), encoding="utf-8")
+            try:
+                done = self._hook.run_command(
+                    [PROJECT_PYTHON, str(RUNNER), self.command, str(request), str(result)],
+                    env=_environment(),
+                    cwd=folder,
+                )
+            finally:
+                self._stop()
+            answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+        if "mistakes" in answer:
+            raise AirflowFailException("\n".join(answer["mistakes"]))
+        if "failure" in answer:
+            raise RuntimeError(answer["failure"])
+        if done.exit_code or "result" not in answer:
+            raise RuntimeError(f"lab_experiment {self.command} ended with exit code {done.exit_code} and no result; the log above has its last words.")
+        return answer["result"]
+
+    def on_kill(self) -> None:
+        """Take the process and its children along when the task is killed or times out."""
+        self._stop()
+
+    def _stop(self) -> None:
+        process = self._hook.sub_process if self._hook else None
+        if process is None or process.poll() is not None:
+            return
+        for number, seconds in (
+            (signal.SIGTERM, 3),
+            (signal.SIGKILL, 1),
+        ):  # Airflow itself kills the task 5 s after its own signal
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(seconds)
+                return
+
+
+def _environment() -> dict[str, str]:
+    """The worker's environment without Airflow's settings and Python's paths, which are not the package's business."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "__AIRFLOW", "_AIRFLOW", "PYTHONPATH", "PYTHONHOME"))}
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
