@@ -1,0 +1,53 @@
+# The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
+.DEFAULT_GOAL := help
+.PHONY: help lab check test lint down destroy clean bench docs lock venv venv-test vault
+
+PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
+
+help: ## show this text
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+
+lab: vault ## turn the machines of inventories/lab into a running lab and train a first model
+	@.venv/bin/python tools/run_playbook.py site.yml -i inventories/lab $(ARGS)
+
+check: vault ## say what `make lab` would change, and change nothing
+	@$(PLAYBOOK) site.yml --check --diff
+
+test: venv-test ## run all tests, the cheapest first
+	@.venv/bin/pytest
+
+lint: venv-test ## run only the linters
+	@.venv/bin/pytest tests/lint
+
+down: venv ## stop the lab and keep its data
+	@$(PLAYBOOK) playbooks/down.yml
+
+destroy: venv ## remove the lab with all its data, saying first what goes
+	@$(PLAYBOOK) playbooks/destroy.yml
+
+clean: venv ## remove what an interrupted run may have left on the hosts
+	@$(PLAYBOOK) playbooks/clean.yml
+
+bench: vault ## measure the lab beside the official compose file
+	@$(PLAYBOOK) playbooks/bench.yml
+
+docs: venv ## write the tables of variables into the READMEs of the roles
+	@.venv/bin/python tools/role_docs.py
+
+lock: ## resolve requirements.in and requirements-test.in again (needs uv)
+	$(COMPILE) --upgrade requirements.in -o requirements.txt
+	$(COMPILE) --upgrade -c requirements.txt requirements-test.in -o requirements-test.txt
+
+venv:
+	@tools/make_venv.sh requirements.txt
+
+venv-test:
+	@tools/make_venv.sh requirements-test.txt
+	@command -v shellcheck >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck; } \
+		|| echo "shellcheck is not installed: sudo apt install shellcheck"
+
+# On the first run only: a random password and a vault of random credentials
+vault: venv
+	@tools/vault_password.py >/dev/null
+	@test -e inventories/lab/group_vars/all/vault.yml || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost,

@@ -1,0 +1,76 @@
+"""Shared parts of all tests: where things are, how to run a tool of this environment, and the closing line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# `import ansible_collections.mlops.lab...` finds the checkout, as it does in Ansible itself.
+_AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment for a tool: this Python environment first, this checkout's collection before any installed copy."""
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+        "NO_COLOR": "1",
+        **more,
+    }
+
+
+def run_tool(command: Sequence[str | Path], cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool in `cwd` with `more` environment variables; its output and errors come together in ``stdout``."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment(**more),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tool() -> Run:
+    """A function that runs a tool: ``tool(["ansible-doc", "-l"], cwd=path, NAME="value").stdout``."""
+    return run_tool
+
+
+@pytest.fixture(scope="session")
+def files() -> list[Path]:
+    """The files of the project: those that git tracks or would track, as paths inside the checkout."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := Path(name)) and os.path.lexists(ROOT / path)]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with one plain line that counts everything; an error while preparing a test counts as a failure."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or config.option.collectonly or hasattr(config, "workerinput"):
+        return
+    count = {name: len(reporter.stats.get(name, [])) for name in ("passed", "failed", "error")}
+    print(f"{count['passed']} passed, {count['failed'] + count['error']} failed")
