@@ -1,0 +1,147 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Build a project's wheel on the control node, reproducibly and only when the project changed.
+
+Usage: build_wheel.py PROJECT CACHE
+Builds the wheel, or finds it in the cache, and prints what it is as JSON. Beside the wheel lies the form that uploads it, as twine would
+send it. Exits with 1 and one sentence on standard error when the project gives no wheel.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+# The time stamp (1980-01-01, in seconds) of all files in a wheel: the first that a zip archive can hold.
+EPOCH = "315532800"
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "node_modules", "reports", "venv")
+# Metadata fields that may occur more than once: name in the wheel -> name in the form.
+LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
+TEXTS = ("Metadata-Version", "Name", "Version", "Summary", "Requires-Python", "Author", "Author-email", "License-Expression", "Keywords")
+
+
+class NoWheelError(Exception):
+    """A project that gives no wheel; the text is one sentence for the operator."""
+
+
+def copy_project(project: Path, copy: Path) -> str:
+    """Copy what belongs to a project, with the same modes everywhere, and return the SHA-256 of it.
+
+    A copy, since build backends leave files in the project and take old ones from there into the wheel.
+    """
+    shutil.copytree(project, copy, ignore=LEFT_OUT)
+    digest = hashlib.sha256(EPOCH.encode())
+    for path in sorted(copy.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+            continue
+        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(copy)}\0{path.stat().st_mode:o}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def build(copy: Path, folder: Path) -> None:
+    """Build the wheel of `copy` into `folder` with the backend that the project names."""
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)]
+    done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise NoWheelError("its wheel could not be built:\n" + "\n".join(output[-15:]))
+
+
+def metadata(wheel: Path) -> Message:
+    """Return the METADATA of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.parser.Parser().parsestr(archive.read(name).decode())
+
+
+def boundary(wheel: Path) -> str:
+    """Return the line that separates the parts of the form; it follows from the content, so it does not occur in it."""
+    return f"mlops-lab-{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+
+
+def describe(wheel: Path) -> dict[str, Any]:
+    """Return name, version, file name, hashes, and the path and boundary of the upload form of a wheel."""
+    content, fields = wheel.read_bytes(), metadata(wheel)
+    return {
+        "name": fields["Name"],
+        "version": fields["Version"],
+        "filename": wheel.name,
+        "hashes": {kind: hashlib.new(kind, content).hexdigest() for kind in ("sha256", "md5", "sha1")},
+        "form": str(wheel.with_suffix(".form")),
+        "boundary": boundary(wheel),
+    }
+
+
+def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
+    """Return the description of a project's wheel, built now unless the cache has one of the same content.
+
+    Raises:
+        NoWheelError: there is no project, or the build failed.
+    """
+    if not (project / "pyproject.toml").is_file():
+        raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
+    with tempfile.TemporaryDirectory(prefix="mlops-lab-") as name:
+        copy, built = Path(name, project.name), Path(name, "built")
+        folder = cache / copy_project(project, copy)
+        if not folder.exists():
+            build(copy, built)
+            for wheel in built.glob("*.whl"):
+                wheel.with_suffix(".form").write_bytes(form(wheel))
+            unfinished = folder.with_suffix(f".{os.getpid()}")
+            shutil.copytree(built, unfinished)
+            unfinished.rename(folder)
+    return describe(next(folder.glob("*.whl")))
+
+
+def form_fields(wheel: Path) -> Iterator[tuple[str, str]]:
+    """Yield the text fields of the upload form (name, value), in the order in which twine sends them."""
+    description, fields = describe(wheel), metadata(wheel)
+    yield ":action", "file_upload"
+    yield "protocol_version", "1"
+    yield "filetype", "bdist_wheel"
+    yield "pyversion", wheel.name.split("-")[-3]
+    yield "md5_digest", description["hashes"]["md5"]
+    yield "sha256_digest", description["hashes"]["sha256"]
+    for header in TEXTS:
+        if fields[header]:
+            yield header.lower().replace("-", "_"), str(fields[header])
+    for header, field in LISTS.items():
+        for value in fields.get_all(header, []):
+            yield field, str(value)
+
+
+def form(wheel: Path) -> bytes:
+    """Return the multipart/form-data body that uploads a wheel."""
+    line = f"--{boundary(wheel)}"
+    body = b""
+    for name, value in form_fields(wheel):
+        body += f'{line}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    head = f'Content-Disposition: form-data; name="content"; filename="{wheel.name}"\r\nContent-Type: application/octet-stream'
+    return body + f"{line}\r\n{head}\r\n\r\n".encode() + wheel.read_bytes() + f"\r\n{line}--\r\n".encode()
+
+
+def main(arguments: list[str]) -> None:
+    """Run as in the module's docstring."""
+    project = Path(arguments[0]).expanduser().resolve()
+    try:
+        print(json.dumps(wheel_of(project, Path(arguments[1]).expanduser())))
+    except NoWheelError as error:
+        sys.exit(f"package_index_publish names {project}, but {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
