@@ -11,12 +11,6 @@ fi
 if [[ "$(id -u)" == 0 ]]; then
   install -d -o postgres -g postgres -m 0700 "$PGDATA"
   install -d -o postgres -g postgres -m 2775 /var/run/postgresql
-  # The secret is read here, as root, so that its file can be readable by root alone.
-  if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
-    POSTGRES_PASSWORD="$(<"$POSTGRES_PASSWORD_FILE")"
-    export POSTGRES_PASSWORD
-    unset POSTGRES_PASSWORD_FILE
-  fi
   exec setpriv --reuid=postgres --regid=postgres --init-groups "$BASH_SOURCE" "$@"
 fi
 

@@ -1,0 +1,111 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Action plugin behind `mlops.lab.place_files`; its documentation is in plugins/modules/place_files.py."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shlex
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+def tree_files(root: Path) -> dict[str, bytes]:
+    """Return relative path -> content of the files below `root`, without caches and hidden files."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
+    }
+
+
+def archive(files: dict[str, bytes], mode: int) -> bytes:
+    """Return a tar archive of relative path -> content, owned by root, each file with `mode`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), mode
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def parse_listing(listing: str) -> dict[str, tuple[str, str]]:
+    """Return relative path -> (mode, SHA-256) from the host's listing: lines of `find -printf`, then of `sha256sum`."""
+    modes: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for line in listing.splitlines():
+        first, _, name = line.partition(" ./")
+        if len(first.strip()) == 64:
+            found[name] = (modes.get(name, ""), first.strip())
+        else:
+            modes[name] = first
+    return found
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Make a directory of the host hold exactly the given files."""
+
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Place the files; see the module documentation."""
+        super().run(tmp, task_vars)
+        _unused, args = self.validate_argument_spec(
+            {
+                "src": {"type": "path"},
+                "files": {"type": "dict", "no_log": True},
+                "dest": {"type": "path", "required": True},
+                "mode": {"type": "str", "default": "0644"},
+                "directory_mode": {"type": "str", "default": "0755"},
+            },
+            mutually_exclusive=[("src", "files")],
+            required_one_of=[("src", "files")],
+        )
+        if args["src"] is not None:
+            root = Path(args["src"])
+            if not root.is_dir():
+                raise AnsibleActionFail(f"{root} is not a directory on the control node.")
+            files = tree_files(root)
+        else:
+            files = {name: str(text).encode() for name, text in args["files"].items()}
+        dest, mode = shlex.quote(args["dest"]), int(args["mode"], 8)
+        listing = self._low_level_execute_command(
+            f"cd {dest} 2>/dev/null && stat -c '%a .' . && find . -type f -printf '%m %p\\n' && find . -type f -exec sha256sum {{}} +",
+            sudoable=True,
+        )["stdout"]
+        first, _, rest = listing.partition("\n")
+        present = parse_listing(rest)
+        wanted = {name: (f"{mode:o}", hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+        placed = sorted(name for name in wanted if present.get(name) != wanted[name])
+        removed = sorted(set(present) - set(wanted))
+        new_directory = first != f"{int(args['directory_mode'], 8):o} ."
+        result: dict[str, Any] = {
+            "changed": bool(placed or removed or new_directory), "placed": placed, "removed": removed,
+            # Names only: the content may be secret.
+            "diff": {"before": "".join(f"{name}\n" for name in sorted(set(present) & set(placed) | set(removed))),
+                     "after": "".join(f"{name} (new content)\n" for name in placed)},
+        }
+        if not result["changed"] or self._task.check_mode:
+            return result
+        umask = f"{0o777 & ~int(args['directory_mode'], 8):04o}"
+        # In place, file by file: a container that has the directory mounted must see the change.
+        outcome = self._low_level_execute_command(
+            f"set -e; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
+            + "tar -xf - --same-permissions --no-same-owner --overwrite; "
+            + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in removed)
+            + "find . -mindepth 1 -type d -empty -delete",
+            sudoable=True,
+            in_data=archive({name: files[name] for name in placed}, mode),
+        )
+        if outcome["rc"] != 0:
+            raise AnsibleActionFail(f"The files could not be placed in {args['dest']}: {outcome['stderr'].strip()}")
+        return result
