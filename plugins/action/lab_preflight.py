@@ -1,4 +1,4 @@
-# Copyright (c) the mlops.lab authors
+# Copyright 2026 the mlops.lab authors
 # SPDX-License-Identifier: Apache-2.0
 """Judge one host, and on the first host of the play the inventory and the credentials. See the module of this name."""
 
@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.vars import load_extra_vars
 
 VAULT_HEADER = "$ANSIBLE_VAULT"
 FERNET_BYTES = 32
@@ -34,19 +35,25 @@ CHECKED_TYPES: dict[str, str] = {
 class Inventory:
     """The text of the inventory and the playbooks: where a variable is set, and whether anything uses it."""
 
-    def __init__(self, sources: Iterable[str], extra_directories: Iterable[str] = ()) -> None:
-        """Read the inventory sources, the ``group_vars`` and ``host_vars`` beside them, and the playbooks."""
+    def __init__(self, sources: Iterable[str], playbooks: str | None = None, command_line: Iterable[str] = ()) -> None:
+        """Read the inventory sources, the ``group_vars`` and ``host_vars`` beside them, and the playbooks.
+
+        Args:
+            sources: files and directories of the inventory.
+            playbooks: directory of the playbooks.
+            command_line: names that were set with ``-e``.
+        """
+        self.command_line = set(command_line)
         self.texts: dict[Path, list[str]] = {}
+        if playbooks:
+            self._read(self._files(Path(playbooks), recursive=False))
+            for kind in ("tasks", "group_vars", "host_vars"):
+                self._read(self._files(Path(playbooks, kind), recursive=True))
         for source in map(Path, sources):
             base = source if source.is_dir() else source.parent
-            paths = [source] if source.is_file() else self._files(base, recursive=False)
-            for directory in ("group_vars", "host_vars"):
-                paths += self._files(base / directory, recursive=True)
-            self._read(paths)
-        for directory in extra_directories:
-            self._read(self._files(Path(directory), recursive=False))
-            for kind in ("group_vars", "host_vars", "tasks"):
-                self._read(self._files(Path(directory) / kind, recursive=True))
+            self._read([source] if source.is_file() else self._files(base, recursive=False))
+            for kind in ("group_vars/all", "group_vars", "host_vars"):
+                self._read(self._files(base / kind, recursive=True))
 
     @staticmethod
     def _files(directory: Path, *, recursive: bool) -> list[Path]:
@@ -62,12 +69,17 @@ class Inventory:
                 continue
 
     def where(self, name: str) -> str:
-        """Return the file and line where a variable is set, "" where no file of the inventory sets it in clear text."""
+        """Return the words that say where a variable is set, "" where no file sets it in clear text.
+
+        Of several places it is the one that Ansible lets win: the files were read in the order of their precedence.
+        """
+        if name in self.command_line:
+            return "with -e"
         pattern = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
-        for path, lines in self.texts.items():
-            for number, line in enumerate(lines, start=1):
-                if pattern.match(line):
-                    return f"{shown_path(path)}:{number}"
+        for path, lines in reversed(self.texts.items()):
+            for number in range(len(lines), 0, -1):
+                if pattern.match(lines[number - 1]):
+                    return f"in {shown_path(path)}:{number}"
         return ""
 
     def encrypted(self) -> list[Path]:
@@ -94,10 +106,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     return near[0] if near else ""
 
 
-def set_at(inventory: Inventory, name: str, default: str = "with -e or by a plugin") -> str:
+def set_at(inventory: Inventory, name: str, default: str = "by a plugin of the inventory") -> str:
     """Return the words that say where a variable is set."""
-    place = inventory.where(name)
-    return f"in {place}" if place else default
+    return inventory.where(name) or default
 
 
 def read_specs(roles: Path) -> dict[str, dict[str, Any]]:
@@ -128,9 +139,7 @@ def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], 
             wrong = name not in specs[role]
             reason = f"role {role} has no such variable"
         else:
-            known = [
-                word for lines in inventory.texts.values() for line in lines for word in re.findall(r"\blab_\w+", line) if word != name
-            ]
+            known = [word for lines in inventory.texts.values() for line in lines for word in re.findall(r"\blab_\w+", line) if word != name]
             wrong = name.startswith("lab_") and not inventory.uses(name)
             reason = "nothing in the inventory uses it"
         if wrong:
@@ -159,9 +168,7 @@ def fits(value: Any, kind: str) -> bool:
     return isinstance(value, Mapping) if kind == "dict" else True
 
 
-def wrong_values(
-    names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory
-) -> list[str]:
+def wrong_values(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory) -> list[str]:
     """Report variables whose value has not the type, or is not among the choices, that the role asks for.
 
     ``value_of`` returns a variable's value, or raises :class:`AnsibleError` where it cannot be known yet.
@@ -212,7 +219,7 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
         return "is empty"
-    if text == example or text.strip().lower() in {p.lower() for p in placeholders} or re.fullmatch(r"<.*>", text.strip()):
+    if (kind != "user" and text == example) or text.strip().lower() in {p.lower() for p in placeholders} or re.fullmatch(r"<.*>", text.strip()):
         return "still has the example's placeholder"
     if text != text.strip() or "\n" in text:
         return "begins or ends with white space or has more than one line"
@@ -254,7 +261,7 @@ def credential_problems(
     place = f"in {shown_path(vaults[0])}" if vaults else "in the inventory's vault"
     for credential in wanted:
         name = credential["name"]
-        where = f"in {inventory.where(name)}" if inventory.where(name) else place
+        where = set_at(inventory, name, place)
         if name not in defined:
             guess = closest(name, [d for d in defined if d.startswith("vault_") and d not in names])
             if guess:
@@ -314,9 +321,7 @@ def conflicts(wanted: str, listening: str) -> bool:
     return wanted == listening or wanted in wildcards or listening in wildcards
 
 
-def port_problems(
-    wanted: list[Mapping[str, Any]], taken: list[Mapping[str, Any]], projects: Iterable[str], inventory: Inventory
-) -> list[str]:
+def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[str, Any]], projects: Iterable[str], inventory: Inventory) -> list[str]:
     """Report ports that somebody else holds or that the lab itself wants twice."""
     problems = []
     ours, numbers = set(projects), [int(port["port"]) for port in wanted]
@@ -325,9 +330,7 @@ def port_problems(
         number, address, variable = int(port["port"]), port.get("address", "127.0.0.1"), port["variable"]
         free = next(n for n in range(number + 1, number + 1 + len(busy) + 1) if n not in busy)
         where = set_at(inventory, variable)
-        holder = next(
-            (t for t in taken if int(t["port"]) == number and t["project"] not in ours and conflicts(address, t["address"])), None
-        )
+        holder = next((t for t in taken if int(t["port"]) == number and t["project"] not in ours and conflicts(address, t["address"])), None)
         if holder:
             problems.append(
                 f"Port {number} for {port['what']} ({variable}, set {where}) is taken by {holder['owner']}: "
@@ -336,8 +339,7 @@ def port_problems(
         if number in numbers[:position]:
             other = wanted[numbers.index(number)]
             problems.append(
-                f"Port {number} is wanted by {other['what']} ({other['variable']}) and by {port['what']} ({variable}, set {where}): "
-                f"write different ports."
+                f"Port {number} is wanted by {other['what']} ({other['variable']}) and by {port['what']} ({variable}, set {where}): write different ports."
             )
     return problems
 
@@ -348,14 +350,9 @@ def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str
     limits = args["limits"]
     vm_file = "list a host that fits in the inventory, or lower"
     if found["memory_mb"] < limits["memory_mb"]:
-        problems.append(
-            f"Memory is {found['memory_mb']} MB, the lab needs {limits['memory_mb']} MB (a machine of 4 GB): "
-            f"give the machine more, {vm_file} lab_check_min_memory_mb."
-        )
+        problems.append(f"Memory is {found['memory_mb']} MB, the lab needs {limits['memory_mb']} MB: give the machine more, {vm_file} lab_check_min_memory_mb.")
     if found["cores"] < limits["cores"]:
-        problems.append(
-            f"Processors are {found['cores']}, the lab needs {limits['cores']}: give the machine more, {vm_file} lab_check_min_cores."
-        )
+        problems.append(f"Processors are {found['cores']}, the lab needs {limits['cores']}: give the machine more, {vm_file} lab_check_min_cores.")
     floor_name = "lab_check_min_disk_running_gb" if found["lab_present"] else "lab_check_min_disk_gb"
     floor = limits["disk_running_gb" if found["lab_present"] else "disk_gb"]
     seen: dict[int, list[Mapping[str, Any]]] = {}
@@ -447,7 +444,7 @@ class ActionModule(ActionBase):
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
         index = {"package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
-        inventory = Inventory(task_vars.get("ansible_inventory_sources") or [], [str(task_vars.get("playbook_dir", ""))])
+        inventory = Inventory(task_vars.get("ansible_inventory_sources") or [], task_vars.get("playbook_dir"), load_extra_vars(self._loader))
         mine = set(task_vars.get("group_names", []))
         ports = [port for port in args["ports"] if not port.get("group") or port["group"] in mine]
 
@@ -477,11 +474,11 @@ class ActionModule(ActionBase):
             *index_problem(found["index_problem"], index, inventory),
             *lab_problems,
         ]
-        return {"changed": False, "problems": problems, "found": found}
+        host = task_vars.get("inventory_hostname", "")
+        message = "\n- ".join([f"{len(problems)} to put right on {host} before anything is changed:", *problems])
+        return {"changed": False, "problems": problems, "message": message, "found": found}
 
-    def _judge_inventory(
-        self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]
-    ) -> list[str]:
+    def _judge_inventory(self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
         """Return the problems that belong to the inventory as a whole."""
         names: set[str] = set()
         for host in task_vars.get("ansible_play_hosts_all", []):
@@ -493,17 +490,13 @@ class ActionModule(ActionBase):
         hint = args["credentials_hint"]
         return [
             *group_problems(args["groups"], groups, sources),
-            *credential_problems(
-                args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory
-            ),
+            *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory),
             *unknown_names(names, specs, inventory),
             *wrong_values(role_names, specs, self._value, inventory),
             *index_url_problems(index, inventory),
         ]
 
-    def _index_args(
-        self, index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any], mine: set[str]
-    ) -> dict[str, Any]:
+    def _index_args(self, index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any], mine: set[str]) -> dict[str, Any]:
         """Return the module's arguments for the index; none where this host need not reach it or its URL is wrong."""
         if not index.get("url") or index.get("group", "lab_builder") not in mine or index_url_problems(index, inventory):
             return {}

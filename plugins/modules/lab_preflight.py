@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# Copyright (c) the mlops.lab authors
+# Copyright 2026 the mlops.lab authors
 # SPDX-License-Identifier: Apache-2.0
 """Measure what the preflight of the lab needs to know about one host. Changes nothing."""
 
@@ -14,7 +14,9 @@ description:
   - Returns every problem as one sentence in RV(problems) and never fails because of one, so that all hosts can be judged before the play stops.
   - Runs as an action plugin on the control node, which runs a module of the same name on the host.
   - Changes nothing, in check mode or out of it.
-author: mlops.lab authors
+author:
+  - The mlops.lab authors (@mlops-lab)
+version_added: 0.1.0
 options:
   limits:
     description: Smallest values a host must have, and the longest clock offset.
@@ -124,6 +126,10 @@ problems:
   returned: always
   type: list
   elements: str
+message:
+  description: The problems as one text of several lines, for a task that fails.
+  returned: always
+  type: str
 found:
   description: What was measured on the host.
   returned: always
@@ -132,12 +138,10 @@ found:
 
 import base64
 import ipaddress
-import json
 import os
 import platform
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -226,7 +230,7 @@ def containers(text: str) -> list[dict[str, Any]]:
     """Return ``project``, ``name``, ``state`` and published ``ports`` from lines of ``docker ps`` (tab-separated)."""
     found = []
     for line in text.splitlines():
-        project, name, state, ports = (line.split("\t") + ["", "", ""])[:4]
+        project, name, state, ports = [*line.split("\t"), "", "", ""][:4]
         published = []
         for address, first, last in re.findall(r"([^\s,]+):(\d+)(?:-(\d+))?->", ports):
             published += [{"address": address.strip("[]"), "port": port} for port in range(int(first), int(last or first) + 1)]
@@ -297,7 +301,7 @@ def probe_index(url: str, package: str, user: str, password: str, ca_text: str) 
         return f"HTTP {error.code}"
     except urllib.error.URLError as error:
         return str(error.reason)
-    except (OSError, ValueError, socket.timeout) as error:
+    except (OSError, ValueError) as error:
         return str(error) or type(error).__name__
 
 
@@ -314,9 +318,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         system = os_release("")
     problem = ""
     if params["index_url"]:
-        problem = probe_index(
-            params["index_url"], params["index_package"], params["index_user"], params["index_password"], params["index_ca_text"]
-        )
+        problem = probe_index(params["index_url"], params["index_package"], params["index_user"], params["index_password"], params["index_ca_text"])
     return {
         "memory_mb": memory,
         "cores": len(os.sched_getaffinity(0)),
@@ -347,7 +349,6 @@ def main() -> None:
         supports_check_mode=True,
     )
     found = measure(module.params)
-    json.dumps(found)
     module.exit_json(changed=False, found=found)
 
 
