@@ -33,7 +33,7 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,") -> 
         "sensitive_files_async_dir": "",
         "sensitive_files_remote_tmp": "",
     }
-    done = tool(["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_RESULT_FORMAT="json")
+    done = tool(["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
     assert done.returncode == 2, done.stdout
     assert not staging.exists(), "a failed play has to clean"
     assert "THE NEXT PLAY RAN" not in done.stdout

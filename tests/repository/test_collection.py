@@ -1,0 +1,65 @@
+"""The collection as a checkout and as a tarball: both are found by the same names."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Run
+
+LINKS = ROOT / "collections/ansible_collections/mlops/lab"
+CONTENT = ["galaxy.yml", "meta", "playbooks", "plugins", "roles"]
+IN_THE_TARBALL = {"CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"}
+IN_THE_TARBALL |= {"changelogs", "dags", "docs", "examples", "experiments", "meta", "playbooks", "plugins", "roles"}
+
+
+@pytest.fixture(scope="module")
+def tarball(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Path:
+    """The built collection."""
+    place = tmp_path_factory.mktemp("tarball")
+    done = tool(["ansible-galaxy", "collection", "build", ROOT, "--output-path", place])
+    assert done.returncode == 0, done.stdout
+    return next(place.glob("mlops-lab-*.tar.gz"))
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_links_are_links(name: str) -> None:
+    # `ansible-galaxy collection install . --force` replaces them by copies without a word.
+    assert (LINKS / name).is_symlink(), f"{name} is no link: git checkout -- collections"
+    assert os.readlink(LINKS / name) == f"../../../../{name}"
+
+
+def test_nothing_else_is_in_the_place_of_the_links() -> None:
+    assert sorted(path.name for path in LINKS.iterdir()) == CONTENT
+
+
+def test_the_tarball_holds_the_collection_alone(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        names = archive.getnames()
+    assert {name.partition("/")[0] for name in names} - IN_THE_TARBALL == set()
+    assert not [name for name in names if Path(name).name.startswith(("vault.yml", ".vault"))]
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_installed_playbook_is_found_by_its_fqcn(tarball: Path, tool: Run, tmp_path: Path) -> None:
+    place = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "HOME": str(tmp_path), "ANSIBLE_GALAXY_SERVER_LIST": ""}
+    done = tool(["ansible-galaxy", "collection", "install", tarball, "--no-deps", "--offline", "-p", tmp_path], cwd=tmp_path, **place)
+    assert done.returncode == 0, done.stdout
+    done = tool(["ansible-playbook", "mlops.lab.site", "-i", ROOT / "inventories/lab/hosts.yml", "--syntax-check"], cwd=tmp_path, **place)
+    assert done.returncode == 0, done.stdout
+    assert "mlops.lab.site" in done.stdout
+    done = tool(["ansible-doc", "-t", "module", "mlops.lab.watch"], cwd=tmp_path, **place)
+    assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stdout
+
+
+def test_pinned_collections_are_the_ones_of_the_locked_ansible(tool: Run) -> None:
+    pinned = yaml.safe_load((ROOT / "collections/requirements.yml").read_text(encoding="utf-8"))["collections"]
+    listed = yaml.safe_load(tool(["ansible-galaxy", "collection", "list", "--format", "yaml"]).stdout)
+    bundled = next(collections for path, collections in listed.items() if path.endswith("site-packages/ansible_collections"))
+    assert {entry["name"]: entry["version"] for entry in pinned} == {entry["name"]: bundled[entry["name"]]["version"] for entry in pinned}
+    needed = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["dependencies"]
+    assert needed.keys() == {entry["name"] for entry in pinned}

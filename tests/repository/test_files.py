@@ -1,0 +1,54 @@
+"""What no file of the project may hold, and what git must not see."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Written apart, so that this file does not find itself
+HOSTS = ["docker" + r"\.io", "docker" + r"\.com", "ghcr" + r"\.io", "quay" + r"\.io", "pypi" + r"\.org", "python" + r"hosted\.org"]
+HOSTS += ["debian" + r"\.org", "ubuntu" + r"\.com", "galaxy" + r"\.ansible\.com", "npm" + r"js\.(?:org|com)", "gcr" + r"\.io"]
+FORBIDDEN = {
+    "a public host": re.compile(rf"(?<![\w-])(?:[\w-]+\.)*(?:{'|'.join(HOSTS)})(?![\w-])"),
+    "a path of one machine": re.compile(r"(?<![\w.}/])/(?:work/|root/|home/(?!airflow\b))"),
+    "a private key": re.compile("-----BEGIN [A-Z ]*PRIVATE" + " KEY-----"),
+    "an encrypted vault": re.compile(r"^\$ANSIBLE_VAULT;1\.\d;AES256$", re.M),
+    "a password in an URL": re.compile(r"https?://[^\s/:@{}<>'\"$%\[\]]+:[^\s/:@{}<>'\"$%\[\]]+@"),
+}
+# Not the project's words
+EXEMPT = {"LICENSE"}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_holds(what: str, files: list[Path]) -> None:
+    found = []
+    for path in files:
+        if str(path) in EXEMPT or (ROOT / path).is_symlink() or not (ROOT / path).is_file():
+            continue
+        text = (ROOT / path).read_bytes().decode(errors="replace")
+        found += [f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}" for match in FORBIDDEN[what].finditer(text)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "name", [".vault_password", "inventories/lab/group_vars/all/vault.yml", ".venv/bin/python", "reports/lab.json", "mlops-lab-0.1.0.tar.gz"]
+)
+def test_git_ignores(name: str) -> None:
+    assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False).returncode == 0
+
+
+def versions(lock: str) -> dict[str, str]:
+    """Return the versions of a lock by name; every entry must have hashes."""
+    entries = re.findall(r"^([\w.-]+)==(\S+)[^\\\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", (ROOT / lock).read_text(), re.M)
+    assert len(entries) == len(re.findall(r"^[\w.-]+==", (ROOT / lock).read_text(), re.M))
+    return {name: version for name, version, _hashes in entries}
+
+
+def test_tests_run_on_the_versions_that_users_get() -> None:
+    users, tests = versions("requirements.txt"), versions("requirements-test.txt")
+    assert {name: tests.get(name) for name in users} == users

@@ -1,0 +1,68 @@
+"""The playbooks: verbs in one order, each play able to run alone and to clean up after itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Run
+
+ORDER = ["preflight", "provision", "index", "image", "stack", "train", "verify", "clean"]
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+PLAYS = [(path, play) for path in PLAYBOOKS for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
+# Plays of the lab's hosts that can fail after they changed something
+CHANGING = [(path, play) for path, play in PLAYS if path.stem not in ("preflight", "clean", "create_vault")]
+
+
+def named(plays: list[tuple[Path, dict[str, Any]]]) -> pytest.MarkDecorator:
+    """Parametrize a test over plays."""
+    return pytest.mark.parametrize(("path", "play"), plays, ids=[f"{path.stem}: {play['name']}" for path, play in plays])
+
+
+def test_site_imports_the_verbs_in_their_order() -> None:
+    imports = [play["ansible.builtin.import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
+    assert imports == [f"{verb}.yml" for verb in ORDER]
+
+
+def test_file_names_can_be_fqcns() -> None:
+    assert [path.name for path in PLAYBOOKS if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem)] == []
+
+
+@named(PLAYS)
+def test_every_play_has_a_tag(path: Path, play: dict[str, Any]) -> None:
+    assert play.get("tags"), f"{path.name}: {play['name']} has no tag"
+
+
+@named(CHANGING)
+def test_a_play_that_fails_cleans_and_stops_everywhere(path: Path, play: dict[str, Any]) -> None:
+    assert play.get("any_errors_fatal") is True
+    assert "roles" not in play and "post_tasks" not in play, "what a block does not hold is not rescued"
+    for block in play["tasks"]:
+        assert [task["ansible.builtin.import_tasks"] for task in block["rescue"]] == ["tasks/clean_and_stop.yml"]
+
+
+@pytest.mark.parametrize("playbook", [path.stem for path in PLAYBOOKS])
+def test_every_playbook_is_found_by_its_fqcn_from_the_checkout(tool: Run, playbook: str) -> None:
+    done = tool(["ansible-playbook", f"mlops.lab.{playbook}", "-i", "inventories/lab", "--list-tasks"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_root_site_is_the_same_as_the_collection_s(tool: Run) -> None:
+    listed = [tool(["ansible-playbook", site, "-i", "inventories/lab", "--list-tasks"]).stdout for site in ("site.yml", "mlops.lab.site")]
+    assert listed[0].split("\n", 2)[2] == listed[1].split("\n", 2)[2]
+
+
+def test_every_role_s_play_can_run_alone_by_its_tag(tool: Run) -> None:
+    done = tool(["ansible-playbook", "site.yml", "-i", "inventories/lab", "--list-tags"])
+    tags = set(re.findall(r"\w+", " ".join(re.findall(r"TASK TAGS: \[(.*?)\]", done.stdout))))
+    assert {role.name for role in (ROOT / "roles").iterdir()} - tags == set()
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py")))
+def test_every_module_is_documented_under_its_fqcn(tool: Run, module: str) -> None:
+    done = tool(["ansible-doc", "--type", "module", "--json", f"mlops.lab.{module}"])
+    assert done.returncode == 0 and '"doc"' in done.stdout, done.stdout
