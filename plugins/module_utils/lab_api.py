@@ -1,0 +1,206 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's public interfaces, asked from one of its hosts with nothing but Python's standard library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, NamedTuple
+
+#: the services of Airflow's compose project whose image is the lab's image, the first that runs tells it
+IMAGE_SERVICES = ("airflow-scheduler", "airflow-apiserver", "airflow-worker")
+LOG_LINES = 15
+
+
+class Unreachable(Exception):
+    """Nothing answered, or nothing that speaks HTTP; the message says what happened and holds no credential."""
+
+
+class Refused(Exception):
+    """Airflow refused the user's password."""
+
+
+class Answer(NamedTuple):
+    """What an interface answered: the HTTP status, and the body as JSON where it is JSON, else as text."""
+
+    status: int
+    body: Any
+
+
+def quoted(part: str) -> str:
+    """Return one part of a path, with everything escaped that a path or a query would take for its own."""
+    return urllib.parse.quote(part, safe="")
+
+
+class Api:
+    """An HTTP interface, with basic authentication if a user is given. No proxy is asked: these are addresses of the lab."""
+
+    def __init__(self, url: str, user: str = "", password: str = "", timeout: float = 15) -> None:
+        """Remember where the interface is.
+
+        Args:
+            url: its address, without the path of a call.
+            user: user for basic authentication; empty: anonymous.
+            password: the user's password.
+            timeout: seconds that one call may take.
+        """
+        self.url, self.timeout = url.rstrip("/"), timeout
+        self.headers = {"Accept": "application/json"}
+        if user:
+            self.headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def ask(self, path: str, body: Any = None, method: str = "") -> Answer:
+        """Call the interface. A body is sent as JSON.
+
+        Raises:
+            Unreachable: nothing answered within the timeout.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, self.headers, method=method or ("POST" if data else "GET"))
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            try:
+                with self.opener.open(request, timeout=self.timeout) as response:
+                    status, raw = response.status, response.read()
+            except urllib.error.HTTPError as error:
+                status, raw = error.code, error.read()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise Unreachable(f"{self.url} does not answer ({reason})") from None
+        text = raw.decode("utf-8", "replace")
+        try:
+            return Answer(status, json.loads(text))
+        except ValueError:
+            return Answer(status, text)
+
+
+class Airflow(Api):
+    """Airflow's REST API, version 2. The token is asked for at the first call, and again when it has expired."""
+
+    def __init__(self, url: str, user: str, password: str, timeout: float = 15) -> None:
+        """Remember the address and the user; arguments as for :class:`Api`."""
+        super().__init__(url, timeout=timeout)
+        self.user, self.password = user, password
+
+    def log_in(self) -> None:
+        """Get a token.
+
+        Raises:
+            Refused: the password is wrong.
+            Unreachable: Airflow does not answer, or not as Airflow does.
+        """
+        self.headers.pop("Authorization", None)
+        answer = super().ask("/auth/token", {"username": self.user, "password": self.password})
+        if answer.status in (401, 403):
+            raise Refused(f"Airflow refuses the password of user {self.user}")
+        if answer.status not in (200, 201) or not isinstance(answer.body, dict):
+            raise Unreachable(f"{self.url}/auth/token answered {answer.status}")
+        self.headers["Authorization"] = f"Bearer {answer.body['access_token']}"
+
+    def ask(self, path: str, body: Any = None, method: str = "") -> Answer:
+        """Call ``/api/v2`` + path as :meth:`Api.ask` does."""
+        if "Authorization" not in self.headers:
+            self.log_in()
+        answer = super().ask(f"/api/v2{path}", body, method)
+        if answer.status == 401:
+            self.log_in()
+            answer = super().ask(f"/api/v2{path}", body, method)
+        return answer
+
+    def log(self, dag: str, run: str, task: dict[str, Any]) -> list[str]:
+        """Return the lines of a task instance's log, as the API gives it; none where it gives none."""
+        path = f"/dags/{quoted(dag)}/dagRuns/{quoted(run)}/taskInstances/{quoted(task['task_id'])}/logs/{task['try_number']}"
+        answer = self.ask(f"{path}?full_content=true&map_index={task.get('map_index', -1)}")
+        return log_lines(answer.body) if answer.status == 200 else []
+
+
+def log_lines(body: Any) -> list[str]:
+    """Return a log as text lines: the events, and for an exception its type and message."""
+    content = body.get("content", []) if isinstance(body, dict) else str(body).splitlines()
+    lines: list[str] = []
+    for entry in content:
+        if isinstance(entry, str):
+            lines += entry.splitlines()
+            continue
+        event = str(entry.get("event", ""))
+        if not event.startswith(("::group::", "::endgroup::")):
+            lines += event.splitlines()
+        for detail in entry.get("error_detail") or []:
+            lines += f"{detail.get('exc_type')}: {detail.get('exc_value')}".splitlines()
+    return lines
+
+
+def reason_of(body_lines: list[str]) -> str:
+    """Return the line of a failed task's log that says why: the last exception, else the last line."""
+    errors = [line for line in body_lines if line.split(":")[0].endswith(("Error", "Exception", "Failure", "Mistakes"))]
+    return (errors or body_lines or ["its log is empty"])[-1]
+
+
+def docker(*arguments: str, stdin: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run the Docker client of this host.
+
+    Raises:
+        Unreachable: there is no client, or it took longer than the timeout.
+    """
+    client = shutil.which("docker", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
+    if not client:
+        raise Unreachable("there is no docker client on this host")
+    try:
+        return subprocess.run([client, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"docker {arguments[0]} did not finish within {timeout:.0f} s") from None
+
+
+def containers(projects: list[str]) -> list[dict[str, Any]]:
+    """Return what ``docker inspect`` says about the containers of compose projects.
+
+    Raises:
+        Unreachable: the engine does not answer.
+    """
+    found: list[dict[str, Any]] = []
+    for project in projects:
+        listed = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project}")
+        if listed.returncode:
+            raise Unreachable(f"the Docker engine does not answer ({listed.stderr.strip()[-200:]})")
+        names = listed.stdout.split()
+        if names:
+            found += json.loads(docker("inspect", *names).stdout or "[]")
+    return found
+
+
+def service_of(container: dict[str, Any]) -> str:
+    """Return the compose service of a container."""
+    return str((container["Config"].get("Labels") or {}).get("com.docker.compose.service", ""))
+
+
+def lab_image(present: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return id (64 hexadecimal digits) and name of the image that Airflow runs on, empty where it does not run."""
+    by_service = {service_of(container): container for container in present}
+    for service in IMAGE_SERVICES:
+        if service in by_service:
+            container = by_service[service]
+            return str(container["Image"]).replace("sha256:", "", 1), str(container["Config"]["Image"])
+    return "", ""
+
+
+def first_run(prefix: str, experiment: str, image_id: str) -> str:
+    """Return the id of the first model's run. It names experiment and image: the same lab never trains it twice."""
+    return "-".join(filter(None, [prefix, experiment, image_id[:12]]))
+
+
+def first_run_here(prefix: str, experiment: str, project: str) -> str:
+    """Return the id of the first model's run on the image that runs on this host; without an image where none runs."""
+    try:
+        image_id, _name = lab_image(containers([project]))
+    except Unreachable:
+        image_id = ""
+    return first_run(prefix, experiment, image_id)

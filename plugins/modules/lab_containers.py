@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Look for credentials and open doors in the lab's containers on one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lab_containers
+short_description: Look for credentials and open doors in a lab's containers
+version_added: 0.1.0
+description:
+  - Looks for the given credentials in what C(docker inspect) tells about the containers, and in the command lines of all processes of the host.
+    A finding names the container and the setting, never the value.
+  - Looks whether databases and brokers can be reached from outside their network, by what the engine says and by trying to connect.
+  - A check that fails is a result in RV(checks), not a failure of the module.
+options:
+  projects:
+    description: Compose projects of the lab.
+    type: list
+    elements: str
+    required: true
+  private_services:
+    description: Services that nothing outside their network may reach.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service: {description: Name of the compose service., type: str, required: true}
+      port: {description: The port it listens on., type: int, required: true}
+  cluster_address:
+    description: Address at which workers on other hosts reach these services. Publishing them there, and nowhere else, is accepted.
+    type: str
+    default: ""
+  secrets:
+    description: Credentials by name.
+    type: dict
+    default: {}
+author:
+  - The mlops.lab authors (@mlops-lab)
+"""
+
+EXAMPLES = r"""
+- name: Look into the containers
+  mlops.lab.lab_containers:
+    projects: [mlops-lab-airflow]
+    private_services: [{service: postgres, port: 5432}]
+    secrets: {redis: "{{ vault_redis_password }}"}
+  register: __containers
+"""
+
+RETURN = r"""
+checks:
+  description: The checks, each with C(name), C(ok), C(detail) and C(seconds).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+import base64
+import os
+import re
+import socket
+import urllib.parse
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import containers, service_of
+from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted
+
+#: a credential shorter than this would be found everywhere
+SHORTEST = 6
+
+
+def shapes(secret: str) -> list[str]:
+    """Return a credential as it may stand somewhere: as it is, in a URL, and in base64 wherever that begins."""
+    plain = secret.encode()
+    encoded = []
+    for shift in range(3):
+        # What base64 makes of the middle is the same whatever stands around it, once the alignment is.
+        text = base64.b64encode(b"\0" * shift + plain).decode().rstrip("=")
+        encoded.append(text[(0, 2, 3)[shift] : -1] if len(plain) > 8 else text)
+    return [shape for shape in {secret, urllib.parse.quote(secret, safe=""), *encoded} if len(shape) >= SHORTEST]
+
+
+def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in a document with the path to it; an environment variable is named by its name."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{path}.{key}".lstrip("."), str(key)
+            yield from texts(inner, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            name = inner.split("=", 1)[0] if path.endswith(".Env") and isinstance(inner, str) else number
+            yield from texts(inner, f"{path}[{name}]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def leaks(document: Any, secrets: dict[str, str]) -> list[str]:
+    """Return where in a document a credential stands: ``path holds name``."""
+    wanted = {name: shapes(str(value)) for name, value in secrets.items() if value}
+    found = []
+    for path, text in texts(document):
+        found += [f"{path} holds {name}" for name, forms in wanted.items() if any(form in text for form in forms)]
+    return sorted(set(found))
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Return name and command line of every process of the host."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                line = file.read().replace("\0", " ").strip()
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                found.append((f"{file.read().strip()} (pid {pid})", line))
+        except OSError:
+            continue
+    return found
+
+
+def published(container: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return address and port of the host for every port that a container publishes, as it runs and as it was created."""
+    found = set()
+    running = (container.get("NetworkSettings") or {}).get("Ports") or {}
+    created = (container.get("HostConfig") or {}).get("PortBindings") or {}
+    for bindings in [*running.values(), *created.values()]:
+        for binding in bindings or []:
+            found.add((binding.get("HostIp") or "0.0.0.0", int(binding.get("HostPort") or 0)))
+    return sorted(found)
+
+
+def project_of(container: dict[str, Any]) -> str:
+    """Return the compose project of a container."""
+    return str((container["Config"].get("Labels") or {}).get("com.docker.compose.project", ""))
+
+
+def open_doors(present: list[dict[str, Any]], service: str, cluster_address: str) -> list[str]:
+    """Return the ways by which containers of a service can be reached from outside their project's network."""
+    found = []
+    for container in present:
+        if service_of(container) != service:
+            continue
+        name = container["Name"].lstrip("/")
+        for address, port in published(container):
+            if not cluster_address or address != cluster_address:
+                found.append(f"{name} is published at {address}:{port}")
+        if container["HostConfig"].get("NetworkMode") == "host":
+            found.append(f"{name} uses the host's network")
+        networks = set(container["NetworkSettings"].get("Networks") or {})
+        for other in present:
+            shared = networks & set(other["NetworkSettings"].get("Networks") or {})
+            if shared and project_of(other) != project_of(container):
+                found.append(f"{name} shares network {sorted(shared)[0]} with {other['Name'].lstrip('/')}")
+    return found
+
+
+def host_addresses(fib: str) -> list[str]:
+    """Return the IPv4 addresses of the host from the text of ``/proc/net/fib_trie``."""
+    return sorted(set(re.findall(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL", fib)) | {"127.0.0.1"})
+
+
+def listening(address: str, port: int) -> bool:
+    """Tell whether somebody accepts a connection."""
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def private(present: list[dict[str, Any]], service: str, port: int, cluster_address: str) -> str:
+    """Check that a service is out of reach, and return what was tried."""
+    ours = [container for container in present if service_of(container) == service]
+    if not ours:
+        return "not on this host"
+    doors = open_doors(present, service, cluster_address)
+    if doors:
+        raise Failed("; ".join(doors))
+    with open("/proc/net/fib_trie", encoding="ascii") as file:
+        addresses = [address for address in host_addresses(file.read()) if address != cluster_address]
+    strangers = [address for address in addresses if listening(address, port)]
+    # No container of ours has a door there, so it is another program of this host.
+    note = f"; another program of the host listens at {', '.join(f'{a}:{port}' for a in strangers)}" if strangers else ""
+    return f"{counted(len(ours), 'container')} without a published port, {counted(len(addresses) - len(strangers), 'address', 'addresses')} of the host refuse port {port}{note}"
+
+
+def clean(present: list[dict[str, Any]], secrets: dict[str, str]) -> str:
+    """Check that no credential stands in what the engine tells or in a command line."""
+    found = []
+    for container in present:
+        found += [f"{container['Name'].lstrip('/')}: {leak}" for leak in leaks(container, secrets)]
+    lines = command_lines()
+    for process, line in lines:
+        found += [f"command line of {process} {leak.strip()}" for leak in leaks(line, secrets)]
+    if found:
+        raise Failed("; ".join(found))
+    if not present:
+        raise Failed("there is no container of the lab")
+    return f"{counted(len(secrets), 'credential')} looked for in {counted(len(present), 'container')} and {counted(len(lines), 'process', 'processes')}"
+
+
+def state_of(container: dict[str, Any]) -> str:
+    """Return what is wrong with the state of a container, "" for one that runs, or was to run once and has done so."""
+    state = container["State"]
+    once = (container["HostConfig"].get("RestartPolicy") or {}).get("Name", "no") in ("", "no")
+    if state["Status"] == "exited" and once and state.get("ExitCode") == 0:
+        return ""
+    health = (state.get("Health") or {}).get("Status", "")
+    return "" if state["Status"] == "running" and health != "unhealthy" else health or str(state["Status"])
+
+
+def running(present: list[dict[str, Any]]) -> str:
+    """Check that all containers run, and return which there are."""
+    ill = [f"{c['Name'].lstrip('/')} is {state_of(c)}" for c in present if state_of(c)]
+    if ill or not present:
+        raise Failed("; ".join(ill) or "there is no container of the lab")
+    return f"{counted(len(present), 'container')} of {', '.join(sorted({project_of(c) for c in present}))}"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "projects": {"type": "list", "elements": "str", "required": True},
+            "private_services": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"service": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+            },
+            "cluster_address": {"type": "str", "default": ""},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    checks = Checks()
+    present: list[dict[str, Any]] = []
+
+    def look() -> str:
+        present.extend(containers(params["projects"]))
+        return running(present)
+
+    checks.run("Containers run", look)
+    for item in params["private_services"]:
+        checks.run(
+            f"{item['service'].capitalize()} cannot be reached from outside its network",
+            partial(private, present, item["service"], item["port"], params["cluster_address"]),
+        )
+    checks.run("No container or process shows a credential", lambda: clean(present, params["secrets"]))
+    module.exit_json(changed=False, checks=checks.found)
+
+
+if __name__ == "__main__":
+    main()

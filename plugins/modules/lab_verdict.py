@@ -1,0 +1,388 @@
+#!/usr/bin/python
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Judge a lab by what Airflow, MLflow and Flower say over their public interfaces."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lab_verdict
+short_description: Judge a lab by what Airflow, MLflow and Flower answer
+version_added: 0.1.0
+description:
+  - Checks Airflow's components, the first model's run and its log, Celery's workers, the run's metrics, plots and model in
+    MLflow, and that none of the three answers a stranger.
+  - Asks nothing but the public HTTP interfaces, changes nothing, and triggers nothing.
+  - A check that fails is a result in RV(checks), not a failure of the module.
+options:
+  airflow_url:
+    description: Address of Airflow, as the host reaches it.
+    type: str
+    required: true
+  airflow_user:
+    description: User of Airflow.
+    type: str
+    required: true
+  airflow_password:
+    description: The user's password.
+    type: str
+    required: true
+  airflow_project:
+    description: Compose project of Airflow, to find the image it runs on.
+    type: str
+    required: true
+  dag:
+    description: The training DAG.
+    type: str
+    default: train
+  experiment:
+    description: Name of the first model's experiment file.
+    type: str
+    required: true
+  first_run:
+    description: Beginning of the id of the first model's run.
+    type: str
+    default: first-model
+  mlflow_url:
+    description: Address of MLflow, as the host reaches it.
+    type: str
+    required: true
+  mlflow_user:
+    description: User of MLflow.
+    type: str
+    required: true
+  mlflow_password:
+    description: The user's password.
+    type: str
+    required: true
+  mlflow_experiment:
+    description: MLflow experiment of the first model.
+    type: str
+    required: true
+  model:
+    description: Name the first model is registered under.
+    type: str
+    required: true
+  flower_url:
+    description: Address of Flower, as the host reaches it.
+    type: str
+    required: true
+  flower_user:
+    description: User of Flower.
+    type: str
+    required: true
+  flower_password:
+    description: The user's password.
+    type: str
+    required: true
+  timeout:
+    description: Seconds that something which starts up is waited for.
+    type: int
+    default: 60
+author:
+  - The mlops.lab authors (@mlops-lab)
+"""
+
+EXAMPLES = r"""
+- name: Ask Airflow, MLflow and Flower
+  mlops.lab.lab_verdict:
+    airflow_url: http://127.0.0.1:8080
+    airflow_user: admin
+    airflow_password: "{{ vault_airflow_admin_password }}"
+    airflow_project: mlops-lab-airflow
+    experiment: wine
+    mlflow_url: http://127.0.0.1:5000
+    mlflow_user: admin
+    mlflow_password: "{{ vault_mlflow_admin_password }}"
+    mlflow_experiment: wine
+    model: wine-cultivars
+    flower_url: http://127.0.0.1:5555
+    flower_user: admin
+    flower_password: "{{ vault_flower_password }}"
+  register: __verdict
+"""
+
+RETURN = r"""
+checks:
+  description: The checks, each with C(name), C(ok), C(detail) and C(seconds).
+  returned: always
+  type: list
+  elements: dict
+run:
+  description: The first model's run in Airflow (C(id), C(worker)) and in MLflow (C(mlflow_run_id)).
+  returned: always
+  type: dict
+model:
+  description: C(name), C(version) and C(uri) of the registered model; empty when there is none.
+  returned: always
+  type: dict
+image:
+  description: C(id) and C(name) of the image that Airflow runs on.
+  returned: always
+  type: dict
+versions:
+  description: Versions by the name of the software, as it tells them itself.
+  returned: always
+  type: dict
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
+    Airflow,
+    Answer,
+    Api,
+    Unreachable,
+    containers,
+    first_run,
+    lab_image,
+    quoted,
+    reason_of,
+)
+from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
+
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
+MLFLOW = "/api/2.0/mlflow"
+
+
+def wanted(answer: Answer, what: str) -> Any:
+    """Return the body of an answer that has to be 200."""
+    if answer.status != 200:
+        raise Failed(f"{what}: HTTP {answer.status}")
+    return answer.body
+
+
+def same_host(name: str, other: str) -> bool:
+    """Tell whether two names are the same host, one of them perhaps without its domain."""
+    return name == other or name.split(".")[0] == other.split(".")[0]
+
+
+class Verdict:
+    """The checks, in an order in which each can use what those before it found."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        """Take the module's parameters."""
+        self.params = params
+        self.airflow = Airflow(params["airflow_url"], params["airflow_user"], params["airflow_password"])
+        self.mlflow = Api(params["mlflow_url"], params["mlflow_user"], params["mlflow_password"])
+        self.flower = Api(params["flower_url"], params["flower_user"], params["flower_password"])
+        self.image = {"id": "", "name": ""}
+        self.workers: list[str] = []
+        self.tasks: list[dict[str, Any]] = []
+        self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_run_id": ""}
+        self.mlflow_run: dict[str, Any] = {}
+        self.model: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+
+    def judge(self) -> list[dict[str, Any]]:
+        """Run all checks and return them."""
+        self.look_around()
+        checks, timeout = Checks(), float(self.params["timeout"])
+        checks.run("Airflow's components are healthy", lambda: eventually(self.components, timeout))
+        checks.run("Airflow imports every DAG", self.imports)
+        checks.run("Airflow refuses a stranger", lambda: self.refuses(self.params["airflow_url"], "/api/v2/dags"))
+        checks.run("MLflow refuses a stranger", lambda: self.refuses(self.params["mlflow_url"], f"{MLFLOW}/experiments/search?max_results=1"))
+        checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
+        checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, timeout))
+        checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
+        checks.run("A Celery worker ran it", self.on_a_worker)
+        checks.run("MLflow tracked the run", self.tracked)
+        checks.run("Its log can be read over the API", self.log)
+        checks.run("MLflow has its metrics", self.metrics)
+        checks.run("MLflow has its plot", self.plots)
+        checks.run("MLflow has its registered model", self.registered)
+        return checks.found
+
+    def look_around(self) -> None:
+        """Find the image and the versions; what cannot be found stays empty, a check says why."""
+        with suppress(Unreachable):
+            self.image["id"], self.image["name"] = lab_image(containers([self.params["airflow_project"]]))
+        self.run["id"] = first_run(self.params["first_run"], self.params["experiment"], self.image["id"])
+        for name, api, path in (("airflow", self.airflow, "/version"), ("mlflow", self.mlflow, "/version")):
+            try:
+                body = wanted(api.ask(path), path)
+            except Exception:
+                continue
+            self.versions[name] = body["version"] if isinstance(body, dict) else str(body).strip()
+
+    def components(self) -> str:
+        """Read each component's own state; the address answers 200 even when one of them is down."""
+        health = wanted(self.airflow.ask("/monitor/health"), "/api/v2/monitor/health")
+        states = {name: (health.get(name) or {}).get("status") for name in COMPONENTS}
+        ill = [f"{name} is {state or 'missing'}" for name, state in states.items() if state != "healthy"]
+        if ill:
+            raise Failed(", ".join(ill))
+        return f"{', '.join(states)} healthy"
+
+    def imports(self) -> str:
+        """Ask for files that Airflow could not import, and for the DAGs it could."""
+        errors = wanted(self.airflow.ask("/importErrors?limit=20"), "/api/v2/importErrors")["import_errors"]
+        if errors:
+            lines = [f"{e['filename']}: {(e['stack_trace'].strip().splitlines() or ['?'])[-1]}" for e in errors]
+            raise Failed("; ".join(lines))
+        dags = wanted(self.airflow.ask("/dags?limit=100"), "/api/v2/dags")["dags"]
+        return f"{counted(len(dags), 'DAG')}, no import error"
+
+    def refuses(self, url: str, *paths: str) -> str:
+        """Ask without a password and with a wrong one; both have to be refused."""
+        answers = []
+        for api in (Api(url), Api(url, "admin", "a-wrong-password")):
+            for path in paths:
+                status = api.ask(path).status
+                answers.append(str(status))
+                if status not in (401, 403):
+                    raise Failed(f"{url}{path.split('?')[0]} answered {status} to somebody without a password")
+        return f"HTTP {', '.join(sorted(set(answers)))} without a password and with a wrong one"
+
+    def celery_workers(self) -> str:
+        """Ask Flower for the workers that are online."""
+        states = wanted(self.flower.ask("/api/workers?status=1"), "/api/workers")
+        self.workers = sorted(name for name, online in states.items() if online)
+        if not self.workers:
+            wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")  # makes Flower look again
+            raise Failed(f"no worker is online ({len(states)} known)")
+        return ", ".join(self.workers)
+
+    def first_model(self) -> str:
+        """Look at the first model's run and its tasks."""
+        path = f"/dags/{quoted(self.params['dag'])}/dagRuns/{quoted(self.run['id'])}"
+        answer = self.airflow.ask(path)
+        if answer.status == 404:
+            raise Failed(f"there is no run {self.run['id']}: train it with playbooks/train.yml")
+        run = wanted(answer, path)
+        self.tasks = wanted(self.airflow.ask(f"{path}/taskInstances"), path)["task_instances"]
+        if run["state"] != "success":
+            failed = next((task for task in self.tasks if task["state"] == "failed"), None)
+            why = f", task {failed['task_id']}: {reason_of(self.airflow.log(self.params['dag'], self.run['id'], failed))}" if failed else ""
+            raise Failed(f"{self.run['id']} is {run['state']}{why}")
+        if run.get("triggered_by") not in ("rest_api", None):
+            raise Failed(f"{self.run['id']} was triggered by {run['triggered_by']}")
+        return f"{self.run['id']} in {run.get('duration') or 0:.0f} s ({counted(len(self.tasks), 'task')})"
+
+    def on_a_worker(self) -> str:
+        """Compare where the tasks ran with the workers that Flower shows."""
+        if not self.tasks:
+            raise Failed("there is no run to look at")
+        hosts = sorted({task["hostname"] or "nowhere" for task in self.tasks if task["state"] == "success"})
+        self.run["worker"] = ", ".join(hosts)
+        workers = [worker.partition("@")[2] for worker in self.workers]
+        strange = [host for host in hosts if not any(same_host(host, worker) for worker in workers)]
+        if strange:
+            raise Failed(f"a task ran on {', '.join(strange)}; Flower's workers are {', '.join(self.workers) or 'none'}")
+        queues = sorted({str(task.get("queue")) for task in self.tasks})
+        return f"{', '.join(hosts)}, queue {', '.join(queues)}"
+
+    def tracked(self) -> str:
+        """Find the MLflow run that carries the Airflow run's id."""
+        name = self.params["mlflow_experiment"]
+        answer = self.mlflow.ask(f"{MLFLOW}/experiments/get-by-name?experiment_name={quoted(name)}")
+        experiment = wanted(answer, f"experiment {name}")["experiment"]["experiment_id"]
+        query = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.`airflow.run_id` = '{self.run['id']}' AND tags.`airflow.dag_id` = '{self.params['dag']}' AND attributes.status = 'FINISHED'",
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": 1,
+        }
+        runs = wanted(self.mlflow.ask(f"{MLFLOW}/runs/search", query), "runs/search").get("runs", [])
+        if not runs:
+            raise Failed(f"experiment {name} has no finished run with the tag airflow.run_id={self.run['id']}")
+        self.mlflow_run = runs[0]
+        self.run["mlflow_run_id"] = self.mlflow_run["info"]["run_id"]
+        params = self.mlflow_run["data"].get("params", [])
+        return f"{self.run['mlflow_run_id']} in experiment {name}, {counted(len(params), 'parameter')}"
+
+    def log(self) -> str:
+        """Read the log of every task; the one that trained names its MLflow run."""
+        if not self.tasks:
+            raise Failed("there is no run to look at")
+        logs = {task["task_id"]: self.airflow.log(self.params["dag"], self.run["id"], task) for task in self.tasks}
+        empty = [task for task, lines in logs.items() if not lines]
+        if empty:
+            raise Failed(f"the log of {', '.join(empty)} cannot be read")
+        mlflow_run = self.run["mlflow_run_id"]
+        naming = [task for task, lines in logs.items() if mlflow_run and any(mlflow_run in line for line in lines)]
+        if not naming:
+            raise Failed("the logs can be read, but none names the MLflow run")
+        return f"{sum(map(len, logs.values()))} lines; {', '.join(naming)} names MLflow run {mlflow_run}"
+
+    def metrics(self) -> str:
+        """Show the run's metrics."""
+        found = {m["key"]: m["value"] for m in self.mlflow_run.get("data", {}).get("metrics", [])}
+        if not found:
+            raise Failed("the run has no metrics" if self.mlflow_run else "there is no run to look at")
+        return ", ".join(f"{name} {value:.4g}" for name, value in sorted(found.items()))
+
+    def plots(self) -> str:
+        """Find pictures among the run's artefacts, down to two levels."""
+        if not self.mlflow_run:
+            raise Failed("there is no run to look at")
+        folders, found = [""], []
+        for depth in range(3):
+            below: list[str] = []
+            for folder in folders:
+                query = f"run_id={self.run['mlflow_run_id']}&path={quoted(folder)}"
+                files = wanted(self.mlflow.ask(f"{MLFLOW}/artifacts/list?{query}"), "artifacts/list").get("files", [])
+                below += [file["path"] for file in files if file.get("is_dir") and depth < 2]
+                found += [file for file in files if file["path"].lower().endswith(PICTURES) and int(file.get("file_size", 0))]
+            folders = below
+        if not found:
+            raise Failed("the run has no picture among its artefacts")
+        return ", ".join(f"{file['path']} ({int(file['file_size']) / 1000:.0f} kB)" for file in found)
+
+    def registered(self) -> str:
+        """Find the registered version that comes from the run."""
+        name = self.params["model"]
+        answer = self.mlflow.ask(f"{MLFLOW}/model-versions/search?max_results=200&filter={quoted(f'''name='{name}' ''')}")
+        versions = wanted(answer, "model-versions/search").get("model_versions", [])
+        ours = [v for v in versions if self.run["mlflow_run_id"] and v.get("run_id") == self.run["mlflow_run_id"]]
+        if not ours:
+            raise Failed(f"{name} has {counted(len(versions), 'version')}, none of this run")
+        version = max(ours, key=lambda v: int(v["version"]))
+        if version.get("status", "READY") != "READY":
+            raise Failed(f"{name} version {version['version']} is {version['status']}")
+        self.model = {"name": name, "version": str(version["version"]), "uri": f"models:/{name}/{version['version']}"}
+        return f"{name} version {version['version']}"
+
+
+def main() -> None:
+    """Run the module."""
+    text = {"type": "str", "required": True}
+    secret = {"type": "str", "required": True, "no_log": True}
+    module = AnsibleModule(
+        argument_spec={
+            "airflow_url": text,
+            "airflow_user": text,
+            "airflow_password": secret,
+            "airflow_project": text,
+            "dag": {"type": "str", "default": "train"},
+            "experiment": text,
+            "first_run": {"type": "str", "default": "first-model"},
+            "mlflow_url": text,
+            "mlflow_user": text,
+            "mlflow_password": secret,
+            "mlflow_experiment": text,
+            "model": text,
+            "flower_url": text,
+            "flower_user": text,
+            "flower_password": secret,
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    verdict = Verdict(module.params)
+    checks = verdict.judge()
+    module.exit_json(
+        changed=False,
+        checks=checks,
+        run=verdict.run,
+        model=verdict.model,
+        image=verdict.image,
+        versions=verdict.versions,
+    )
+
+
+if __name__ == "__main__":
+    main()
