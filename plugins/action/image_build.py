@@ -33,6 +33,8 @@ def context_archive(files: dict[str, str], secrets: dict[str, str]) -> bytes:
                 data = text.encode()
                 member = tarfile.TarInfo(f"{folder}/{name}")
                 member.size = len(data)
+                # BuildKit takes a file of the same name, size and time for the same file, whatever is in it.
+                member.mtime = 10**9 + int(hashlib.sha256(data).hexdigest()[:7], 16)
                 member.mode = 0o600 if folder == "secrets" else 0o644
                 archive.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
@@ -53,8 +55,7 @@ def failure(log: str, secrets: dict[str, str]) -> str:
     for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
         log = log.replace(value, "********")
     output = [match.group(1) for line in log.splitlines() if (match := OUTPUT.match(line))]
-    errors = [line for line in log.splitlines() if line.startswith("ERROR:")]
-    return "\n".join((output[-15:] or log.splitlines()[-15:]) + errors[-1:])
+    return "\n".join(output[-15:] or log.splitlines()[-15:])
 
 
 class ActionModule(WatchingAction):
@@ -74,6 +75,7 @@ class ActionModule(WatchingAction):
                 "base_images": {"type": "list", "elements": "str", "default": []},
                 "target": {"type": "str"},
                 "output": {"type": "path"},
+                "failure_hint": {"type": "str"},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
                 "secret_files": {"type": "dict", "default": {}},
                 "staging_dir": {"type": "path", "required": True},
@@ -107,7 +109,7 @@ class ActionModule(WatchingAction):
         finally:
             self.on_host(f"rm -rf {shlex.quote(staged)} {shlex.quote(log)}")
         if outcome is not None:
-            return {**result, "failed": True, "msg": f"{image} could not be built.\n{outcome}"}
+            return {**result, "failed": True, "msg": f"{args['failure_hint'] or image + ' could not be built.'}\n{outcome}"}
         if args["output"] is not None:
             return {**result, "changed": True}
         image_id = self._image_id(image)

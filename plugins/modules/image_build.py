@@ -48,6 +48,9 @@ options:
       - Directory on the host that gets the files of the stage instead of an image being made.
       - With it the build always runs.
     type: path
+  failure_hint:
+    description: Sentence that begins the message when the build fails, before the output of the step that failed.
+    type: str
   secrets:
     description: BuildKit secrets, as a mapping of id to text.
     type: dict
