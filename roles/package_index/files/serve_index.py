@@ -5,7 +5,7 @@
 The mirror of the public index exists only with `mirror_no_project_list`, written in the same transaction that creates
 it and before any server runs: devpi then never asks the public index for the list of all its projects.
 
-Usage: serve_index.py SERVERDIR [devpi-server's options...]
+Usage: serve_index.py SERVERDIR SOCKET [devpi-server's options...]
 Environment: PACKAGE_INDEX_UPSTREAM_URL, the public index; empty takes devpi-server's own default.
 """
 
@@ -76,18 +76,21 @@ def declare_indexes(serverdir: Path, upstream_url: str) -> None:
                 stage.modify(**wanted)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Run as in the module's docstring; the declaration runs in a process of its own, as its threads outlive it."""
-    if sys.argv[1] == "--declare":
-        serverdir = Path(sys.argv[2])
-        if not (serverdir / ".sqlite").exists():
-            create_store(serverdir)
-        declare_indexes(serverdir, os.environ.get("PACKAGE_INDEX_UPSTREAM_URL", ""))
+    if arguments[0] == "--declare":
+        store = Path(arguments[1])
+        if not (store / ".sqlite").exists():
+            create_store(store)
+        declare_indexes(store, os.environ.get("PACKAGE_INDEX_UPSTREAM_URL", ""))
         return
-    subprocess.run([sys.executable, __file__, "--declare", sys.argv[1]], check=True)
-    server = Path(sys.executable).with_name("devpi-server")
-    os.execv(server, [str(server), "--serverdir", *sys.argv[1:]])
+    serverdir, socket = arguments[:2]
+    # The healthcheck looks for the socket, so one that a killed server left must not be there while this one starts.
+    Path(socket).unlink(missing_ok=True)
+    subprocess.run([sys.executable, __file__, "--declare", serverdir], check=True)
+    server = str(Path(sys.executable).with_name("devpi-server"))
+    os.execv(server, [server, "--serverdir", serverdir, "--unix-socket", socket, *arguments[2:]])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

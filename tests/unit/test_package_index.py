@@ -1,0 +1,254 @@
+"""Role package_index: what its templates say, the wheels it builds, and its sentences about an index that does not work."""
+
+from __future__ import annotations
+
+import email.parser
+import importlib.util
+import re
+import sys
+from email.policy import HTTP
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from passlib.hash import sha512_crypt
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/package_index"
+PASSWORD = 'it\'s a "password" with $6$ {% and : in it'
+
+
+def load(name: str) -> ModuleType:
+    """Import a Python file of the role."""
+    spec = importlib.util.spec_from_file_location(name, ROLE / f"files/{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+serve_index, build_wheel = load("serve_index"), load("build_wheel")
+
+
+def templar(**values: Any) -> Templar:
+    """Return Ansible's own templating with the role's defaults and variables, and `values` over them."""
+    loader = DataLoader()
+    variables: dict[str, Any] = {}
+    for name in ("defaults", "vars"):
+        variables.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
+    variables.update(
+        ansible_managed="Ansible managed",
+        ansible_check_mode=False,
+        inventory_hostname="lab1",
+        package_index_user="reader",
+        package_index_password=PASSWORD,
+        package_index_publisher_user="publisher",
+        package_index_publisher_password="other",
+    )
+    return Templar(loader=loader, variables={**variables, **values})
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template of the role as Ansible writes it."""
+    text = (ROLE / "templates" / template).read_text(encoding="utf-8")
+    return str(templar(**values).template(trust_as_template(text)))
+
+
+def compose(**values: Any) -> dict[str, Any]:
+    text = render("compose.yml.j2", __package_index_image={"image": "mlops-lab/index:1-abc"}, **values)
+    return dict(yaml.safe_load(text))
+
+
+# -------------------------------------------------------------------- the index of the lab's own
+
+
+def test_only_nginx_has_a_port_and_only_where_it_should() -> None:
+    services = compose(package_index_bind_address="192.0.2.7", package_index_port=9000)["services"]
+    assert {name: service.get("ports") for name, service in services.items()} == {"devpi": None, "nginx": ["192.0.2.7:9000:8080"]}
+
+
+def test_no_password_is_in_the_compose_file_or_the_configuration() -> None:
+    text = yaml.safe_dump(compose()) + render("nginx.conf.j2") + render("Dockerfile.j2")
+    assert PASSWORD not in text and "other" not in text.split()
+    assert "$6$" not in text
+
+
+def test_every_service_comes_back_by_itself_and_has_few_rights() -> None:
+    for service in compose()["services"].values():
+        assert service["restart"] == "unless-stopped"
+        assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        assert service["healthcheck"]["start_interval"] == "1s"
+
+
+def test_only_hashes_are_written_and_they_stay_the_same() -> None:
+    accounts = [{"user": "reader", "password": trust_as_template("{{ package_index_password }}")}]
+    first, second = (render("htpasswd.j2", item={"accounts": accounts}) for _ in range(2))
+    assert first == second
+    user, hashed = first.strip().split(":")
+    assert user == "reader" and hashed.startswith("$6$")
+    assert sha512_crypt.verify(PASSWORD, hashed)
+
+
+def test_two_labs_and_two_users_have_different_salts() -> None:
+    def salt(user: str, host: str) -> str:
+        return render("htpasswd.j2", item={"accounts": [{"user": user, "password": "x"}]}, inventory_hostname=host).split("$")[2]
+
+    assert len({salt("a", "lab1"), salt("b", "lab1"), salt("a", "lab2")}) == 3
+
+
+@pytest.mark.parametrize("index", ["pypi-all", "pypi-internal"])
+def test_the_list_of_all_projects_is_never_passed_on(index: str) -> None:
+    locations = re.findall(r"location (~|=)? ?(\S+) \{\n(.*?)\n        \}", render("nginx.conf.j2"), re.DOTALL)
+    assert len(locations) >= 7
+    for path in (f"/repository/{index}/simple/", f"/repository/{index}/simple"):
+        # nginx takes the first regular expression that matches.
+        body = next(body for kind, pattern, body in locations if kind == "~" and re.search(pattern.replace("(?<", "(?P<"), path))
+        assert "return 404" in body and "proxy_pass" not in body
+
+
+def test_devpi_never_sees_credentials() -> None:
+    passed_on = re.findall(r"proxy_set_header Authorization (\S+);\n(?:.*\n)*?.*proxy_pass (\S+);", render("nginx.conf.j2").split("server {", 1)[1])
+    assert passed_on == [("$http_authorization", "http://127.0.0.1:8083")]
+
+
+def test_the_mirror_has_no_project_list_and_a_hosted_name_is_never_looked_up_in_it() -> None:
+    indexes = serve_index.wanted_indexes("", "https://default.example/simple/")
+    mirror = indexes["pypi-public"]
+    assert mirror["mirror_no_project_list"] is True
+    assert mirror["mirror_url"] == "https://default.example/simple/"
+    assert serve_index.wanted_indexes("https://own.example/", "x")["pypi-public"]["mirror_url"] == "https://own.example/"
+    group = indexes["pypi-all"]
+    assert group["bases"] == ("repository/pypi-internal", "repository/pypi-public")
+    assert group["mirror_whitelist"] == indexes["pypi-internal"]["mirror_whitelist"] == []
+    assert group["acl_upload"] == []
+    assert not indexes["pypi-internal"]["volatile"]
+
+
+def test_the_requirements_are_locked_with_hashes() -> None:
+    locked = (ROLE / "files/requirements.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^[a-z0-9-]+==\S+ \\$(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?$)+", locked, re.MULTILINE)
+    assert len(pins) == len(re.findall(r"^[a-z]", locked, re.MULTILINE)) > 20
+    for line in (ROLE / "files/requirements.in").read_text(encoding="utf-8").split():
+        assert f"{line} \\" in locked
+
+
+# -------------------------------------------------------------------- wheels
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiny"
+    (folder / "src/tiny").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[project]\nname = 'tiny'\n", encoding="utf-8")
+    (folder / "src/tiny/__init__.py").write_text("ANSWER = 42\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    from zipfile import ZipFile
+
+    path = tmp_path / "tiny_lab-1.0-py3-none-any.whl"
+    lines = ["Metadata-Version: 2.4", "Name: Tiny.Lab", "Version: 1.0", "Requires-Python: >=3.9", "Requires-Dist: six", "Requires-Dist: attrs>1"]
+    with ZipFile(path, "w") as archive:
+        archive.writestr("tiny_lab-1.0.dist-info/METADATA", "\n".join(lines) + "\n\nA text.\n")
+        archive.writestr("tiny/data.bin", bytes(range(256)) * 3)
+    return path
+
+
+def test_what_a_build_or_a_checkout_leaves_does_not_change_the_project(project: Path, tmp_path: Path) -> None:
+    first = build_wheel.copy_project(project, tmp_path / "1")
+    for name in ("build/lib/tiny", "src/tiny.egg-info", ".git", "src/tiny/__pycache__"):
+        (project / name).mkdir(parents=True)
+        (project / name / "old.py").write_text("x", encoding="utf-8")
+    (project / "src/tiny/__init__.py").chmod(0o600)
+    assert build_wheel.copy_project(project, tmp_path / "2") == first
+    (project / "src/tiny/__init__.py").write_text("ANSWER = 43\n", encoding="utf-8")
+    assert build_wheel.copy_project(project, tmp_path / "3") != first
+
+
+def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = []
+
+    def build(copy: Path, folder: Path) -> None:
+        builds.append(copy)
+        folder.mkdir()
+        (folder / wheel.name).write_bytes(wheel.read_bytes())
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    first, second = (build_wheel.wheel_of(project, tmp_path / "cache") for _ in range(2))
+    assert first == second and len(builds) == 1
+    assert (first["name"], first["version"], first["filename"]) == ("Tiny.Lab", "1.0", wheel.name)
+    assert Path(first["form"]).read_bytes() == build_wheel.form(wheel)
+
+
+def test_a_directory_that_is_no_project_is_named_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        build_wheel.main([str(tmp_path), str(tmp_path / "cache")])
+    assert str(stopped.value).startswith(f"package_index_publish names {tmp_path}, but ")
+    assert str(stopped.value).count("\n") == 0
+
+
+def test_the_form_says_what_twine_would_say(wheel: Path) -> None:
+    head = f"Content-Type: multipart/form-data; boundary={build_wheel.describe(wheel)['boundary']}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=HTTP).parsebytes(head + build_wheel.form(wheel))
+    fields: dict[str, list[Any]] = {}
+    for part in message.iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        fields.setdefault(name, []).append(part.get_payload(decode=True))
+    assert fields[":action"] == [b"file_upload"] and fields["protocol_version"] == [b"1"]
+    assert fields["name"] == [b"Tiny.Lab"] and fields["version"] == [b"1.0"] and fields["metadata_version"] == [b"2.4"]
+    assert fields["filetype"] == [b"bdist_wheel"] and fields["pyversion"] == [b"py3"]
+    assert fields["requires_dist"] == [b"six", b"attrs>1"] and fields["requires_python"] == [b">=3.9"]
+    assert fields["sha256_digest"] == [build_wheel.describe(wheel)["hashes"]["sha256"].encode()]
+    assert wheel.read_bytes() in build_wheel.form(wheel)
+
+
+# -------------------------------------------------------------------- sentences
+
+
+def problem(reader: dict[str, Any], publisher: int = 404, **values: Any) -> str:
+    """Return what the role says about an index that answers so."""
+    answers = [{"msg": "", "content": "", **reader}, {"status": 401}, {"status": publisher}]
+    given = {"package_index_url": "https://nexus.example/repository/pypi-all/simple", **values}
+    variables = {"__package_index_answers": {"results": answers}, **given}
+    return str(templar(**variables).template(trust_as_template("{{ __package_index_problem }}"))).strip()
+
+
+@pytest.mark.parametrize(
+    ("reader", "publisher", "words"),
+    [
+        ({"status": 401}, 404, ["vault_nexus_user", "'reader'", "(401)", "ansible-vault edit"]),
+        ({"status": 403}, 404, ["vault_nexus_user", "'reader'", "(403)"]),
+        ({"status": 404}, 404, ["lab_index_url", "https://nexus.example/repository/pypi-all/simple/", "package_index_probe"]),
+        ({"status": 503}, 404, ["lab_index_url", "503"]),
+        ({"status": -1, "msg": "Request failed: <urlopen error [Errno 111] Connection refused>"}, 404, ["lab_index_url", "Connection refused."]),
+        ({"status": -1, "msg": "<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] self-signed>"}, 404, ["lab_ca_bundle", "lab_index_url"]),
+        ({"status": 200, "content": "<html></html>"}, 404, ["no file of 'pip'", "lab_index_url"]),
+        ({"status": 200, "content": "<a href="}, 401, ["vault_nexus_publisher_user", "'publisher'"]),
+    ],
+)
+def test_one_sentence_says_what_is_wrong_where_it_was_set_and_what_to_write(reader: dict[str, Any], publisher: int, words: list[str]) -> None:
+    sentence = problem(reader, publisher)
+    assert [word for word in words if word not in sentence] == []
+    assert sentence.endswith(".") and "\n" not in sentence
+    assert PASSWORD not in sentence
+
+
+@pytest.mark.parametrize("publisher", [200, 404])
+def test_an_index_that_works_is_not_complained_about(publisher: int) -> None:
+    assert problem({"status": 200, "content": '<a href="x">'}, publisher) == ""
+
+
+def test_publishing_without_an_address_for_uploads_is_said_before_anything_is_built() -> None:
+    sentence = problem({"status": 200, "content": '<a href="x">'}, package_index_publish=["/x"])
+    assert "lab_index_upload_url" in sentence and "package_index_publish" in sentence
+
+
+def test_the_lab_s_own_index_without_the_public_one_is_explained() -> None:
+    assert "package_index_upstream_url" in problem({"status": 404}, package_index_url="")
+    assert problem({"status": 200}, package_index_url="") == ""
