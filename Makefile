@@ -44,8 +44,10 @@ venv:
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@command -v shellcheck >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck; } \
-		|| echo "shellcheck is not installed: sudo apt install shellcheck"
+	@if ! command -v shellcheck >/dev/null; then \
+		test "$$(id -u)" = 0 || { echo "shellcheck is not installed: sudo apt install shellcheck" >&2; exit 1; }; \
+		apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck; \
+	fi
 
 # On the first run only: a random password and a vault of random credentials
 vault: venv

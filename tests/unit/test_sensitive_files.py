@@ -47,7 +47,9 @@ class Host:
         """Run the role, or another play, and return what Ansible printed; it must succeed."""
         if play:
             self.play.write_text(play)
-        done = self.tool(["ansible-playbook", self.play, "-i", "host,", "-e", json.dumps(self.values | values), *options])
+        done = self.tool(
+            ["ansible-playbook", self.play, "-i", "host,", "-e", json.dumps(self.values | values), *options], ANSIBLE_CALLBACK_RESULT_FORMAT="json"
+        )
         assert done.returncode == 0, done.stdout
         return str(done.stdout)
 
