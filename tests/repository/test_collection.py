@@ -51,7 +51,7 @@ def test_the_installed_playbook_is_found_by_its_fqcn(tarball: Path, tool: Run, t
     assert done.returncode == 0, done.stdout
     done = tool(["ansible-playbook", "mlops.lab.site", "-i", ROOT / "inventories/lab/hosts.yml", "--syntax-check"], cwd=tmp_path, **place)
     assert done.returncode == 0, done.stdout
-    assert "mlops.lab.site" in done.stdout
+    assert f"playbook: {tmp_path}/ansible_collections/mlops/lab/playbooks/site.yml" in done.stdout
     done = tool(["ansible-doc", "-t", "module", "mlops.lab.watch"], cwd=tmp_path, **place)
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stdout
 
