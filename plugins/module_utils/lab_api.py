@@ -139,6 +139,12 @@ def log_lines(body: Any) -> list[str]:
     return lines
 
 
+def excerpt(body_lines: list[str]) -> str:
+    """Return the last lines of a log, marked as such, without the characters that keep a terminal or YAML from showing it."""
+    shown = ["".join(c for c in line if c.isprintable() and ord(c) < 0x10000).rstrip() for line in body_lines[-LOG_LINES:]]
+    return "\n".join(f"  | {line}" for line in shown)
+
+
 def reason_of(body_lines: list[str]) -> str:
     """Return the line of a failed task's log that says why: the last exception, else the last line."""
     errors = [line for line in body_lines if line.split(":")[0].endswith(("Error", "Exception", "Failure", "Mistakes"))]

@@ -88,10 +88,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
-    LOG_LINES,
     Airflow,
     Refused,
     Unreachable,
+    excerpt,
     first_run_here,
     quoted,
     reason_of,
@@ -173,10 +173,8 @@ def follow(airflow: Airflow, dag: str, run_id: str, look: Look) -> None:
             return
         log = airflow.log(dag, run_id, failed)
         place = failed.get("hostname") or "no worker"
-        look.problem = (
-            f"Task {failed['task_id']} of DAG {dag} failed on {place} (run {run_id}): {reason_of(log)}\n"
-            + "\n".join(f"  | {line}" for line in log[-LOG_LINES:])
-        ).rstrip()
+        why = reason_of(log)
+        look.problem = f"Task {failed['task_id']} of DAG {dag} failed on {place} (run {run_id}): {why}\n{excerpt(log)}".rstrip()
 
 
 def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: bool) -> Look:
