@@ -75,6 +75,8 @@ class Api:
                 status, raw = error.code, error.read()
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                self.timeout = min(self.timeout, 3)  # whoever was silent once is not waited for as long again
             raise Unreachable(f"{self.url} does not answer ({reason})") from None
         text = raw.decode("utf-8", "replace")
         try:

@@ -39,9 +39,8 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def eventually(check: Callable[[], str], timeout: float, every: float = 2.0) -> str:
-    """Return what a check finds as soon as it passes; its last failure when it has not within the timeout in seconds."""
-    until = time.monotonic() + timeout
+def eventually(check: Callable[[], str], until: float, every: float = 2.0) -> str:
+    """Return what a check finds as soon as it passes; raise its last failure at the time ``until`` of the monotonic clock."""
     while True:
         try:
             return check()

@@ -76,9 +76,9 @@ options:
     type: str
     required: true
   timeout:
-    description: Seconds that something which starts up is waited for.
+    description: Seconds that what still starts up is waited for, all in all.
     type: int
-    default: 60
+    default: 25
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -126,6 +126,7 @@ versions:
   type: dict
 """
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -179,14 +180,14 @@ class Verdict:
 
     def judge(self) -> list[dict[str, Any]]:
         """Run all checks and return them."""
+        checks, until = Checks(), time.monotonic() + self.params["timeout"]
         self.look_around()
-        checks, timeout = Checks(), float(self.params["timeout"])
-        checks.run("Airflow's components are healthy", lambda: eventually(self.components, timeout))
+        checks.run("Airflow's components are healthy", lambda: eventually(self.components, until))
         checks.run("Airflow imports every DAG", self.imports)
         checks.run("Airflow refuses a stranger", lambda: self.refuses(self.params["airflow_url"], "/api/v2/dags"))
         checks.run("MLflow refuses a stranger", lambda: self.refuses(self.params["mlflow_url"], f"{MLFLOW}/experiments/search?max_results=1"))
         checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
-        checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, timeout))
+        checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
         checks.run("MLflow tracked the run", self.tracked)
@@ -368,7 +369,7 @@ def main() -> None:
             "flower_url": text,
             "flower_user": text,
             "flower_password": secret,
-            "timeout": {"type": "int", "default": 60},
+            "timeout": {"type": "int", "default": 25},
         },
         supports_check_mode=True,
     )
