@@ -98,7 +98,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
 )
 
 #: seconds between two questions, and until the module comes back although nothing has changed
-EVERY, PATIENCE = 1.0, 15.0
+EVERY = 1.0
+PATIENCE = 15.0
 
 
 class Look:
