@@ -65,9 +65,11 @@ class WatchingAction(ActionBase):  # type: ignore[misc]
         started = last_shown = time.monotonic()
         try:
             while True:
-                time.sleep(min(every, 1.0) if time.monotonic() - started < 3 else every)
+                # What has nothing to do is done within a second and shows nothing.
+                early = time.monotonic() - started < 2
+                time.sleep(0.25 if early else every)
                 now = time.monotonic()
-                lines = progress()
+                lines = [] if early else progress()
                 if not lines and now - last_shown >= SILENCE:
                     lines = ["still running"]
                 for line in lines:
@@ -92,5 +94,4 @@ class WatchingAction(ActionBase):  # type: ignore[misc]
 
     def on_host(self, command: str, data: bytes | None = None) -> dict[str, Any]:
         """Run a shell command on the host with the task's privileges and return rc, stdout and stderr."""
-        # `true;` keeps a leading environment assignment or brace from confusing become's quoting.
         return dict(self._low_level_execute_command(command, sudoable=True, in_data=data))
