@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
+
 from lab_experiment.document import NAME, experiments
 from lab_operators import ProjectPythonOperator
 

@@ -6,6 +6,7 @@ The result file holds ``{"result": ...}``, ``{"mistakes": [...]}`` (exit 2: the 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_experiment import callables, document  # noqa: E402 (the path above comes first)
+from lab_experiment import callables, document, folders  # noqa: E402 (the path above comes first)
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
@@ -48,12 +49,22 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     from lab_experiment import run as runner  # here, because it imports MLflow, which a check does not need
 
     checked = request["checked"]
-    folder = runner.folder_of(request["run_id"], Path(request["runs_dir"]))
+    folder = folders.folder_of(request["run_id"], Path(request["runs_dir"]))
     return runner.run(checked["document"], checked["file"], folder, request["tags"])
 
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
 COMMANDS = {"check": check, "run": run}
 
+
+def end_with_parent() -> None:
+    """Have the system send SIGTERM to this process when the task that started it is gone, even by ``kill -9`` (Linux only)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end: the MLflow run is marked as killed
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the MLflow run ends as killed
+    end_with_parent()
     sys.exit(main(*sys.argv[1:]))

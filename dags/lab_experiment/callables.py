@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lab_experiment.document import Mistakes
@@ -54,7 +55,7 @@ def load(call: str) -> Function:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed is what is installed there") from None
+            raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed: what is installed there") from None
         tell(error)
         raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
     except Exception as error:
@@ -86,11 +87,15 @@ def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def tell(error: BaseException) -> None:
-    """Print an exception's traceback from the first frame that is neither this module's nor the import machinery's."""
+    """Print an exception's traceback from the first frame that is neither this project's nor the import machinery's."""
     frames = error.__traceback__
-    while frames and (frames.tb_frame.f_code.co_filename in (__file__, importlib.__file__) or "importlib._bootstrap" in frames.tb_frame.f_code.co_filename):
+    while frames and _ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     print("".join(traceback.format_exception(type(error), error, frames)), end="", flush=True)
+
+
+def _ours(file: str) -> bool:
+    return file == importlib.__file__ or file.startswith("<frozen importlib") or Path(file).parent == Path(__file__).parent
 
 
 def _unfit(name: str, function: Function, arguments: Mapping[str, Any]) -> list[str]:
@@ -106,10 +111,10 @@ def _unfit(name: str, function: Function, arguments: Mapping[str, Any]) -> list[
     unknown = [] if takes_any else [argument for argument in arguments if argument not in taken]
     missing = [parameter.name for parameter in by_name if parameter.default is parameter.empty and parameter.name not in arguments]
     return [
-        *(f".with has {argument!r}, which is no argument of {name}; allowed are {allowed}." for argument in unknown),
+        *(f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}." for argument in unknown),
         *(f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}." for argument in missing),
         *(
-            f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed are functions that take arguments by name."
+            f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name."
             for parameter in parameters
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),

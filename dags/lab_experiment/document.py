@@ -241,7 +241,7 @@ class _Check:
                 self._mistake(
                     key,
                     f"{{{{ {reference} }}}}",
-                    f"here: {allowed}, and parts of a step's result such as {{{{ steps.prepare.train }}}}",
+                    f"{allowed}, and parts of a step's result such as {{{{ steps.prepare.train }}}}",
                 )
 
     def _mapping(self, key: str, value: object, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class _Check:
             return {}
         for name in value:
             if name not in required and name not in optional:
-                self._mistake(key, name, f"the keys {allowed}", found="the key ")
+                self._mistake(key, name, allowed, found="the key ")
         for name in required:
             if value.get(name) is None:
                 self.sentences.append(f"{self.file}: {key} lacks the key {name}; its keys are {allowed}.")
@@ -261,4 +261,4 @@ class _Check:
         shown = "nothing" if value is None else repr(value)
         if len(shown) > 80:
             shown = f"{shown[:77]}..."
-        self.sentences.append(f"{self.file}: {key} has {found}{shown}; allowed is {allowed}.")
+        self.sentences.append(f"{self.file}: {key} has {found}{shown}; allowed: {allowed}.")

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import io
 import pickle
 from collections.abc import Iterable
+from types import ModuleType
 
+import cloudpickle
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 
-def of_model(model: object) -> list[str]:
-    """Requirements (``name==version``) for loading a model: those of the modules its pickle names, MLflow's client, pandas, and their dependencies.
+def of_model(model: object, *also: str) -> list[str]:
+    """Requirements (``name==version``) for loading a model: what the modules in its pickle belong to, MLflow's client, pandas, and their dependencies.
 
     MLflow's own way is to load the model in a second process and watch its imports: seconds slower, and it lists what merely happened to be imported
     and the full ``mlflow`` in place of the client that is installed.
+
+    Args:
+        model: The model; it must be one that cloudpickle can hold.
+        also: Further distributions that are needed, by name.
     """
     modules: set[str] = set()
 
+    def subimport(name: str) -> ModuleType:
+        modules.add(name.partition(".")[0])
+        return importlib.import_module(name)
+
     class Recorder(pickle.Unpickler):
         def find_class(self, module_name: str, global_name: str, /) -> object:
+            if (module_name, global_name) == ("cloudpickle.cloudpickle", "subimport"):  # a module that a function of the model uses
+                return subimport
             modules.add(module_name.partition(".")[0])
             return super().find_class(module_name, global_name)
 
-    Recorder(io.BytesIO(pickle.dumps(model))).load()  # our own bytes, a line old
+    Recorder(io.BytesIO(cloudpickle.dumps(model))).load()  # our own bytes, made in this line
     by_module = importlib.metadata.packages_distributions()
     roots = {name for module in modules for name in by_module.get(module, [])}
-    return pinned({*roots, *by_module["mlflow"], "pandas"})
+    return pinned({*roots, *by_module["mlflow"], "pandas", *also})
 
 
 def pinned(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ step leaves in the run's folder is there for the next step, and nothing is pickl
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,6 @@ from typing import Any
 from lab_experiment import callables, tracking
 from lab_experiment.callables import Failure
 from lab_experiment.references import UnmetReference, resolve
-
-
-def folder_of(run_id: str, runs: Path) -> Path:
-    """The folder of a DAG run: its id with everything but letters, digits and ``_.+-`` replaced, so that it stays inside ``runs``."""
-    return runs / (re.sub(r"[^A-Za-z0-9_.+-]", "_", run_id).lstrip(".") or "run")
 
 
 def run(document: Mapping[str, Any], file: str, folder: Path, tags: Mapping[str, str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # MLflow looks for git, which a worker need not have
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")  # gives up after a minute instead of four; Airflow tries again later
 
 import mlflow
 import mlflow.models
@@ -53,6 +54,7 @@ def started(document: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Tr
         raise Failure("MLFLOW_TRACKING_URI is not set in the worker's environment; it must hold the address of MLflow")
     client = mlflow.MlflowClient()
     track = document["track"]
+    print(f"[track] MLflow is at {os.environ['MLFLOW_TRACKING_URI']}", flush=True)
     with _failures(f"making a run in the experiment {track['experiment']!r}"):
         experiment = mlflow.set_experiment(track["experiment"])
         all_tags = {
@@ -191,23 +193,19 @@ def _example(source: Any, model: Any) -> Any:
 
 def _log_model(model: Any, example: Any) -> Any:
     """Log a model in MLflow's format for its kind, with signature, input example and pinned requirements."""
-    wanted: dict[str, Any] = {}
     if isinstance(model, mlflow.pyfunc.PythonModel):
-        return mlflow.pyfunc.log_model(python_model=model, name="model", input_example=example)
+        return mlflow.pyfunc.log_model(python_model=model, name="model", input_example=example, pip_requirements=requirements.of_model(model))
     package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
     if package is None:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise Failure(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
-    if package == "sklearn":
-        wanted |= _sklearn_format(model)
-    signature = mlflow.models.infer_signature(example, model.predict(example))
     return importlib.import_module(FLAVORS[package]).log_model(
         model,
         name="model",
-        signature=signature,
+        signature=mlflow.models.infer_signature(example, model.predict(example)),
         input_example=example,
-        pip_requirements=requirements.of_model(model),
-        **wanted,
+        pip_requirements=requirements.of_model(model, *(["skops"] if package == "sklearn" else [])),
+        **(_sklearn_format(model) if package == "sklearn" else {}),
     )
 
 
@@ -219,10 +217,10 @@ def _sklearn_format(model: Any) -> dict[str, Any]:
     import skops.io
 
     try:
-        return {"skops_trusted_types": skops.io.get_untrusted_types(data=skops.io.dumps(model))}
+        data = skops.io.dumps(model)
+        types = skops.io.get_untrusted_types(data=data)
+        skops.io.loads(data, trusted=types)
     except Exception as error:
-        print(
-            f"[track] skops cannot hold this model ({type(error).__name__}: {error}); it is written with cloudpickle",
-            flush=True,
-        )
+        print(f"[track] skops cannot hold this model ({type(error).__name__}: {error}); it is written with cloudpickle", flush=True)
         return {"serialization_format": "cloudpickle"}
+    return {"skops_trusted_types": types}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from wine_cultivars import evaluate, prepare, train
 from wine_cultivars.data import read
 

@@ -1,0 +1,168 @@
+"""What tests of the DAGs and experiments share: real Python environments of other contents, and a real MLflow server.
+
+The environments come from the hash-locked files in ``environments/`` and are kept in ``.cache/`` in the checkout, one for each content of its lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = Path(__file__).parent / "environments"
+PROJECT = ROOT / "examples" / "wine_cultivars"
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def uv(*arguments: str | Path) -> None:
+    """Run uv, the one beside this Python or the one on the path."""
+    found = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if found is None:
+        pytest.fail("uv was not found: the tests of DAGs and experiments make Python environments with it (python -m pip install uv)")
+    trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
+    done = subprocess.run([found, *map(str, arguments)], env={**trusted, **os.environ}, text=True, capture_output=True, check=False)
+    if done.returncode:
+        pytest.fail(f"uv {' '.join(map(str, arguments))}\n{done.stderr}")
+
+
+def make_environment(name: str, *projects: Path) -> Path:
+    """Make a Python environment from ``environments/<name>.txt``, and install projects of the checkout into it; returns its Python."""
+    lock = LOCKS / f"{name}.txt"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode())
+    for project in projects:
+        for file in sorted(path for path in project.rglob("*") if path.suffix in (".py", ".toml", ".md")):
+            digest.update(file.read_bytes())
+    folder = ROOT / ".cache" / "environments" / f"{name}-{digest.hexdigest()[:16]}"
+    python = folder / "bin" / "python"
+    complete = folder / "complete"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{name}.lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)  # another test run may be making it
+        if not complete.is_file():
+            uv("venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, folder)
+            uv("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
+            for project in projects:
+                uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "--no-cache", project)
+            complete.touch()
+    return python
+
+
+@pytest.fixture(scope="session")
+def project_python() -> Path:
+    """The Python of an environment as the lab's project environment: MLflow's client, scikit-learn, the example project; no Airflow."""
+    return make_environment("project", PROJECT)
+
+
+@pytest.fixture(scope="session", params=["3.3.2", "3.1.8"])
+def airflow_python(request: pytest.FixtureRequest) -> Path:
+    """The Python of an environment with Airflow and without MLflow, pandas and the project; each supported Airflow in turn."""
+    return make_environment(f"airflow-{request.param}")
+
+
+@dataclass
+class Mlflow:
+    """A running MLflow server with authentication."""
+
+    uri: str
+    home: Path
+    """A home directory with MLflow's credentials file, as the lab mounts it."""
+    password: str
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Ask its REST API: ``get("runs/get", run_id=...)``."""
+        return self._answer("get", path, params=query)
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """Ask its REST API with a JSON body."""
+        return self._answer("post", path, json=body)
+
+    def _answer(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        answer = requests.request(method, f"{self.uri}/api/2.0/mlflow/{path}", auth=("admin", self.password), timeout=60, **more)
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
+        return content
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    """A real MLflow server on a free port of this machine: SQLite, proxied artefacts, authentication on."""
+    python = make_environment("mlflow")
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Mlflow(f"http://127.0.0.1:{port}", folder / "home", secrets.token_urlsafe(16))
+    credentials = server.home / ".mlflow" / "credentials"
+    credentials.parent.mkdir(parents=True)
+    credentials.write_text(f"[mlflow]\nmlflow_tracking_username = admin\nmlflow_tracking_password = {server.password}\n")
+    (folder / "auth.ini").write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\nadmin_password = {server.password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    command = f"server --app-name basic-auth --host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///{folder}/mlflow.db"
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(python), "-m", "mlflow", *command.split(), "--artifacts-destination", str(folder / "artifacts")],
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+                "MLFLOW_AUTH_ADMIN_PASSWORD": server.password,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(16),
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
+        )
+    try:
+        until = time.monotonic() + 120
+        while not _is_healthy(server.uri):
+            if process.poll() is not None or time.monotonic() > until:
+                pytest.fail(f"the MLflow server did not start:\n{log.read_text()[-3000:]}")
+            time.sleep(0.2)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_healthy(uri: str) -> bool:
+    try:
+        return requests.get(f"{uri}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+Package = Callable[[str], Path]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    """A function that writes a package ``theirs`` of which nobody here has heard: ``package("def f(): ...")``; returns the folder to import it from."""
+
+    def write(source: str) -> Path:
+        folder = tmp_path / "site"
+        folder.mkdir(exist_ok=True)
+        (folder / "theirs.py").write_text(source)
+        return folder
+
+    return write

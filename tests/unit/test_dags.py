@@ -1,0 +1,159 @@
+"""The DAGs in a real Airflow, each supported version in turn: they are read in no time, and their tasks run in the project's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+READ = """
+import inspect, json, sys, time
+import airflow.sdk  # what a DAG processor has imported long before it meets our files
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models.dagbag import DagBag
+sys.path.insert(0, sys.argv[1])  # as for every DAG bundle
+examples = {"include_examples": False} if "include_examples" in inspect.signature(DagBag).parameters else {}
+start = time.perf_counter()
+bag = DagBag(sys.argv[1], **examples)
+seconds = time.perf_counter() - start
+dags = {
+    name: {
+        "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "schedule": dag.schedule, "paused": dag.is_paused_upon_creation,
+        "params": {key: dag.params.get_param(key).dump() for key in dag.params},
+        "tasks": {
+            task.task_id: {"retries": task.retries, "timeout": task.execution_timeout.total_seconds(), "after": sorted(task.upstream_task_ids)}
+            for task in dag.tasks
+        },
+    }
+    for name, dag in bag.dags.items()
+}
+imported = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"dags": dags, "errors": bag.import_errors, "seconds": seconds, "imported": imported}, default=str))
+"""
+
+EXECUTE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import lab_operators
+answers = []
+for case in json.loads(sys.argv[2]):
+    lab_operators.PROJECT_PYTHON = case.get("python", lab_operators.PROJECT_PYTHON)
+    try:
+        operator = lab_operators.ProjectPythonOperator(task_id="t", command=case["command"], request=case["request"])
+        answers.append({"result": operator.execute({})})
+    except Exception as error:
+        answers.append({"kind": type(error).__name__, "words": str(error)})
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def worker(airflow_python: Path, project_python: Path, tmp_path: Path) -> Any:
+    """A function that runs Python code beside Airflow; returns what its last line holds, and all of its output."""
+
+    def run(code: str, *arguments: str, **more: str) -> tuple[Any, str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__FERNET_KEY": "not for the package",
+            "LAB_EXPERIMENTS_DIR": str(ROOT / "experiments"),
+            "LAB_RUNS_DIR": str(tmp_path / "runs"),
+            "LAB_PROJECT_PYTHON": str(project_python),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **more,
+        }
+        done = subprocess.run([airflow_python, "-W", "ignore", "-c", code, *arguments], env=environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def bag(worker: Any) -> dict[str, Any]:
+    """What Airflow found in the folder of the DAGs."""
+    found, _ = worker(READ, str(ROOT / "dags"))
+    return dict(found)
+
+
+def test_airflow_reads_the_dags_in_no_time_and_nothing_heavy_with_them(bag: dict[str, Any]) -> None:
+    assert bag["errors"] == {}
+    assert list(bag["dags"]) == ["train"], "files that are no DAGs belong into dags/.airflowignore"
+    assert bag["seconds"] < 2
+    assert not {"pandas", "numpy", "sklearn", "mlflow", "matplotlib", "wine_cultivars"} & set(bag["imported"])
+
+
+def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, Any]) -> None:
+    dag = bag["dags"]["train"]
+    assert dag["doc"] and dag["tags"] == ["lab", "training"]
+    assert dag["schedule"] is None
+    assert dag["paused"] is False, "a new lab trains without anybody unpausing the DAG"
+    parameter = dag["params"]["experiment"]
+    assert list(dag["params"]) == ["experiment"]
+    assert parameter["schema"]["type"] == "string"
+    assert parameter["schema"]["examples"] == sorted(path.stem for path in (ROOT / "experiments").glob("*.yml"))
+    assert parameter["description"] and parameter["schema"]["pattern"]
+    assert dag["tasks"]["run"]["after"] == ["check"]
+    assert all(task["retries"] == 1 and task["timeout"] for task in dag["tasks"].values())
+
+
+def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: Any, package: Any, project_python: Path, tmp_path: Path) -> None:
+    site = package("import os\ndef f(): raise OSError(sorted(name for name in os.environ if name.startswith('AIRFLOW__')))\n")
+    python = tmp_path / "python"  # the operator keeps PYTHONPATH from a package, so this one comes with its own interpreter
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {project_python} "$@"\n')
+    python.chmod(0o755)
+    train = {"call": "theirs:f", "with": {}, "input_example": "{{ run_dir }}", "evaluate": {"call": "theirs:f", "with": {}, "plots": []}}
+    document: dict[str, Any] = {"name": "x", "steps": [], "train": train, "track": {"experiment": "x", "run_name": "", "tags": {}}, "register": None}
+    run = {"checked": {"file": "x.yml", "document": document}, "runs_dir": str(tmp_path), "run_id": "r", "tags": {}}
+    cases = [
+        {"command": "check", "request": {"experiment": "wine", "experiments_dir": str(ROOT / "experiments")}},
+        {"command": "check", "request": {"experiment": "../x", "experiments_dir": "/nowhere"}},
+        {"command": "run", "request": run, "python": str(python)},
+        {"command": "check", "request": {}, "python": "/nowhere/python"},
+    ]
+    file_store = {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlruns", "MLFLOW_ALLOW_FILE_STORE": "true"}
+    (right, mistake, failure, missing), output = worker(EXECUTE, str(ROOT / "dags"), json.dumps(cases), **file_store)
+    assert right["result"]["document"]["name"] == "wine"
+    assert "wine.yml is right: wine_cultivars:prepare, wine_cultivars:train, wine_cultivars:evaluate" in output
+    assert mistake["kind"] == "AirflowFailException", "Airflow would try again"
+    assert mistake["words"].startswith("Parameter experiment: '../x' is not a name;")
+    assert failure == {"kind": "RuntimeError", "words": "train: theirs:f() raised OSError: []"}, "Airflow tries again; its settings stay with it"
+    assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
+
+
+@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(mlflow_server.home),
+        "MLFLOW_TRACKING_URI": mlflow_server.uri,
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "LAB_EXPERIMENTS_DIR": str(ROOT / "experiments"),
+        "LAB_RUNS_DIR": str(tmp_path / "runs"),
+        "LAB_PROJECT_PYTHON": str(project_python),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+    def airflow(*arguments: str) -> str:
+        done = subprocess.run([airflow_python, "-m", "airflow", *arguments], env=environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        return done.stdout + done.stderr
+
+    airflow("db", "migrate")
+    output = airflow("dags", "test", "train", "-c", '{"experiment": "wine"}')
+    assert "[track] the model is models:/wine-cultivars/" in output, output[-4000:]
+    latest = mlflow_server.get("registered-models/get", name="wine-cultivars")["registered_model"]["latest_versions"][0]
+    tags = {tag["key"]: tag["value"] for tag in mlflow_server.get("runs/get", run_id=latest["run_id"])["run"]["data"]["tags"]}
+    assert tags["airflow.dag_id"] == "train" and tags["airflow.run_id"].startswith("manual__")

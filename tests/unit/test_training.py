@@ -1,0 +1,334 @@
+"""Experiments run for real: the example project is trained, tracked and registered in a real MLflow server, and its model loaded back."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = ROOT / "dags" / "lab_experiment"
+PROJECT = ROOT / "examples" / "wine_cultivars"
+
+
+@dataclass
+class Lab:
+    """Runs commands of ``lab_experiment`` as the DAG does."""
+
+    python: Path
+    mlflow: Any
+    folder: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a worker."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.mlflow.home),
+            "MLFLOW_TRACKING_URI": self.mlflow.uri,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MPLBACKEND": "Agg",
+            **more,
+        }
+
+    def start(self, command: str, request: dict[str, Any], **more: str) -> tuple[subprocess.Popen[str], Path]:
+        """Start a command; returns the process and where its result will be."""
+        asked, result = self.folder / f"{command}-request.json", self.folder / f"{command}-result.json"
+        asked.write_text(json.dumps(request))
+        result.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [self.python, RUNNER, command, asked, result],
+            env=self.environment(**more),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return process, result
+
+    def do(self, command: str, request: dict[str, Any], **more: str) -> tuple[int, dict[str, Any], str]:
+        """Run a command; returns its exit code, its answer and its output."""
+        process, result = self.start(command, request, **more)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, json.loads(result.read_text()) if result.is_file() else {}, output
+
+    def run(self, document: dict[str, Any], run_id: str, **more: str) -> tuple[int, dict[str, Any], str]:
+        """Run a document without checking a file first."""
+        return self.do("run", self.request(document, run_id), **more)
+
+    def request(self, document: dict[str, Any], run_id: str) -> dict[str, Any]:
+        """What the DAG asks for."""
+        checked = {"file": "/experiments/x.yml", "document": document}
+        return {"checked": checked, "runs_dir": str(self.folder / "runs"), "run_id": run_id, "tags": {"airflow.run_id": run_id}}
+
+    def several(self, documents: dict[str, dict[str, Any]], **more: str) -> dict[str, dict[str, Any]]:
+        """Run several documents in one process, since importing MLflow takes seconds; returns their answers with their models, loaded back in another."""
+        requests = {name: self.request(document, name) for name, document in documents.items()}
+        answers = self._script(SEVERAL, requests, **more)
+        uris = {name: answer["result"]["model_uri"] for name, answer in answers.items() if "result" in answer}
+        for name, model in self.load(uris).items():
+            answers[name]["model"] = model
+        return answers
+
+    def load(self, uris: dict[str, str]) -> dict[str, dict[str, Any]]:
+        """Load models back in a new process; returns what they say of themselves and their predictions for their input examples."""
+        return self._script(LOAD, uris)
+
+    def _script(self, code: str, argument: Any, **more: str) -> dict[str, dict[str, Any]]:
+        command: list[str | Path] = [self.python, "-c", code, json.dumps(argument)]
+        path = os.pathsep.join([str(ROOT / "dags"), *([more.pop("PYTHONPATH")] if "PYTHONPATH" in more else [])])
+        done = subprocess.run(command, env=self.environment(PYTHONPATH=path, **more), text=True, capture_output=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        answer: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+
+SEVERAL = """
+import json, pathlib, sys
+from lab_experiment import run
+answers = {}
+for name, request in json.loads(sys.argv[1]).items():
+    try:
+        checked = request["checked"]
+        answers[name] = {"result": run.run(checked["document"], checked["file"], pathlib.Path(request["runs_dir"], name), request["tags"])}
+    except run.Failure as error:
+        answers[name] = {"failure": str(error)}
+print(json.dumps(answers))
+"""
+
+LOAD = """
+import json, sys, mlflow
+answers = {}
+for name, uri in json.loads(sys.argv[1]).items():
+    model = mlflow.pyfunc.load_model(uri)
+    answers[name] = {
+        "flavors": sorted(model.metadata.flavors),
+        "inputs": model.metadata.signature.inputs.input_names(),
+        "rows": len(model.input_example),
+        "predicted": [str(value) for value in model.predict(model.input_example)],
+        "requirements": open(mlflow.pyfunc.get_model_dependencies(uri)).read().split(),
+    }
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture
+def lab(project_python: Path, mlflow_server: Any, tmp_path: Path) -> Lab:
+    """The project's interpreter, an MLflow server and a scratch folder."""
+    return Lab(project_python, mlflow_server, tmp_path)
+
+
+@pytest.fixture
+def document(lab: Lab) -> dict[str, Any]:
+    """The shipped experiment, checked."""
+    code, answer, output = lab.do("check", {"experiment": "wine", "experiments_dir": str(ROOT / "experiments")})
+    assert code == 0, output
+    return dict(answer["result"]["document"])
+
+
+def trained_by(document: dict[str, Any], call: str, score: str = "theirs:score", **arguments: Any) -> dict[str, Any]:
+    """The shipped experiment with another training and evaluation."""
+    arguments = arguments or {"table": "{{ steps.prepare.train }}"}
+    evaluate = {"call": score, "with": {"model": "{{ model }}"}, "plots": []}
+    return {
+        **document,
+        "train": {"call": call, "with": arguments, "input_example": "{{ steps.prepare.train }}", "evaluate": evaluate},
+        "track": {"experiment": "theirs", "run_name": "", "tags": {}},
+        "register": None,
+    }
+
+
+def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(lab: Lab, document: dict[str, Any]) -> None:
+    started = []
+    for number in (1, 2):
+        one = Lab(lab.python, lab.mlflow, lab.folder / str(number))
+        one.folder.mkdir()
+        started.append(one.start("run", {**lab.request(document, f"manual__2026-01-01T00:00:0{number}+00:00"), "runs_dir": str(lab.folder / "runs")}))
+    results = []
+    for process, result in started:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        results.append(json.loads(result.read_text())["result"])
+    assert len({result["version"] for result in results}) == len({result["mlflow_run_id"] for result in results}) == 2
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert not list((lab.folder / "runs").iterdir()), "the folders of the runs are still there"
+
+    result = results[0]
+    run = lab.mlflow.get("runs/get", run_id=result["mlflow_run_id"])["run"]
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert run["info"]["status"] == "FINISHED"
+    assert tags["airflow.run_id"] == "manual__2026-01-01T00:00:01+00:00"
+    assert (tags["lab.experiment"], tags["lab.packages"], tags["data"]) == ("wine", "wine-cultivars==1.0.0", "UCI Wine")
+    parameters = {item["key"]: item["value"] for item in run["data"]["params"]}
+    assert parameters == {"prepare.test_share": "0.25", "prepare.seed": "7", "train.trees": "200", "train.max_depth": "6", "train.seed": "7"}
+    metrics = {item["key"]: item["value"] for item in run["data"]["metrics"]}
+    assert metrics == result["metrics"]
+    assert metrics["accuracy"] > 0.9
+    plots = lab.mlflow.get(f"artifacts/list?path=plots&run_id={result['mlflow_run_id']}")["files"]
+    assert [(plot["path"], int(plot["file_size"]) > 1000) for plot in plots] == [("plots/confusion_matrix.png", True)]
+    version = lab.mlflow.get("model-versions/get", name="wine-cultivars", version=str(result["version"]))["model_version"]
+    assert version["status"] == "READY"
+    assert version["run_id"] == result["mlflow_run_id"]
+    assert result["model_uri"] == f"models:/wine-cultivars/{result['version']}"
+
+    model = lab.load({"shipped": result["model_uri"]})["shipped"]
+    assert model["flavors"] == ["python_function", "sklearn"]
+    assert "alcohol" in model["inputs"] and "cultivar" not in model["inputs"]
+    assert model["rows"] == 5
+    assert set(model["predicted"]) <= {"class_0", "class_1", "class_2"}
+    names = {line.partition("==")[0] for line in model["requirements"]}
+    assert {"scikit-learn", "numpy", "skops", "pandas", "mlflow-skinny"} <= names
+    assert not names & {"mlflow", "pytest", "matplotlib", "wine-cultivars"}
+
+
+def test_a_failing_training_is_a_failed_run_with_the_packages_words(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    site = package("def train(table):\n    raise OSError('the disk of theirs is full')\ndef score(model): return {}\n")
+    code, answer, output = lab.run(trained_by(document, "theirs:train"), "failing", PYTHONPATH=str(site))
+    assert code == 1
+    sentence = answer["failure"]
+    assert sentence.startswith("train: theirs:train(table='") and sentence.endswith("raised OSError: the disk of theirs is full")
+    assert 'theirs.py", line 2, in train' in output
+    experiment = lab.mlflow.get("experiments/get-by-name", experiment_name="theirs")["experiment"]["experiment_id"]
+    run = lab.mlflow.post("runs/search", experiment_ids=[experiment], max_results=1)["runs"][0]
+    assert run["info"]["status"] == "FAILED"
+    assert {"key": "lab.failure", "value": sentence} in run["data"]["tags"]
+    assert [path.name for path in (lab.folder / "runs" / "failing").iterdir()], "a failed run keeps its folder"
+
+
+KINDS = """
+import joblib
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from wine_cultivars.data import read
+
+def plain(table): return LogisticRegression(max_iter=9000).fit(*read(table))
+def file(table, folder):
+    joblib.dump(plain(table), f"{folder}/model.joblib")
+    return f"{folder}/model.joblib"
+def with_lambda(table): return make_pipeline(FunctionTransformer(lambda x: x * 2), LogisticRegression(max_iter=9000)).fit(*read(table))
+def wrapped(table):
+    import mlflow
+    class Constant(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None): return ["class_0"] * len(model_input)
+    return Constant()
+def text(table): return object()
+
+def score(model): return {"train": {"n": 3}, "x": 1}
+def own_run(model):
+    import mlflow
+    with mlflow.start_run(run_name="theirs"): mlflow.log_metric("own", 1)
+    return {"x": 1}
+def words(model): return {"x": "good"}
+"""
+
+
+def test_models_of_several_kinds_can_be_loaded_back_and_what_is_none_is_one_sentence(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    documents = {
+        "plain": trained_by(document, "theirs:plain", "theirs:own_run"),
+        "file": trained_by(document, "theirs:file", table="{{ steps.prepare.train }}", folder="{{ run_dir }}"),
+        "with_lambda": trained_by(document, "theirs:with_lambda"),
+        "wrapped": trained_by(document, "theirs:wrapped"),
+        "text": trained_by(document, "theirs:text"),
+        "words": trained_by(document, "theirs:plain", "theirs:words"),
+    }
+    answers = lab.several(documents, PYTHONPATH=str(package(KINDS)))
+    for name in ("plain", "file", "with_lambda", "wrapped"):
+        assert set(answers[name]["model"]["predicted"]) <= {"class_0", "class_1", "class_2"}, answers[name]
+        assert answers[name]["result"]["registered_model"] is None
+    assert answers["file"]["result"]["metrics"] == {"train.n": 3.0, "x": 1.0}
+    assert answers["text"] == {
+        "failure": "train: the training returned a builtins.object; allowed are models of sklearn, lightgbm, xgboost and an mlflow.pyfunc.PythonModel"
+    }
+    assert answers["words"] == {"failure": "train.evaluate: theirs:words returned 'good' as metric 'x'; allowed is a number"}
+
+
+def test_a_wrong_password_is_one_sentence(lab: Lab, document: dict[str, Any]) -> None:
+    code, answer, _ = lab.run(document, "refused", MLFLOW_TRACKING_USERNAME="admin", MLFLOW_TRACKING_PASSWORD="wrong")
+    assert code == 1
+    assert answer["failure"].startswith("track: making a run in the experiment 'wine' failed with MlflowException: ") and "401" in answer["failure"]
+
+
+def test_a_killed_task_leaves_a_killed_run(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    site = package("import time\ndef train(table):\n    print('sleeping', flush=True)\n    time.sleep(120)\ndef score(model): return {}\n")
+    process, _ = lab.start("run", lab.request(trained_by(document, "theirs:train"), "killed"), PYTHONPATH=str(site), PYTHONUNBUFFERED="1")
+    assert process.stdout
+    run_id = ""
+    for line in process.stdout:
+        if "MLflow run" in line:
+            run_id = line.split()[3]
+        if line.startswith("sleeping"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert lab.mlflow.get("runs/get", run_id=run_id)["run"]["info"]["status"] == "KILLED"
+
+
+def test_a_task_that_is_gone_takes_its_process_along(lab: Lab, package: Callable[[str], Path]) -> None:
+    site = package("import time\ntime.sleep(120)\n")
+    folder = lab.folder / "experiments"
+    folder.mkdir()
+    (folder / "slow.yml").write_text('train: {call: "theirs:f", input_example: "{{ run_dir }}", evaluate: {call: "theirs:g"}}')
+    (lab.folder / "request.json").write_text(json.dumps({"experiment": "slow", "experiments_dir": str(folder)}))
+    arguments = [str(lab.python), str(RUNNER), "check", str(lab.folder / "request.json"), str(lab.folder / "result.json")]
+    code = f"import subprocess, time\nprint(subprocess.Popen({arguments!r}).pid, flush=True)\ntime.sleep(120)"
+    task = subprocess.Popen([str(lab.python), "-c", code], env=lab.environment(PYTHONPATH=str(site)), text=True, stdout=subprocess.PIPE)
+    assert task.stdout
+    child = int(task.stdout.readline())
+    time.sleep(2)  # it is importing by now
+    task.kill()
+    task.wait()
+    until = time.monotonic() + 20
+    while _is_running(child) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _is_running(child)
+
+
+def _is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.is_file() and "State:\tZ" not in status.read_text()
+
+
+def test_the_example_project_passes_its_own_tests(lab: Lab) -> None:
+    command: list[str | Path] = [
+        lab.python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "-c",
+        PROJECT / "pyproject.toml",
+        PROJECT / "tests",
+    ]
+    done = subprocess.run(command, cwd=lab.folder, env=lab.environment(), text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_example_project_knows_nothing_of_the_lab() -> None:
+    for path in PROJECT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.partition(".")[0] in ("airflow", "mlflow", "ansible", "ansible_collections", "lab_experiment")], path
+
+
+def test_the_example_project_builds_the_same_bytes_each_time(lab: Lab) -> None:
+    digests = set()
+    for number in (1, 2):
+        out = lab.folder / f"dist-{number}"
+        command: list[str | Path] = [lab.python, "-m", "flit_core.wheel", "--outdir", out, PROJECT]
+        subprocess.run(command, env=lab.environment(SOURCE_DATE_EPOCH="1767225600"), capture_output=True, check=True)
+        [wheel] = out.iterdir()
+        assert wheel.name == "wine_cultivars-1.0.0-py3-none-any.whl"
+        digests.add(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    assert len(digests) == 1
