@@ -94,14 +94,13 @@ class ActionModule(WatchingAction):
         if self._task.check_mode:
             return {**result, "changed": True, "image_id": "", "msg": f"{image} would be built."}
         if missing:
-            raise AnsibleActionFail(f"{image} needs {', '.join(missing)}, which this host does not have: "
-                                    "run the play that provides it (playbooks/image.yml) first.")
+            raise AnsibleActionFail(
+                f"{image} needs {', '.join(missing)}, which this host does not have: run the play that provides it (playbooks/image.yml) first."
+            )
         staged = f"{args['staging_dir']}/{digest}"
         log = f"{args['staging_dir']}/{digest}.log"
         archive = context_archive({**args["files"], "Dockerfile": args["dockerfile"]}, args["secrets"])
-        unpack = self.on_host(
-            f"umask 077 && mkdir -p {shlex.quote(staged)} && tar -xf - -C {shlex.quote(staged)}", archive
-        )
+        unpack = self.on_host(f"umask 077 && mkdir -p {shlex.quote(staged)} && tar -xf - -C {shlex.quote(staged)}", archive)
         try:
             if unpack["rc"] != 0:
                 raise AnsibleActionFail(f"The build context could not be written to {staged}: {unpack['stderr']}")
@@ -115,9 +114,7 @@ class ActionModule(WatchingAction):
         image_id = self._image_id(image)
         return {**result, **self._move_alias(args["alias"], image, image_id), "changed": True, "image_id": image_id}
 
-    def _build(
-        self, args: dict[str, Any], image: str, staged: str, log: str, task_vars: dict[str, Any]
-    ) -> str | None:
+    def _build(self, args: dict[str, Any], image: str, staged: str, log: str, task_vars: dict[str, Any]) -> str | None:
         """Build the staged context; return what the failed step printed, or None when all went well."""
         command = ["docker", "buildx", "build", "--progress=plain", "--network=host", "--provenance=false"]
         # Host networking: the index may be one that listens on the builder's loopback only.
@@ -133,22 +130,22 @@ class ActionModule(WatchingAction):
             command += ["--secret", f"id={name},src={path}"]
         command.append(f"{staged}/context")
         # The host itself removes the context and the secrets when the build ends, even if Ansible was killed meanwhile.
-        script = (
-            f"trap 'rm -rf {shlex.quote(staged)}' EXIT INT TERM HUP; umask 077; "
-            f"{shlex.join(command)} >{shlex.quote(log)} 2>&1"
-        )
+        script = f"trap 'rm -rf {shlex.quote(staged)}' EXIT INT TERM HUP; umask 077; {shlex.join(command)} >{shlex.quote(log)} 2>&1"
         shown: list[str] = []
 
         def new_steps() -> list[str]:
             steps = step_lines(self.on_host(f"cat {shlex.quote(log)} 2>/dev/null")["stdout"])
-            new = steps[len(shown):]
+            new = steps[len(shown) :]
             shown.extend(new)
             return [line if len(line) < 150 else line[:147] + "..." for line in new]
 
         outcome = self.watch(
             "ansible.legacy.command",
             {"_raw_params": script, "_uses_shell": True, "executable": "/bin/bash"},
-            task_vars, new_steps, 3, args["timeout"],
+            task_vars,
+            new_steps,
+            3,
+            args["timeout"],
         )
         if outcome.get("failed") or outcome.get("rc", 1) != 0:
             text = self.on_host(f"cat {shlex.quote(log)} 2>/dev/null")["stdout"]

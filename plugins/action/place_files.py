@@ -20,9 +20,7 @@ def tree_files(root: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and path.suffix != ".pyc"
-        and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
+        if path.is_file() and path.suffix != ".pyc" and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
     }
 
 
@@ -50,7 +48,7 @@ def parse_listing(listing: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Make a directory of the host hold exactly the given files."""
 
     _supports_check_mode = True
@@ -89,10 +87,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         removed = sorted(set(present) - set(wanted))
         new_directory = first != f"{int(args['directory_mode'], 8):o} ."
         result: dict[str, Any] = {
-            "changed": bool(placed or removed or new_directory), "placed": placed, "removed": removed,
+            "changed": bool(placed or removed or new_directory),
+            "placed": placed,
+            "removed": removed,
             # Names only: the content may be secret.
-            "diff": {"before": "".join(f"{name}\n" for name in sorted(set(present) & set(placed) | set(removed))),
-                     "after": "".join(f"{name} (new content)\n" for name in placed)},
+            "diff": {
+                "before": "".join(f"{name}\n" for name in sorted(set(present) & set(placed) | set(removed))),
+                "after": "".join(f"{name} (new content)\n" for name in placed),
+            },
         }
         if not result["changed"] or self._task.check_mode:
             return result

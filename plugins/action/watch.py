@@ -40,9 +40,7 @@ class ActionModule(WatchingAction):
             module = "ansible.legacy.command"
             module_args = {**module_args, "_raw_params": module_args["cmd"], "_uses_shell": True}
             del module_args["cmd"]
-        result = self.watch(
-            module, module_args, task_vars or {}, changed_lines, args["every"], args["timeout"]
-        )
+        result = self.watch(module, module_args, task_vars or {}, changed_lines, args["every"], args["timeout"])
         if args["explain"] and (result.get("failed") or result.get("rc", 0) != 0):
             words = self.on_host(args["explain"])["stdout"].strip()
             result["msg"] = f"{str(result.get('msg', '')).strip()}\n{words}"

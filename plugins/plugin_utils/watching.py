@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 SILENCE = 20
 
 
-class WatchingAction(ActionBase):  # type: ignore[misc]
+class WatchingAction(ActionBase):
     """Base of the actions that show progress while a module runs on the host."""
 
     _supports_async = False
@@ -49,9 +49,7 @@ class WatchingAction(ActionBase):  # type: ignore[misc]
             return dict(self._execute_module(module_name=module, module_args=module_args, task_vars=task_vars))
         self._task.async_val = timeout
         try:
-            job = self._execute_module(
-                module_name=module, module_args=module_args, task_vars=task_vars, wrap_async=True
-            )
+            job = self._execute_module(module_name=module, module_args=module_args, task_vars=task_vars, wrap_async=True)
         finally:
             # Else the task executor would poll the finished job again.
             self._task.async_val = 0
@@ -76,9 +74,7 @@ class WatchingAction(ActionBase):  # type: ignore[misc]
                     self._display.display(f"  [{now - started:4.0f} s] {line}")
                 if lines:
                     last_shown = now
-                status = self._execute_module(
-                    module_name="ansible.legacy.async_status", module_args=status_args, task_vars=task_vars
-                )
+                status = self._execute_module(module_name="ansible.legacy.async_status", module_args=status_args, task_vars=task_vars)
                 if status.get("finished"):
                     for key in ("ansible_job_id", "results_file", "started", "finished"):
                         status.pop(key, None)

@@ -11,7 +11,7 @@ fi
 if [[ "$(id -u)" == 0 ]]; then
   install -d -o postgres -g postgres -m 0700 "$PGDATA"
   install -d -o postgres -g postgres -m 2775 /var/run/postgresql
-  exec setpriv --reuid=postgres --regid=postgres --init-groups "$BASH_SOURCE" "$@"
+  exec setpriv --reuid=postgres --regid=postgres --init-groups "${BASH_SOURCE[0]}" "$@"
 fi
 
 if [[ ! -s "$PGDATA/PG_VERSION" ]]; then
@@ -30,7 +30,10 @@ if [[ ! -s "$PGDATA/PG_VERSION" ]]; then
   fi
   for script in /docker-entrypoint-initdb.d/*; do
     case "$script" in
-      *.sh) . "$script" ;;
+      *.sh)
+        # shellcheck source=/dev/null
+        . "$script"
+        ;;
       *.sql) psql --set=ON_ERROR_STOP=1 --username="$user" --dbname="${POSTGRES_DB:-$user}" --file="$script" ;;
     esac
   done
