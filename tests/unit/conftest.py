@@ -42,7 +42,7 @@ def uv(*arguments: str | Path) -> None:
 def make_environment(name: str, *projects: Path) -> Path:
     """Make a Python environment from ``environments/<name>.txt``, and install projects of the checkout into it; returns its Python."""
     lock = LOCKS / f"{name}.txt"
-    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode())
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + Path(__file__).read_bytes())
     for project in projects:
         for file in sorted(path for path in project.rglob("*") if path.suffix in (".py", ".toml", ".md")):
             digest.update(file.read_bytes())
@@ -53,8 +53,11 @@ def make_environment(name: str, *projects: Path) -> Path:
     with (folder.parent / f"{name}.lock").open("w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)  # another test run may be making it
         if not complete.is_file():
+            for former in folder.parent.glob(f"{name}-*"):
+                if time.time() - former.stat().st_mtime > 86400:  # no test that is running uses it
+                    shutil.rmtree(former)
             uv("venv", "--quiet", "--clear", "--no-python-downloads", "--python", sys.executable, folder)
-            uv("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
+            uv("pip", "install", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", "-r", lock)
             for project in projects:
                 uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "--no-cache", project)
             complete.touch()
