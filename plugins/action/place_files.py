@@ -102,9 +102,8 @@ class ActionModule(ActionBase):
         # In place, file by file: a container that has the directory mounted must see the change.
         outcome = self._low_level_execute_command(
             f"set -e; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
-            + "tar -xf - --same-permissions --no-same-owner --overwrite; "
             + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in removed)
-            + "find . -mindepth 1 -type d -empty -delete",
+            + "find . -mindepth 1 -type d -empty -delete; tar -xf - --same-permissions --no-same-owner --overwrite",
             sudoable=True,
             in_data=archive({name: files[name] for name in placed}, mode),
         )

@@ -60,6 +60,7 @@ class WatchingAction(ActionBase):
             "mode": "status",
             "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
         }
+        too_long = {"failed": True, "msg": f"{module} was not done after {timeout} s."}
         started = last_shown = time.monotonic()
         try:
             while True:
@@ -78,9 +79,10 @@ class WatchingAction(ActionBase):
                 if status.get("finished"):
                     for key in ("ansible_job_id", "results_file", "started", "finished"):
                         status.pop(key, None)
-                    return dict(status)
-                if now - started > timeout:
-                    return {"failed": True, "msg": f"{module} was not done after {timeout} s."}
+                    return dict(status) if status.get("msg") != "Timeout exceeded" else too_long
+                # The job's guard on the host looks every five seconds, kills the job and writes its last result: what is removed before, stays.
+                if now - started > timeout + 15:
+                    return too_long
         finally:
             self._execute_module(
                 module_name="ansible.legacy.async_status",

@@ -1,0 +1,60 @@
+"""Run a few tasks through a real `ansible-playbook` on this machine, and see what a user would see."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import run_tool
+
+HEAD = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: /usr/bin/python3
+    ansible_remote_tmp: {folder}/remote
+    ansible_async_dir: {folder}/async
+  tasks:
+"""
+KEEP = """
+    - copy:
+        content: "{{ result | default({}) | to_json }}"
+        dest: FOLDER/result.json
+      check_mode: false
+      diff: false
+      no_log: true
+"""
+
+
+@dataclass
+class Done:
+    """What a play ended with: its exit code, all that it printed, and what the tasks registered as `result`."""
+
+    returncode: int
+    output: str
+    result: dict[str, Any]
+    folder: Path
+
+    def left(self) -> list[str]:
+        """Return the files that the play left in the directories that Ansible itself uses on a host; a job's guard removes its own within 5 s."""
+        until = time.monotonic() + 10
+        while (found := sorted(str(path) for name in ("async", "remote") for path in (self.folder / name).rglob("*") if path.is_file())) and (
+            time.monotonic() < until
+        ):
+            time.sleep(0.2)
+        return found
+
+
+def play(folder: Path, tasks: list[dict[str, Any]], *options: str, **more: str) -> Done:
+    """Run `tasks` with `options` of ansible-playbook and `more` environment variables; the directory `folder` holds all that it needs."""
+    book, kept = folder / "play.yml", folder / "result.json"
+    kept.unlink(missing_ok=True)
+    lines = "".join(f"    - {json.dumps(task)}\n" for task in tasks)
+    book.write_text(HEAD.format(folder=folder) + lines + KEEP.replace("FOLDER", str(folder)), encoding="utf-8")
+    done = run_tool(["ansible-playbook", book, "-i", "localhost,", *options], **{"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **more})
+    result = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    return Done(done.returncode, done.stdout, result, folder)
