@@ -11,6 +11,7 @@ import re
 import shlex
 import tarfile
 from typing import Any
+from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
@@ -20,7 +21,7 @@ OUTPUT = re.compile(r"^#\d+ [\d.]+ (.*)")
 
 
 def context_archive(files: dict[str, str], secrets: dict[str, str]) -> bytes:
-    """Return a tar archive with `context/<name>` and `secrets/<name>`, all mode 0600.
+    """Return a tar archive with `context/<name>`, which the build's users can read, and `secrets/<name>`, which only root can.
 
     Args:
         files: name in the build context -> text.
@@ -51,9 +52,10 @@ def step_lines(log: str) -> list[str]:
 
 
 def failure(log: str, secrets: dict[str, str]) -> str:
-    """Return the output of the step that failed, without any secret in it."""
+    """Return the output of the step that failed, without any secret in it, as it is or as it stands in an URL."""
     for value in sorted(filter(None, secrets.values()), key=len, reverse=True):
-        log = log.replace(value, "********")
+        for shown in (value, quote(value, safe=""), quote(value)):
+            log = log.replace(shown, "********")
     output = [match.group(1) for line in log.splitlines() if (match := OUTPUT.match(line))]
     return "\n".join(output[-15:] or log.splitlines()[-15:])
 

@@ -1,0 +1,207 @@
+"""The action image_build: an image is built once for each content, and its secrets are seen by BuildKit alone.
+
+Docker is a stand-in here that keeps a record of what it was asked; real builds are what the lab's own images are tested by.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.mlops.lab.plugins.action.image_build import content_digest, context_archive, failure, step_lines
+
+from tests.conftest import environment
+from tests.unit.plays import Done, play
+
+CANARY = "canary@of:image/build"
+LOG = """\
+#0 building with "default" instance using docker driver
+#1 [internal] load build definition from Dockerfile
+#1 transferring dockerfile: 2.01kB done
+#5 [base 1/2] FROM docker.io/library/base
+#5 CACHED
+#6 [base 2/2] RUN install
+#6 0.312 Collecting six
+#6 0.800 no matching distribution for six
+#6 ERROR: process "/bin/sh -c install" did not complete successfully: exit code: 1
+"""
+
+# The images that exist are the lines of the file "images"; when a file "breaks" is there, the build fails with its content.
+DOCKER = """\
+#!/usr/bin/env python3
+import json, pathlib, sys
+state, words = pathlib.Path(__file__).parent.parent, sys.argv[1:]
+images = state / "images"
+known = dict(line.split() for line in images.read_text().splitlines())
+if words[:2] == ["image", "inspect"]:
+    if words[-1] not in known: sys.exit(1)
+    print(known[words[-1]])
+elif words[0] == "tag":
+    images.write_text(images.read_text() + f"{words[2]} {known[words[1]]}\\n")
+elif words[:2] == ["buildx", "build"]:
+    staged = pathlib.Path(words[-1]).parent
+    seen = {path.relative_to(staged).as_posix(): [path.read_text(), oct(path.stat().st_mode)[-3:]] for path in staged.rglob("*") if path.is_file()}
+    (state / "build.json").write_text(json.dumps({"words": words, "files": seen, "closed": oct(staged.stat().st_mode)[-3:]}))
+    print("#5 [base 1/2] RUN something\\n#6 0.1 its output", flush=True)
+    import time; time.sleep(2.5)
+    if (state / "breaks").exists():
+        print("#6 0.2 " + (state / "breaks").read_text()); sys.exit(1)
+    if "--tag" in words:
+        images.write_text(images.read_text() + f"{words[words.index('--tag') + 1]} sha256:{len(known)}\\n")
+"""
+
+
+def member_times(archive: bytes) -> dict[str, tuple[int, float]]:
+    """Return name -> size and time of the files in an archive."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return {member.name: (member.size, member.mtime) for member in opened.getmembers()}
+
+
+def test_two_contents_of_one_size_differ_in_time_and_one_content_never_does() -> None:
+    """BuildKit takes a file of the same name, size and time for the same file: a changed password hash, say, would not be seen."""
+    first, second, third = (member_times(context_archive({"lock.txt": text}, {}))["context/lock.txt"] for text in ("six==1.16", "six==1.17", "six==1.16"))
+    assert first[0] == second[0] and first[1] != second[1]
+    assert first == third
+
+
+def test_an_archive_keeps_secrets_apart_from_the_context() -> None:
+    with tarfile.open(fileobj=io.BytesIO(context_archive({"Dockerfile": "FROM x", "a": "ä"}, {"nexus_pass": CANARY}))) as opened:
+        content = {member.name: (opened.extractfile(member) or io.BytesIO()).read().decode() for member in opened.getmembers()}
+        modes = {member.name: member.mode for member in opened.getmembers()}
+    assert content == {"context/Dockerfile": "FROM x", "context/a": "ä", "secrets/nexus_pass": CANARY}
+    assert modes["secrets/nexus_pass"] == 0o600
+
+
+def test_the_digest_knows_content_and_not_order() -> None:
+    assert content_digest(["FROM x", {"a": "1", "b": "2"}]) == content_digest(["FROM x", {"b": "2", "a": "1"}])
+    variants = [
+        ["FROM x", {"a": "1"}, [["base", "id1"]], None],
+        ["FROM x", {"a": "2"}, [["base", "id1"]], None],
+        ["FROM x", {"a": "1"}, [["base", "id2"]], None],
+    ]
+    digests = {content_digest(variant) for variant in variants}
+    assert len(digests) == 3
+    assert all(len(digest) == 12 and int(digest, 16) for digest in digests)
+
+
+def test_only_steps_are_shown() -> None:
+    assert step_lines(LOG) == [
+        "[base 1/2] FROM docker.io/library/base",
+        "CACHED",
+        "[base 2/2] RUN install",
+        'ERROR: process "/bin/sh -c install" did not complete successfully: exit code: 1',
+    ]
+
+
+def test_a_failure_is_what_the_step_said() -> None:
+    assert failure(LOG, {}) == "Collecting six\nno matching distribution for six"
+    assert failure("ERROR: buildx is not there\n", {}) == "ERROR: buildx is not there"
+
+
+@pytest.mark.parametrize("shown", [CANARY, "canary%40of%3Aimage%2Fbuild", "canary%40of%3Aimage/build"])
+def test_a_failure_masks_secrets_also_as_an_url_has_them(shown: str) -> None:
+    text = failure(f"#6 0.1 401 for http://reader:{shown}@index/simple/\n", {"nexus_user": "reader", "nexus_pass": CANARY, "empty": ""})
+    assert text == "401 for http://********:********@index/simple/"
+
+
+class Builder:
+    """A host with a stand-in for Docker."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.staging = path, path / "staging"
+        (path / "bin").mkdir()
+        (path / "bin" / "docker").write_text(DOCKER, encoding="utf-8")
+        (path / "bin" / "docker").chmod(0o755)
+        (path / "images").write_text("base:1 sha256:base\n", encoding="utf-8")
+
+    def run(self, *options: str, **arguments: Any) -> Done:
+        """Build an image and return what the play did."""
+        task = {
+            "repository": "lab/thing",
+            "version": "1.0",
+            "dockerfile": "FROM base:1\n",
+            "files": {"requirements.txt": "six\n"},
+            "base_images": ["base:1"],
+            "secrets": {"nexus_user": "reader", "nexus_pass": "{{ lookup('ansible.builtin.env', 'THE_SECRET') }}"},
+            "secret_files": {"ca_bundle": "/etc/hostname"},
+            "staging_dir": str(self.staging),
+        }
+        path = f"{self.path}/bin{os.pathsep}{environment()['PATH']}"
+        return play(self.path, [{"mlops.lab.image_build": {**task, **arguments}, "register": "result"}], *options, PATH=path, THE_SECRET=CANARY)
+
+    @property
+    def build(self) -> dict[str, Any] | None:
+        """What Docker was asked to build, since this was last looked at."""
+        record = self.path / "build.json"
+        if not record.exists():
+            return None
+        text = record.read_text(encoding="utf-8")
+        record.unlink()
+        return dict(json.loads(text))
+
+    def staged(self) -> list[str]:
+        """Return what lies in the staging directory."""
+        return [str(path) for path in self.staging.rglob("*")]
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Builder:
+    return Builder(tmp_path)
+
+
+def test_an_image_is_built_once_for_each_content(builder: Builder) -> None:
+    predicted = builder.run("--check")
+    assert predicted.result["changed"] and builder.build is None and builder.staged() == []
+
+    done = builder.run("-vvv", alias="lab/thing:current")
+    assert done.returncode == 0, done.output
+    assert done.result["changed"] and done.result["image"] == predicted.result["image"]
+    assert "[base 1/2] RUN something" in done.output
+    build = builder.build
+    assert build is not None
+    assert build["files"]["secrets/nexus_pass"] == [CANARY, "600"] and build["closed"] == "700"
+    assert build["files"]["context/requirements.txt"][0] == "six\n"
+    assert "id=ca_bundle,src=/etc/hostname" in build["words"]
+    assert CANARY not in " ".join(build["words"]), "argument of a process"
+    assert CANARY not in done.output
+    assert builder.staged() == [] and done.left() == []
+
+    again = builder.run(alias="lab/thing:current")
+    assert again.result["changed"] is False and again.result["image_id"] == done.result["image_id"]
+    assert builder.build is None
+
+    other = builder.run(files={"requirements.txt": "six==1.17.0\n"})
+    assert other.result["changed"] and other.result["image"] != done.result["image"]
+    # Another base image under the same name is another content, although no text changed.
+    (builder.path / "images").write_text("base:1 sha256:newer\n", encoding="utf-8")
+    assert builder.run().result["image"] != done.result["image"]
+
+
+def test_a_moved_alias_is_a_change_without_a_build(builder: Builder) -> None:
+    builder.run()
+    assert builder.build is not None
+    done = builder.run(alias="lab/thing:current")
+    assert done.result["changed"] and builder.build is None
+    assert builder.run(alias="lab/thing:current").result["changed"] is False
+
+
+def test_a_failed_build_says_why_and_leaves_nothing(builder: Builder) -> None:
+    (builder.path / "breaks").write_text(f"401 for http://reader:{CANARY}@index/", encoding="utf-8")
+    done = builder.run("-vvv", failure_hint="The requirements cannot be resolved.")
+    assert done.returncode != 0
+    assert "The requirements cannot be resolved." in done.output
+    assert "401 for http://********:********@index/" in done.output
+    assert CANARY not in done.output
+    assert builder.staged() == [] and done.left() == []
+
+
+def test_a_missing_base_image_is_named_before_anything_is_staged(builder: Builder) -> None:
+    done = builder.run(base_images=["base:1", "base:2"])
+    assert done.returncode != 0
+    assert "needs base:2, which this host does not have" in done.output
+    assert builder.build is None and builder.staged() == []
