@@ -1,0 +1,116 @@
+"""What goes wrong ends in one clear sentence, leaves nothing behind, and the next run is none the worse for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.conftest import BIN, ROOT, environment, run_tool
+from tests.testinfra.test_secrets import PATTERN, hits
+
+OWN_INDEX = "http://127.0.0.1:8081/repository/pypi-all/simple/"
+TOUCHED = ("/tmp", "/run", "/root", "/var/log", "/var/tmp", "/opt/mlops-lab/package_index")
+
+
+def play(name: str, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one play of the lab at the test host, at -vvv."""
+    extra = ["-e", json.dumps(variables)] if variables else []
+    return run_tool(["ansible-playbook", "-i", "molecule/inventory", f"playbooks/{name}.yml", "-vvv", *extra, *arguments], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+
+
+@pytest.fixture
+def tidy(host: Host) -> Iterator[None]:
+    """After the test the host holds neither staging directory nor credential, and the same images and containers as before."""
+    question = "docker ps -aq --no-trunc | sort; docker image ls -q --no-trunc | sort"
+    before = host.check_output(question)
+    yield
+    assert not host.file("/run/mlops-lab").exists
+    assert hits(host, *TOUCHED) == []
+    assert host.check_output(question) == before
+
+
+CASES = [
+    pytest.param(
+        "index",
+        {"lab_index_url": OWN_INDEX, "lab_index_upload_url": "http://127.0.0.1:8081/repository/pypi-internal/", "vault_nexus_pass": "wrong-password"},
+        r"401.*(lab_index_url|package_index_url|vault_nexus_pass)|vault_nexus_pass.*401",
+        id="wrong password of the index",
+    ),
+    pytest.param(
+        "index",
+        {"lab_index_url": "http://127.0.0.1:9/simple/", "lab_index_upload_url": "http://127.0.0.1:9/"},
+        r"127\.0\.0\.1:9/simple.*refused",
+        id="index down",
+    ),
+    pytest.param(
+        "image",
+        {"airflow_image_requirements": ["there-is-no-such-package-zq"], "airflow_image_lock_dir": "/nonexistent/locks"},
+        r"requirements cannot be resolved.*\n.*\n.*there-is-no-such-package-zq was not found",
+        id="requirement that does not exist",
+    ),
+    pytest.param("preflight", {"lab_airflow_port": 22022}, r"22022.*lab_airflow_port", id="port taken"),
+    pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"has \d+ MB of memory", id="too little memory"),
+    pytest.param("preflight", {"airflow_stack_prot": 8080}, r"airflow_stack_prot.*airflow_stack_port", id="misspelt variable"),
+    pytest.param("preflight", {"vault_flower_password": ""}, r"vault_flower_password", id="credential that is empty"),
+]
+
+
+@pytest.mark.usefixtures("tidy")
+@pytest.mark.parametrize(("name", "variables", "sentence"), CASES)
+def test_one_clear_sentence(host: Host, name: str, variables: dict[str, Any], sentence: str) -> None:
+    holder = None
+    if variables.get("lab_airflow_port"):
+        holder = host.check_output("nohup python3 -m http.server 22022 --bind 127.0.0.1 >/dev/null 2>&1 & echo $!")
+    try:
+        done = play(name, variables=variables)
+    finally:
+        if holder:
+            host.run(f"kill {holder}")
+    assert done.returncode != 0
+    assert re.search(sentence, done.stdout), done.stdout[-3000:]
+    assert not re.findall(f".*(?:{PATTERN}).*", done.stdout)
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.usefixtures("tidy")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: Path, how: signal.Signals) -> None:
+    """Ansible is stopped while the build runs with its secrets; then `clean` runs, as `make lab` does by itself after Ctrl-C."""
+    variables = {"airflow_image_requirements": [f"mlflow-skinny==3.17.2 # {how.name}"], "airflow_image_lock_dir": str(tmp_path)}
+    running = subprocess.Popen(
+        [BIN / "ansible-playbook", "-i", "molecule/inventory", "playbooks/image.yml", "-e", json.dumps(variables)],
+        cwd=ROOT,
+        env=environment(MOLECULE_PROJECT_DIRECTORY=str(ROOT)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not host.run("ls /run/mlops-lab/*/secrets/nexus_pass").succeeded:
+            assert time.monotonic() < until, "the build never had its secrets"
+            assert running.poll() is None, "the play ended before the build had its secrets"
+            time.sleep(0.1)
+    finally:
+        os.killpg(running.pid, how)
+        running.wait(60)
+    done = play("clean")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "removed" in done.stdout
+
+
+def test_the_lab_is_none_the_worse(host: Host) -> None:
+    """After all of that a run finds nothing to change."""
+    done = run_tool(["ansible-playbook", "-i", "molecule/inventory", "site.yml"], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"labhost +: ok=\d+ +changed=0 ", done.stdout), done.stdout[-3000:]
