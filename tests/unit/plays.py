@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import run_tool
+from tests.conftest import ROOT, run_tool
 
 HEAD = """\
 - hosts: localhost
@@ -55,6 +55,6 @@ def play(folder: Path, tasks: list[dict[str, Any]], *options: str, **more: str) 
     kept.unlink(missing_ok=True)
     lines = "".join(f"    - {json.dumps(task)}\n" for task in tasks)
     book.write_text(HEAD.format(folder=folder) + lines + KEEP.replace("FOLDER", str(folder)), encoding="utf-8")
-    done = run_tool(["ansible-playbook", book, "-i", "localhost,", *options], **{"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **more})
+    done = run_tool(["ansible-playbook", book, "-i", "localhost,", *options], ROOT, **{"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", **more})
     result = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     return Done(done.returncode, done.stdout, result, folder)

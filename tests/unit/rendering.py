@@ -1,0 +1,163 @@
+"""The templates of the roles, rendered by Ansible's own templating over the versions, parts and options that they are made for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from tests.conftest import ROOT
+
+INDEX = "https://nexus.example.com/repository/pypi-all/simple/"
+# In every secret, with characters that break what does not quote them.
+CANARY = "canary-@:/%41+&=?#$x'\"{{"
+VERSIONS = [("3.3.2", "3.13"), ("3.1.8", "3.11")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One template of one role with one set of values."""
+
+    name: str
+    role: str
+    template: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def render(self) -> str:
+        """Return what Ansible would write."""
+        folder = ROOT / "roles" / self.role
+        loader = DataLoader()
+        variables: dict[str, Any] = {}
+        for part in ("defaults", "vars"):
+            file = folder / part / "main.yml"
+            variables.update(loader.load_from_file(str(file), trusted_as_template=True) if file.exists() else {})
+        variables.update(
+            ansible_managed="Ansible managed",
+            ansible_check_mode=False,
+            ansible_search_path=[str(folder)],
+            inventory_hostname="lab1",
+            ansible_facts={"distribution": "Debian", "distribution_major_version": "12", "distribution_release": "bookworm"},
+        )
+        text = (folder / "templates" / self.template).read_text(encoding="utf-8")
+        return str(Templar(loader=loader, variables={**variables, **self.values}).template(trust_as_template(text)))
+
+    def __str__(self) -> str:
+        """Name the case in a test's id."""
+        return f"{self.role}/{Path(self.template).stem}: {self.name}"
+
+
+def airflow_images() -> list[Case]:
+    """Return the Dockerfile of the lab's image."""
+    credentials = {"airflow_image_index_url": INDEX, "airflow_image_nexus_user": "reader", "airflow_image_nexus_pass": CANARY}
+    options = {
+        "plain": {},
+        "with providers and packages": {"airflow_image_providers": ["apache-airflow-providers-http"], "airflow_image_apt_packages": ["libgomp1", "git"]},
+    }
+    return [
+        Case(
+            f"{version}, {name}",
+            "airflow_image",
+            "Dockerfile.j2",
+            {**credentials, **more, "airflow_image_airflow_version": version, "airflow_image_base": f"mlops-lab/airflow-base:{version}"},
+        )
+        for version, _python in VERSIONS
+        for name, more in options.items()
+    ]
+
+
+def base_images() -> list[Case]:
+    """Return the Dockerfiles of the base images."""
+    indexes = {
+        "default index": {},
+        "index": {"base_images_index_url": INDEX},
+        "index with credentials": {"base_images_index_url": INDEX, "base_images_index_user": "reader", "base_images_index_password": CANARY},
+    }
+    airflow = [
+        Case(
+            f"{version}, {name}",
+            "base_images",
+            "Dockerfile.airflow.j2",
+            {"base_images_airflow_version": version, "base_images_python_version": python, **more},
+        )
+        for version, python in VERSIONS
+        for name, more in indexes.items()
+    ]
+    return [*airflow, *(Case("17 and 8", "base_images", f"Dockerfile.{name}.j2") for name in ("postgres", "redis"))]
+
+
+SECRETS = {
+    f"airflow_stack_{name}": CANARY
+    for name in ("fernet_key", "jwt_secret", "secret_key", "db_password", "redis_password", "flower_password", "mlflow_password")
+}
+STACK: dict[str, Any] = {
+    **SECRETS,
+    "airflow_stack_flower_user": "admin",
+    "airflow_stack_dags": "/srv/dags",
+    "airflow_stack_experiments": "/srv/experiments",
+    "airflow_stack_users": [{"username": "admin", "password": CANARY, "email": "admin@example.com"}],
+    "airflow_stack_connections": {"warehouse": {"conn_type": "postgres", "password": CANARY}},
+    "airflow_stack_variables": {"token": CANARY},
+}
+PARTS: dict[str, dict[str, Any]] = {
+    "one host": {"airflow_stack_parts": ["control", "worker"]},
+    "control alone": {"airflow_stack_parts": ["control"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_bind_address": "10.0.0.5"},
+    "worker alone": {"airflow_stack_parts": ["worker"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_worker_hostname": "10.0.0.6"},
+}
+
+
+def stacks() -> list[Case]:
+    """Return the compose file of Airflow."""
+    options = {"": {}, " with options": {"airflow_stack_environment": {"AIRFLOW__CORE__PARALLELISM": 16, "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: #'}}}
+    return [
+        Case(f"{version}, {parts}{name}", "airflow_stack", "compose.yml.j2", {**STACK, **values, **more, "airflow_stack_image": f"mlops-lab/airflow:{version}"})
+        for version, _python in VERSIONS
+        for parts, values in PARTS.items()
+        for name, more in options.items()
+    ]
+
+
+MLFLOW: dict[str, Any] = {
+    "mlflow_server_index_url": INDEX,
+    "mlflow_server_nexus_user": "reader",
+    "mlflow_server_nexus_pass": CANARY,
+    "mlflow_server_admin_password": CANARY,
+    "mlflow_server_db_password": CANARY,
+    "mlflow_server_secret_key": CANARY,
+    "__mlflow_server_built": {"image": "mlops-lab/mlflow:3.17.2-0123456789ab"},
+}
+PACKAGE_INDEX: dict[str, Any] = {
+    "package_index_user": "reader",
+    "package_index_password": CANARY,
+    "package_index_publisher_user": "publisher",
+    "package_index_publisher_password": CANARY,
+    "__package_index_image": {"image": "mlops-lab/index:6.20.3-0123456789ab"},
+}
+
+DOCKERFILES = [
+    *airflow_images(),
+    *base_images(),
+    Case("default", "mlflow_server", "Dockerfile.j2", MLFLOW),
+    Case("default index", "package_index", "Dockerfile.j2", PACKAGE_INDEX),
+    Case("index", "package_index", "Dockerfile.j2", {**PACKAGE_INDEX, "package_index_upstream_url": INDEX}),
+]
+COMPOSE_FILES = [
+    *stacks(),
+    Case("default", "mlflow_server", "compose.yml.j2", MLFLOW),
+    Case(
+        "more names",
+        "mlflow_server",
+        "compose.yml.j2",
+        {**MLFLOW, "mlflow_server_allowed_hosts": ["mlflow.example.com"], "mlflow_server_bind_address": "10.0.0.5"},
+    ),
+    Case("default", "package_index", "compose.yml.j2", PACKAGE_INDEX),
+]
+OTHERS = [
+    Case("default", "airflow_image", "pip.conf.j2", airflow_images()[0].values),
+    Case("default", "package_index", "nginx.conf.j2", PACKAGE_INDEX),
+    Case("trixie", "docker_engine", "mlops-lab-trixie.sources.j2", {"__docker_engine_mirror": {"stdout_lines": ["http://deb.example.com/debian"]}}),
+    Case("trixie", "docker_engine", "mlops-lab-trixie.pref.j2"),
+    Case("docker", "docker_engine", "mlops-lab-docker.sources.j2", {"docker_engine_repository_url": "https://docker.example.com/linux/debian"}),
+]

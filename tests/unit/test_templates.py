@@ -1,0 +1,292 @@
+"""The templates of all roles over versions, parts and options: what is in them, and that no secret is."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, run_tool
+from tests.unit.plays import play
+from tests.unit.rendering import CANARY, COMPOSE_FILES, DOCKERFILES, OTHERS, PARTS, STACK, Case, stacks
+
+compose_files = pytest.mark.parametrize("case", COMPOSE_FILES, ids=str)
+dockerfiles = pytest.mark.parametrize("case", DOCKERFILES, ids=str)
+airflow = pytest.mark.parametrize("case", stacks(), ids=str)
+
+
+def refuse_duplicates(node: yaml.Node | None) -> None:
+    """Refuse a key that stands twice in a mapping, as Compose does; PyYAML takes the last."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _value in node.value]
+        assert len(keys) == len(set(keys)), f"a key stands twice: {keys}"
+    for part in node.value if isinstance(node, yaml.CollectionNode) else []:
+        for child in part if isinstance(part, tuple) else (part,):
+            refuse_duplicates(child)
+
+
+def document(case: Case) -> dict[str, Any]:
+    """Return a rendered compose file as data, with the merges done."""
+    text = case.render()
+    refuse_duplicates(yaml.compose(text, yaml.SafeLoader))
+    return dict(yaml.safe_load(text))
+
+
+def stack(parts: str, **more: Any) -> dict[str, Any]:
+    """Return Airflow's compose file for a host with these parts."""
+    return document(Case(parts, "airflow_stack", "compose.yml.j2", {**STACK, **PARTS[parts], **more}))
+
+
+def sources(service: dict[str, Any]) -> set[str]:
+    """Return the names of the secrets that a service sees."""
+    return {secret if isinstance(secret, str) else secret["source"] for secret in service.get("secrets", [])}
+
+
+def instructions(text: str) -> list[str]:
+    """Return the instructions of a Dockerfile, each in one line."""
+    joined = re.sub(r"\\\n", " ", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
+    return [line for line in joined.splitlines() if line.strip()]
+
+
+# -------------------------------------------------------------------- all of them
+
+
+@pytest.mark.parametrize("case", [*COMPOSE_FILES, *DOCKERFILES, *OTHERS], ids=str)
+def test_no_secret_is_in_what_is_rendered(case: Case) -> None:
+    text = case.render()
+    for shown in ("canary", quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()):
+        assert shown not in text
+    assert "{{" not in text and "{%" not in text
+    assert text.endswith("\n")
+
+
+def test_every_template_is_rendered_here() -> None:
+    rendered = {f"{case.role}/templates/{case.template}" for case in [*COMPOSE_FILES, *DOCKERFILES, *OTHERS]}
+    missing = {path.relative_to(ROOT / "roles").as_posix() for path in ROOT.glob("roles/*/templates/*")} - rendered
+    assert missing == {"package_index/templates/htpasswd.j2"}, "test_package_index.py renders that one"
+
+
+# -------------------------------------------------------------------- compose files
+
+
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compose's plugin, which needs no daemon; where it is missing the project's own role installs it."""
+    if run_tool(["docker", "compose", "version"]).returncode == 0:
+        return
+    role = {"ansible.builtin.import_role": {"name": "mlops.lab.docker_engine"}, "become": True}
+    done = play(tmp_path_factory.mktemp("engine"), [{"ansible.builtin.setup": None}, role])
+    if done.returncode or run_tool(["docker", "compose", "version"]).returncode:
+        pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
+
+
+@pytest.mark.usefixtures("plugin")
+@compose_files
+def test_compose_accepts_the_file(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "compose.yml").write_text(case.render(), encoding="utf-8")
+    done = run_tool(["docker", "compose", "--project-directory", tmp_path, "--profile", "*", "config", "--quiet"], cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == "", done.stdout
+
+
+@compose_files
+def test_every_service_comes_back_says_how_it_is_and_rotates_its_log(case: Case) -> None:
+    services = document(case)["services"]
+    assert services
+    for name, service in services.items():
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        if service.get("profiles"):
+            assert service["restart"] == "no", f"{name} runs once"
+            continue
+        assert service["restart"] == "unless-stopped", name
+        probe = service["healthcheck"]
+        assert probe["start_interval"] == "1s" and probe["start_period"].endswith("s"), f"{name} would be found ready late"
+        assert not re.search(r"\b(?:python|airflow (?:jobs|db)|celery)\b", " ".join(probe["test"])), (
+            f"{name} would start an interpreter every {probe['interval']}"
+        )
+
+
+@compose_files
+def test_what_runs_once_is_waited_for_by_nobody(case: Case) -> None:
+    """`docker compose up --wait` fails when a container that it started has ended, even well."""
+    services = document(case)["services"]
+    once = {name for name, service in services.items() if service.get("profiles")}
+    for name, service in services.items():
+        waits = service.get("depends_on", {})
+        assert not once & waits.keys(), f"{name} waits for {once & waits.keys()}"
+        assert waits.keys() <= services.keys()
+        assert all(condition == {"condition": "service_healthy"} for condition in waits.values())
+
+
+@compose_files
+def test_every_secret_and_volume_that_is_used_is_declared_and_the_other_way_round(case: Case) -> None:
+    content = document(case)
+    used = set().union(*(sources(service) for service in content["services"].values()))
+    assert used == set(content.get("secrets", {}))
+    folder = {"airflow_stack": "/opt/mlops-lab/airflow_stack", "mlflow_server": "/opt/mlops-lab/mlflow_server"}.get(case.role)
+    assert all(secret == {"file": f"{folder}/secrets/{name}"} for name, secret in content.get("secrets", {}).items())
+    named = {volume.split(":")[0] for service in content["services"].values() for volume in service.get("volumes", []) if not volume.startswith("/")}
+    assert named == set(content["volumes"])
+
+
+@compose_files
+def test_no_service_gets_the_docker_socket_or_more_rights(case: Case) -> None:
+    for service in document(case)["services"].values():
+        assert not any("docker.sock" in volume for volume in service.get("volumes", []))
+        assert not {"privileged", "cap_add", "network_mode", "pid"} & service.keys()
+
+
+@airflow
+def test_ports_are_published_where_they_are_meant_to_be_and_nowhere_else(case: Case) -> None:
+    ports = {name: service["ports"] for name, service in document(case)["services"].items() if "ports" in service}
+    address, parts = case.values.get("airflow_stack_control_address"), case.values["airflow_stack_parts"]
+    expected: dict[str, list[str]] = {}
+    if "control" in parts:
+        web = case.values.get("airflow_stack_bind_address", "127.0.0.1")
+        expected |= {"airflow-apiserver": [f"{web}:8080:8080"], "flower": [f"{web}:5555:5555"]}
+        expected |= {"postgres": [f"{address}:5432:5432"], "redis": [f"{address}:6379:6379"]} if address else {}
+    else:
+        expected = {"airflow-worker": ["8793:8793"]}
+    assert ports == expected
+
+
+def test_a_host_runs_its_parts_and_no_more() -> None:
+    control = {"postgres", "redis", "airflow-init", "airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "flower"}
+    assert {parts: set(stack(parts)["services"]) for parts in PARTS} == {
+        "one host": control | {"airflow-worker"},
+        "control alone": control,
+        "worker alone": {"airflow-worker"},
+    }
+
+
+@pytest.mark.parametrize("parts", ["one host", "worker alone"])
+def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
+    worker = stack(parts)["services"]["airflow-worker"]
+    assert sources(worker) == {"broker_url", "result_backend", "secret_key", "mlflow_credentials"}
+    assert not re.search(r"FERNET|JWT|SQL_ALCHEMY", " ".join(worker["environment"]))
+    mounted = {volume.split(":")[0] for volume in worker["volumes"]}
+    assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
+
+
+def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
+    assert set(stack("worker alone")["secrets"]) == {"broker_url", "result_backend", "secret_key", "mlflow_credentials"}
+
+
+def test_flower_knows_broker_and_its_own_users_alone() -> None:
+    flower = stack("one host")["services"]["flower"]
+    assert sources(flower) == {"broker_url", "result_backend", "secret_key", "flower_basic_auth"}
+    assert flower["environment"]["AIRFLOW__CELERY__FLOWER_BASIC_AUTH_CMD"] == "cat /run/secrets/flower_basic_auth"
+
+
+@airflow
+def test_no_secret_of_airflow_is_a_value_of_its_environment(case: Case) -> None:
+    """Every option that Airflow calls sensitive is read from a file that the service has."""
+    secret = re.compile(r"SQL_ALCHEMY_CONN|FERNET_KEY|JWT_SECRET|SECRET_KEY|BROKER_URL|RESULT_BACKEND|BASIC_AUTH")
+    for service in document(case)["services"].values():
+        for name, value in service.get("environment", {}).items():
+            if secret.search(name):
+                assert name.endswith("_CMD") and value.startswith("cat /run/secrets/"), name
+                assert value.rsplit("/", 1)[1] in sources(service), name
+
+
+@airflow
+def test_tasks_reach_the_api_server_at_an_address_that_their_host_knows(case: Case) -> None:
+    services = document(case)["services"]
+    host = "airflow-apiserver" if "airflow-apiserver" in services else case.values["airflow_stack_control_address"]
+    urls = {service["environment"]["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] for name, service in services.items() if name.startswith("airflow-")}
+    assert urls == {f"http://{host}:8080/execution/"}
+
+
+def test_an_option_of_the_user_counts_in_every_service_of_airflow_whatever_is_in_it() -> None:
+    options = {"AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": 7, "AIRFLOW__API__WORKERS": "2", "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: # \\'}
+    for parts in PARTS:
+        for name, service in stack(parts, airflow_stack_environment=options)["services"].items():
+            if name not in ("postgres", "redis"):
+                found = {option: service["environment"][option] for option in options}
+                # Compose takes two dollars for one.
+                assert found == {**options, "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "7", "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $$HOME: # \\'}, name
+
+
+def test_a_changed_secret_changes_the_definition_so_that_containers_are_made_again() -> None:
+    def labels(role: str, **values: Any) -> set[str]:
+        base = next(case for case in COMPOSE_FILES if case.role == role)
+        services = document(Case("", role, base.template, {**base.values, **values}))["services"]
+        return {service["labels"]["lab.mlops.files"] for service in services.values()}
+
+    assert labels("airflow_stack") == labels("airflow_stack")
+    assert not labels("airflow_stack") & labels("airflow_stack", airflow_stack_redis_password="another")
+    assert not labels("mlflow_server") & labels("mlflow_server", mlflow_server_admin_password="another")
+
+
+def test_mlflow_answers_to_the_names_of_the_lab_with_and_without_a_port() -> None:
+    case = next(case for case in COMPOSE_FILES if case.name == "more names")
+    names = document(case)["services"]["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert set(names) == {f"{name}{port}" for name in ("mlflow", "localhost", "127.0.0.1", "10.0.0.5", "mlflow.example.com") for port in ("", ":*")}
+
+
+# -------------------------------------------------------------------- Dockerfiles
+
+
+@dockerfiles
+def test_no_credential_is_an_argument_or_a_variable_of_an_image(case: Case) -> None:
+    for line in instructions(case.render()):
+        if line.split()[0] in ("ARG", "ENV", "LABEL", "COPY", "ADD"):
+            assert not re.search(r"pass|user|token|secret|netrc|nexus", line, re.IGNORECASE), line
+
+
+@dockerfiles
+def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case: Case) -> None:
+    """A secret that is not required and missing lets the build go on without a login."""
+    names = {"airflow_image": ("nexus_user", "nexus_pass"), "mlflow_server": ("nexus_user", "nexus_pass")}.get(case.role, ())
+    if case.values.get("base_images_index_user"):
+        names = ("index_user", "index_password")
+    installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(r"\b(?:uv pip (?:install|compile)|pip install)\b", line)]
+    assert installing or case.template in ("Dockerfile.postgres.j2", "Dockerfile.redis.j2")
+    for line in installing:
+        mounts = re.findall(r"--mount=(\S+)", line)
+        for name in names:
+            assert any(f"id={name}," in mount and "type=secret" in mount and "required=true" in mount for mount in mounts), f"{name}: {line}"
+        assert all(mount.startswith("type=secret,") for mount in mounts), "a cache would outlive the build"
+        assert "--no-cache" in line, "what pip and uv keep would be in the layer"
+        assert not re.search(r"://[^/\s'\"]*@", line), "credentials in an URL"
+
+
+@dockerfiles
+def test_secrets_are_readable_by_the_user_who_installs(case: Case) -> None:
+    user = "0"
+    for line in instructions(case.render()):
+        if line.startswith("FROM"):
+            user = "0"
+        elif line.startswith("USER"):
+            user = line.split()[1].split(":")[0]
+        for mount in re.findall(r"--mount=(type=secret\S+)", line):
+            assert user == "0" or f"uid={user}" in mount, f"{mount} is not readable by {user}"
+
+
+def test_credentials_go_to_the_index_alone() -> None:
+    """An entry `default` in a netrc would send them to any host that a page or a redirect names."""
+    written = [line for case in DOCKERFILES for line in instructions(case.render()) if "NETRC" in line]
+    assert len(written) >= 3
+    for line in written:
+        assert re.search(r"printf 'machine (nexus\.example\.com)\\n", line) and "default login" not in line
+
+
+@dockerfiles
+def test_lists_of_packages_do_not_stay_in_the_layer_that_ships(case: Case) -> None:
+    stages = re.split(r"^FROM ", case.render(), flags=re.MULTILINE)
+    for stage in stages[1:]:
+        if "AS environment" not in stage.splitlines()[0]:
+            assert stage.count("apt-get update") == stage.count("rm -rf /var/lib/apt/lists/*")
+
+
+def test_requested_providers_and_packages_are_installed_under_airflow_s_constraints() -> None:
+    for case in DOCKERFILES:
+        if case.role == "airflow_image":
+            text = case.render()
+            wanted = "with providers" in case.name
+            assert ("apt-get install -y --no-install-recommends libgomp1 git" in text) is wanted
+            assert ('--constraint "$HOME/constraints.txt" -r /tmp/providers.txt' in text) is wanted
