@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -61,6 +63,8 @@ class WatchingAction(ActionBase):
             "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
         }
         too_long = {"failed": True, "msg": f"{module} was not done after {timeout} s."}
+        gone = False
+        missed = 0
         started = last_shown = time.monotonic()
         try:
             while True:
@@ -83,12 +87,24 @@ class WatchingAction(ActionBase):
                 # The job's guard on the host looks every five seconds, kills the job and writes its last result: what is removed before, stays.
                 if now - started > timeout + 15:
                     return too_long
+                missed = 0 if early or self._is_alive(job["ansible_job_id"]) else missed + 1
+                if missed == 3:
+                    return {"failed": True, "msg": f"{module} was killed on the host before it was done."}
         finally:
             self._execute_module(
                 module_name="ansible.legacy.async_status",
                 module_args={**status_args, "mode": "cleanup"},
                 task_vars=task_vars,
             )
+
+    def _is_running(self, job_id: str) -> bool:
+        """Tell whether a process of the job is there; one that was killed never writes a result."""
+        pattern = shlex.quote(f"[{job_id[0]}]{re.escape(job_id[1:])}")  # does not match the command line that it stands in
+        return bool(self.on_host(f"grep -qsa {pattern} /proc/[0-9]*/cmdline")["rc"] == 0)
+
+    def _is_alive(self, job: str) -> bool:
+        """Return whether a process of the job is there; a guard that was killed writes no result, however long one waits."""
+        return bool(self.on_host(f"grep -qsa '[{job[0]}]{job[1:].split('.')[0]}' /proc/[0-9]*/cmdline")["rc"] == 0)
 
     def on_host(self, command: str, data: bytes | None = None) -> dict[str, Any]:
         """Run a shell command on the host with the task's privileges and return rc, stdout and stderr."""
