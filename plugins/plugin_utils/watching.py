@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +61,6 @@ class WatchingAction(ActionBase):
             "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async"),
         }
         too_long = {"failed": True, "msg": f"{module} was not done after {timeout} s."}
-        gone = False
         missed = 0
         started = last_shown = time.monotonic()
         try:
@@ -96,11 +93,6 @@ class WatchingAction(ActionBase):
                 module_args={**status_args, "mode": "cleanup"},
                 task_vars=task_vars,
             )
-
-    def _is_running(self, job_id: str) -> bool:
-        """Tell whether a process of the job is there; one that was killed never writes a result."""
-        pattern = shlex.quote(f"[{job_id[0]}]{re.escape(job_id[1:])}")  # does not match the command line that it stands in
-        return bool(self.on_host(f"grep -qsa {pattern} /proc/[0-9]*/cmdline")["rc"] == 0)
 
     def _is_alive(self, job: str) -> bool:
         """Return whether a process of the job is there; a guard that was killed writes no result, however long one waits."""

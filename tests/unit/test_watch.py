@@ -66,6 +66,17 @@ def test_what_takes_too_long_is_stopped_and_leaves_nothing(tmp_path: Path) -> No
     assert done.left() == []
 
 
+def test_a_job_that_was_killed_is_noticed_at_once(tmp_path: Path) -> None:
+    """By the kernel for want of memory, say: neither the module nor its guard writes a result then."""
+    walk = "p=$PPID; set --; while [ $p -gt 1 ]; do grep -q '[a]sync_wrapper' /proc/$p/cmdline && set -- $p $@; p=$(cut -d' ' -f4 /proc/$p/stat); done"
+    began = time.monotonic()
+    done = watch(tmp_path, f"sleep 2.5; {walk}; kill -9 $@; sleep 1", timeout=600)
+    assert done.returncode != 0
+    assert "was killed on the host before it was done" in done.output
+    assert time.monotonic() - began < 30
+    assert list((tmp_path / "async").iterdir()) == []
+
+
 def test_check_mode_runs_the_module_in_check_mode_and_shows_nothing(tmp_path: Path) -> None:
     file = tmp_path / "file"
     task = {"module": "ansible.builtin.copy", "args": {"src": __file__, "remote_src": True, "dest": str(file)}, "status": "echo working"}
