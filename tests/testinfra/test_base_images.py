@@ -152,7 +152,7 @@ def test_redis_is_not_root_and_keeps_what_it_has(host: Host, redis: str) -> None
     host.check_output(f"{call} set kept yes")
     host.check_output(f"docker restart {redis}")
     assert host.check_output(f"for i in $(seq 20); do {call} get kept 2>/dev/null | grep . && break; sleep 0.3; done") == "yes"
-    assert host.check_output(f"docker top {redis} -eo pid,uid | tail -n 1").split()[1] == "999"
+    assert host.check_output(f"docker exec {redis} grep ^Uid /proc/1/status").split()[1] == "999"
 
 
 def test_redis_takes_a_configuration_file_and_another_user(host: Host, prefix: str) -> None:
