@@ -59,7 +59,7 @@ CASES = [
         id="requirement that does not exist",
     ),
     pytest.param("preflight", {"lab_airflow_port": 22022}, r"22022.*lab_airflow_port", id="port taken"),
-    pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"has \d+ MB of memory", id="too little memory"),
+    pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
     pytest.param("preflight", {"airflow_stack_prot": 8080}, r"airflow_stack_prot.*airflow_stack_port", id="misspelt variable"),
     pytest.param("preflight", {"vault_flower_password": ""}, r"vault_flower_password", id="credential that is empty"),
 ]
