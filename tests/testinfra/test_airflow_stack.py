@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 import time
 from typing import Any
 from urllib.parse import quote
@@ -126,8 +125,8 @@ def test_the_broker_refuses_who_has_no_password(host: Host) -> None:
     assert "NOAUTH" in host.check_output(f"docker exec {PROJECT}-redis-1 redis-cli llen default 2>&1")
 
 
-def wait_until_usable(host: Host, token: dict[str, str], flower: tuple[str, str]) -> None:
-    """Wait until every component has a fresh heartbeat and a worker answers over the broker."""
+def wait_until_usable(host: Host, token: dict[str, str], flower: tuple[str, str], since: str = "") -> None:
+    """Wait until every component has a heartbeat of later than `since` (a UTC time in ISO format), and Flower sees a worker."""
     until = time.monotonic() + 90
     while True:
         health, workers, dags = ask(
@@ -136,11 +135,12 @@ def wait_until_usable(host: Host, token: dict[str, str], flower: tuple[str, str]
             question("GET", f"{FLOWER}/api/workers?refresh=1", user=flower),
             question("GET", f"{URL}/api/v2/dags", headers=token),
         )
-        states = [part["status"] for part in health.data.values()] if health.status == 200 else ["no answer"]
-        usable = set(states) == {"healthy"} and dags.status == 200 and workers.status == 200
-        if usable and any(worker.get("active_queues") for worker in workers.data.values()):
+        parts = health.data if health.status == 200 else {}
+        states = {part["status"] for part in parts.values()}
+        beats = [str(value) for part in parts.values() for name, value in part.items() if name.endswith("_heartbeat")]
+        if states == {"healthy"} and len(beats) == 3 and min(beats) > since and dags.status == 200 and workers.status == 200 and workers.data:
             return
-        assert time.monotonic() < until, (states, workers, dags.status, host.run(f"docker compose -p {PROJECT} ps --all").stdout)
+        assert time.monotonic() < until, (parts, workers, dags.status, host.run(f"docker compose -p {PROJECT} ps --all").stdout)
         time.sleep(1)
 
 
@@ -154,10 +154,13 @@ def test_a_restarted_daemon_stops_nothing(host: Host, token: dict[str, str], flo
 
 def test_the_lab_outlives_a_crash_of_broker_and_database(host: Host, token: dict[str, str], flower: tuple[str, str]) -> None:
     """They come back by themselves, and everything finds them again."""
-    format_ = shlex.quote("{{.State.Pid}}")
-    host.check_output(f"docker inspect --format {format_} {PROJECT}-redis-1 {PROJECT}-postgres-1 | xargs kill -9")
-    time.sleep(2)
-    wait_until_usable(host, token, flower)
+    pids = f"docker inspect --format '{{{{.State.Pid}}}}' {PROJECT}-redis-1 {PROJECT}-postgres-1"
+    before = host.check_output(pids)
+    since = host.check_output(f"{pids} | xargs kill -9; sleep 1; date --utc +%Y-%m-%dT%H:%M:%S")
+    wait_until_usable(host, token, flower, since)
+    assert not set(before.split()) & set(host.check_output(pids).split())
+    ping = "celery --app airflow.providers.celery.executors.celery_executor.app inspect --timeout 10 ping"
+    assert "pong" in host.check_output(f"docker exec {PROJECT}-airflow-worker-1 {ping}")
     until = time.monotonic() + 60
     while {container["Health"] for container in containers(host).values()} != {"healthy"}:
         assert time.monotonic() < until, containers(host)

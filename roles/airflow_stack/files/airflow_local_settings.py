@@ -9,7 +9,9 @@ from typing import Any
 if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
     from celery.signals import heartbeat_sent
 
+    heartbeat = Path(heartbeat_file)
+
     @heartbeat_sent.connect(weak=False)
     def touch_heartbeat(**_: Any) -> None:
         """Record that the worker's event loop sent its heartbeat to the broker."""
-        Path(heartbeat_file).touch()
+        heartbeat.touch()
