@@ -23,7 +23,7 @@ LOG = """\
 #0 building with "default" instance using docker driver
 #1 [internal] load build definition from Dockerfile
 #1 transferring dockerfile: 2.01kB done
-#5 [base 1/2] FROM docker.io/library/base
+#5 [base 1/2] FROM mlops-lab/base
 #5 CACHED
 #6 [base 2/2] RUN install
 #6 0.312 Collecting six
@@ -91,7 +91,7 @@ def test_the_digest_knows_content_and_not_order() -> None:
 
 def test_only_steps_are_shown() -> None:
     assert step_lines(LOG) == [
-        "[base 1/2] FROM docker.io/library/base",
+        "[base 1/2] FROM mlops-lab/base",
         "CACHED",
         "[base 2/2] RUN install",
         'ERROR: process "/bin/sh -c install" did not complete successfully: exit code: 1',
