@@ -21,27 +21,14 @@ class ActionModule(WatchingAction):
                 "args": {"type": "dict", "default": {}},
                 "status": {"type": "str", "required": True},
                 "every": {"type": "float", "default": 5},
-                "explain": {"type": "str"},
                 "timeout": {"type": "int", "default": 1800},
             }
         )
-        seen: set[str] = set()
-
-        def changed_lines() -> list[str]:
-            lines = self.on_host(args["status"])["stdout"].splitlines()
-            new = [line for line in lines if line.strip() and line not in seen]
-            seen.clear()
-            seen.update(lines)
-            return new
-
         module, module_args = args["module"], args["args"]
         if module == "ansible.builtin.shell":
             # The shell module is the command module with a flag; elsewhere an action plugin of Ansible's sets it.
             module = "ansible.legacy.command"
             module_args = {**module_args, "_raw_params": module_args["cmd"], "_uses_shell": True}
             del module_args["cmd"]
-        result = self.watch(module, module_args, task_vars or {}, changed_lines, args["every"], args["timeout"])
-        if args["explain"] and (result.get("failed") or result.get("rc", 0) != 0):
-            words = self.on_host(args["explain"])["stdout"].strip()
-            result["msg"] = f"{str(result.get('msg', '')).strip()}\n{words}"
-        return result
+        progress = self.changed_lines(lambda: str(self.on_host(args["status"])["stdout"]))
+        return self.watch(module, module_args, task_vars or {}, progress, args["every"], args["timeout"])

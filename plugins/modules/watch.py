@@ -26,9 +26,6 @@ options:
     description: Shell command on the host that prints a few lines about the state; only its changed lines are shown.
     type: str
     required: true
-  explain:
-    description: Shell command on the host whose output is added to the message when the module failed, such as the last lines of a log.
-    type: str
   every:
     description: Seconds between two looks.
     type: float

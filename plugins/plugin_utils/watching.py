@@ -94,6 +94,20 @@ class WatchingAction(ActionBase):
                 task_vars=task_vars,
             )
 
+    @staticmethod
+    def changed_lines(status: Callable[[], str]) -> Callable[[], list[str]]:
+        """Return a function for `watch` that gives the lines of `status` that were not in it the last time."""
+        seen: set[str] = set()
+
+        def new_lines() -> list[str]:
+            lines = status().splitlines()
+            new = [line for line in lines if line.strip() and line not in seen]
+            seen.clear()
+            seen.update(lines)
+            return new
+
+        return new_lines
+
     def _is_alive(self, job: str) -> bool:
         """Return whether a process of the job is there; a guard that was killed writes no result, however long one waits."""
         return bool(self.on_host(f"grep -qsa '[{job[0]}]{job[1:].split('.')[0]}' /proc/[0-9]*/cmdline")["rc"] == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -107,6 +108,41 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     done = play("clean")
     assert done.returncode == 0, done.stdout[-3000:]
     assert "removed" in done.stdout
+
+
+TALKER = {
+    "image": "mlops-lab/debian:trixie",
+    "command": ["sh", "-c", "echo the last words; exit 3"],
+    "restart": "unless-stopped",
+    "init": True,
+    "healthcheck": {"test": ["CMD", "true"], "start_interval": "1s", "start_period": "10s"},
+}
+STRANGER = {"image": "there-is-no-such-image-zq"}
+
+
+def test_a_project_that_does_not_start_is_explained_and_can_start_again(host: Host, tmp_path: Path) -> None:
+    """The message has the container's own words, no image is asked of a registry, and a mended file starts although the broken one ran."""
+    playbook = tmp_path / "play.yml"
+    task = {"mlops.lab.compose_up": {"project": "failing", "project_src": "/var/tmp/failing", "wait_timeout": 20}}
+    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "tasks": [task]}]))
+    command: list[str | Path] = ["ansible-playbook", "-i", "molecule/inventory", playbook]
+
+    def start(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        definition = json.dumps({"name": "failing", "services": {"one": service}})
+        host.check_output(f"mkdir -p /var/tmp/failing && printf %s {shlex.quote(definition)} >/var/tmp/failing/compose.yml")
+        return run_tool(command, MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+
+    try:
+        for service, sentence in ((STRANGER, "there-is-no-such-image-zq"), (TALKER, "the last words")):
+            done = start(service)
+            assert done.returncode != 0
+            assert sentence in done.stdout
+        for changed in (1, 0):
+            done = start({**TALKER, "command": ["sleep", "60"]})
+            assert done.returncode == 0, done.stdout
+            assert f"changed={changed} " in done.stdout
+    finally:
+        host.run("docker compose -p failing down --timeout 1 --volumes; rm -rf /var/tmp/failing")
 
 
 def test_the_lab_is_none_the_worse(host: Host) -> None:

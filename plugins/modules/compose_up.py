@@ -1,0 +1,46 @@
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of `mlops.lab.compose_up`; the work is done by the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: compose_up
+short_description: Start a compose project and show its containers until all are healthy
+version_added: 0.1.0
+description:
+  - Starts a compose project with C(community.docker.docker_compose_v2) and shows the states of its containers, as they change, with the
+    seconds waited.
+  - Where every service runs healthy with the present definition and image, that is seen in a fraction of a second and nothing is started.
+  - Images are never pulled, so that a name of the lab's own cannot be answered by a stranger's image in a public registry.
+  - Containers that an earlier run left restarting, exited or unhealthy are removed first.
+  - When it fails, the message names the services that are not healthy and their last words.
+options:
+  project:
+    description: Name of the compose project.
+    type: str
+    required: true
+  project_src:
+    description: Directory on the host with the compose file.
+    type: path
+    required: true
+  wait_timeout:
+    description: Seconds that the project may take until all its services are healthy.
+    type: int
+    default: 600
+author:
+  - The mlops.lab authors (@mlops-lab)
+"""
+
+EXAMPLES = r"""
+- name: Start the stack and wait until it can be used
+  mlops.lab.compose_up:
+    project: mlops-lab-airflow
+    project_src: /opt/mlops-lab/airflow_stack
+"""
+
+RETURN = r"""
+actions:
+  description: What compose did, as community.docker.docker_compose_v2 returns it.
+  type: list
+  elements: dict
+  returned: when the project was started
+"""
