@@ -199,11 +199,17 @@ def wrong_values(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], v
 
 
 def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, list[str]], inventory: str) -> list[str]:
-    """Report groups that are missing or have too few or too many hosts."""
+    """Report groups that are missing, have too few or too many hosts, or hosts outside the group that they have to be `within`."""
     problems = []
     for group in wanted:
         name, least, most = group["name"], int(group.get("min", 1)), int(group.get("max", 0))
         hosts = list(groups.get(name, []))
+        outside = [host for host in hosts if (builder := group.get("within")) and builder in groups and host not in groups[builder]]
+        if outside:
+            problems.append(
+                f"Group {name} has {', '.join(outside)}, not in {group['within']}, and nothing carries the lab's image to another host yet; "
+                f"set in {inventory}: list the machine of {group['within']} in {name}."
+            )
         expected = f"exactly {least}" if least == most else f"at least {least}" if not most else f"{least} to {most}"
         if least <= len(hosts) and (not most or len(hosts) <= most):
             continue

@@ -113,6 +113,14 @@ def test_groups(groups: dict[str, list[str]], words: list[str]) -> None:
     sentence(judge.group_problems([{"name": "lab_control", "min": 1, "max": 1}], groups, "hosts.yml"), *words)
 
 
+def test_a_host_that_the_image_does_not_reach() -> None:
+    """Only the host that builds the image has it."""
+    wanted = [{"name": "lab_workers", "min": 1, "within": "lab_builder"}]
+    groups = {"lab_builder": ["a"], "lab_workers": ["a", "b"]}
+    sentence(judge.group_problems(wanted, groups, "hosts.yml"), "lab_workers has b", "not in lab_builder", "hosts.yml")
+    assert judge.group_problems(wanted, {**groups, "lab_workers": ["a"]}, "hosts.yml") == []
+
+
 def test_groups_that_fit() -> None:
     """Without an upper limit any number will do."""
     assert judge.group_problems([{"name": "lab_workers", "min": 1}], {"lab_workers": ["a", "b"]}, "hosts.yml") == []
