@@ -63,6 +63,17 @@ def test_a_user_logs_in_and_sees_the_dags(host: Host, token: dict[str, str]) -> 
     assert pools.status == 200
 
 
+def test_declared_connections_variables_and_pools_are_there(host: Host, token: dict[str, str]) -> None:
+    """What the inventory of the test host declares (molecule/inventory/host_vars/labhost/main.yml), and no password in the answer."""
+    connection, variable, pool = ask(
+        host, *(question("GET", f"{URL}/api/v2/{path}", headers=token) for path in ("connections/warehouse", "variables/team", "pools/gpu"))
+    )
+    assert (connection.data["conn_type"], connection.data["host"], connection.data["login"]) == ("postgres", "db.example.com", "reader")
+    assert b"canary7q" not in connection.body
+    assert variable.data["value"] == "red"
+    assert pool.data["slots"] == 1
+
+
 @pytest.mark.parametrize("name", [None, "nobody"])
 def test_a_wrong_password_or_name_is_refused(host: Host, user: dict[str, str], name: str | None) -> None:
     assert log_in(host, name or user["username"], "wrong").status == 401
