@@ -23,7 +23,7 @@ while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name
 REMOVE_BROKEN = r"""
 for state in status=restarting status=exited status=dead health=unhealthy; do
   docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "$state"
-done | sort -u | xargs -r docker rm -f
+done | sort -u | xargs -r sh -c 'docker stop --time 60 "$@" && docker rm "$@"' sh
 """
 STATUS = r"""docker compose --project-directory "$directory" ps -a --format '{{.Service}} {{.State}} {{.Health}}'"""
 EXPLAIN = r"""

@@ -79,7 +79,7 @@ EXAMPLES = r"""
     dockerfile: "{{ lookup('ansible.builtin.template', 'Dockerfile.j2') }}"
     base_images: [mlops-lab/airflow-base:3.3.2]
     secrets: {nexus_user: "{{ vault_nexus_user }}", nexus_pass: "{{ vault_nexus_pass }}"}
-    staging_dir: /run/mlops-lab
+    staging_dir: /dev/shm/mlops-lab
 """
 
 RETURN = r"""

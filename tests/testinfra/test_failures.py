@@ -20,7 +20,7 @@ from tests.conftest import BIN, ROOT, environment, run_tool
 from tests.testinfra.test_secrets import PATTERN, hits
 
 OWN_INDEX = "http://127.0.0.1:8081/repository/pypi-all/simple/"
-TOUCHED = ("/tmp", "/run", "/root", "/var/log", "/var/tmp", "/opt/mlops-lab/package_index")
+TOUCHED = ("/tmp", "/run", "/dev/shm", "/root", "/var/log", "/var/tmp", "/opt/mlops-lab/package_index")
 
 
 def play(name: str, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def tidy(host: Host) -> Iterator[None]:
     question = "docker ps -aq --no-trunc | sort; docker image ls -q --no-trunc | sort"
     before = host.check_output(question)
     yield
-    assert not host.file("/run/mlops-lab").exists
+    assert not host.file("/dev/shm/mlops-lab").exists
     assert hits(host, *TOUCHED) == []
     assert host.check_output(question) == before
 
@@ -58,6 +58,12 @@ CASES = [
         {"airflow_image_requirements": ["there-is-no-such-package-zq"], "airflow_image_lock_dir": "/nonexistent/locks"},
         r"requirements cannot be resolved.*\n.*\n.*there-is-no-such-package-zq was not found",
         id="requirement that does not exist",
+    ),
+    pytest.param(
+        "image",
+        {"airflow_image_providers": ["there-is-no-such-provider-zq"]},
+        r"could not be built.*\n.*\n.*there-is-no-such-provider-zq was not found",
+        id="build that fails in the middle",
     ),
     pytest.param("preflight", {"lab_airflow_port": 22022}, r"22022.*lab_airflow_port", id="port taken"),
     pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
@@ -98,7 +104,7 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     )
     try:
         until = time.monotonic() + 60
-        while not host.run("ls /run/mlops-lab/*/secrets/nexus_pass").succeeded:
+        while not host.run("ls /dev/shm/mlops-lab/*/secrets/nexus_pass").succeeded:
             assert time.monotonic() < until, "the build never had its secrets"
             assert running.poll() is None, "the play ended before the build had its secrets"
             time.sleep(0.1)

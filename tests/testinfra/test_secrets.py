@@ -37,7 +37,7 @@ def test_the_search_finds_what_is_there(host: Host) -> None:
 
 def test_nothing_on_the_host_holds_a_credential(host: Host) -> None:
     """No layer, build cache, container definition, log, volume, temporary file or compose file; the whole disk is read."""
-    assert hits(host, "/") == []
+    assert hits(host, "/", "/dev/shm") == []
 
 
 def test_no_definition_of_a_container_or_image_holds_a_credential(host: Host) -> None:

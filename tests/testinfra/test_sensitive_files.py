@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-STAGING = "/run/mlops-lab"
+STAGING = "/dev/shm/mlops-lab"
 OURS = "~/.ansible/mlops-lab"
 
 
