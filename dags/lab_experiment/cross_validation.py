@@ -1,0 +1,235 @@
+"""Cross-validation with scikit-learn's own splitters and scorers, fold by fold, of whatever has ``fit`` and ``predict``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sklearn.model_selection
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier, is_regressor
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils.multiclass import type_of_target
+
+from lab_experiment import callables
+from lab_experiment.callables import Failure
+
+SPLITTERS = {
+    "k_fold": "KFold",
+    "stratified_k_fold": "StratifiedKFold",
+    "group_k_fold": "GroupKFold",
+    "stratified_group_k_fold": "StratifiedGroupKFold",
+    "time_series": "TimeSeriesSplit",
+    "repeated_k_fold": "RepeatedKFold",
+    "repeated_stratified_k_fold": "RepeatedStratifiedKFold",
+}
+"""Our names for scikit-learn's classes."""
+
+ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
+"""Our words for scikit-learn's, which are taken too."""
+
+FEW_CLASSES = 20
+"""Whole numbers with at most so many different values are taken for classes if the estimator does not say what it is."""
+
+
+@dataclass
+class Scores:
+    """What a cross-validation found."""
+
+    scorers: list[str]
+    """The names of the scorers, in the order of the file; the first is the one that counts."""
+    folds: list[dict[str, float]]
+    mean: dict[str, float]
+    deviation: dict[str, float]
+    """The standard deviation between the folds (of the folds themselves, not an estimate for others: numpy's default)."""
+
+
+def run(
+    settings: Mapping[str, Any],
+    make_estimator: Callable[[], Any],
+    data: tuple[Any, ...],
+    on_fold: Callable[[int, dict[str, float]], None] = lambda _number, _scores: None,
+) -> Scores:
+    """Fit a new estimator for each fold on the other folds, and score it on that one.
+
+    Args:
+        settings: ``cross_validation`` of the document. Without ``splitter``: five shuffled folds, for a classifier with its classes in proportion.
+            Without ``scoring``: ``accuracy`` for a classifier, ``r2`` for a regressor.
+        make_estimator: Gives a new object with ``fit(X, y)`` and ``predict(X)``.
+        data: ``(X, y)`` or ``(X, y, groups)``: frames, arrays or lists, with a row for each case.
+        on_fold: Is told each fold's number, from 0, and its scores by scorer. What it raises ends the cross-validation (a pruned trial).
+
+    Raises:
+        Failure: A setting, the data or the estimator does not do; one sentence.
+    """
+    x, y, groups = parts(data)
+    kind = kind_of(make_estimator(), y)
+    splitter = splitter_of(settings.get("splitter") or {}, kind)
+    scorers = scorers_of(settings.get("scoring"), kind)
+    folds: list[dict[str, float]] = []
+    with _telling("cross_validation.splitter cannot split the data"):
+        if "Group" in type(splitter).__name__ and groups is None:
+            raise Failure("cross_validation.splitter needs groups, but cross_validation.data returned (X, y); allowed is (X, y, groups)")
+        splits = list(splitter.split(x, y, groups))
+    for number, (train, test) in enumerate(splits):
+        where = f"fold {number} of {len(splits)}"
+        with _telling(f"cross_validation.estimator could not be fitted on {where}"):
+            fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
+        with _telling(f"cross_validation.scoring failed on {where}"):
+            scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
+        folds.append(scores)
+        print(f"[cross_validation] {where}: {', '.join(f'{name}={value:.6g}' for name, value in scores.items())}", flush=True)
+        on_fold(number, scores)
+    return Scores(
+        scorers=scorers,
+        folds=folds,
+        mean={name: float(np.mean([fold[name] for fold in folds])) for name in scorers},
+        deviation={name: float(np.std([fold[name] for fold in folds])) for name in scorers},
+    )
+
+
+def parts(data: Any) -> tuple[Any, Any, Any]:
+    """What a data loader returned as ``X, y, groups`` (``groups`` may be None); targets in a frame of one column become a series.
+
+    Raises:
+        Failure: It returned something else.
+    """
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        shape = f" of {len(data)}" if isinstance(data, (tuple, list)) else ""
+        raise Failure(f"cross_validation.data returned a {type(data).__name__}{shape}; allowed is (X, y) or (X, y, groups)")
+    x, y, groups = (*data, None)[:3]
+    if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
+        y = y.iloc[:, 0] if hasattr(y, "iloc") else y.ravel()
+    try:
+        check_consistent_length(x, y, groups)
+    except (TypeError, ValueError) as error:
+        raise Failure(f"cross_validation.data returned parts that do not fit together: {error}") from None
+    return x, y, groups
+
+
+def splitter_of(settings: Mapping[str, Any], kind: str) -> Any:
+    """The splitter of scikit-learn that the settings name, with its own options and ours (:data:`ALIASES`).
+
+    ``seed`` means shuffled, where a splitter can shuffle and ``shuffle`` is not said: scikit-learn refuses a seed without.
+
+    Raises:
+        Failure: There is no such splitter or option.
+    """
+    options = dict(settings)
+    name = options.pop("name", None)
+    if name is None:
+        name, options = ("stratified_k_fold" if kind == "classifier" else "k_fold"), {"shuffle": True, "seed": 0, **options}
+    if name not in SPLITTERS:
+        raise Failure(f"cross_validation.splitter.name has {name!r}; allowed: {', '.join(SPLITTERS)}")
+    splitter = getattr(sklearn.model_selection, SPLITTERS[name])
+    taken = inspect.signature(splitter).parameters
+    given: dict[str, Any] = {}
+    for option, value in options.items():
+        own = ALIASES.get(option, option)
+        if own not in taken:
+            also = [alias for alias, means in ALIASES.items() if means in taken]
+            raise Failure(f"cross_validation.splitter has {option!r}; allowed for {name}: {', '.join([*also, *taken])}")
+        given[own] = value
+    if given.get("random_state") is not None and "shuffle" in taken:
+        given.setdefault("shuffle", True)
+    with _telling(f"cross_validation.splitter: {SPLITTERS[name]} refused its options"):
+        return splitter(**given)
+
+
+def scorers_of(scoring: Any, kind: str) -> list[str]:
+    """The names of the scorers: those given (a name or a list), or the default for the kind of estimator.
+
+    Raises:
+        Failure: scikit-learn has no such scorer.
+    """
+    names = [scoring] if isinstance(scoring, str) else list(scoring or (["accuracy"] if kind == "classifier" else ["r2"]))
+    for name in names:
+        if name not in get_scorer_names():
+            raise Failure(f"scoring has {name!r}; allowed are scikit-learn's scorers: {', '.join(get_scorer_names())}")
+    return list(dict.fromkeys(names))
+
+
+def kind_of(estimator: Any, y: Any) -> str:
+    """``classifier`` or ``regressor``: what an estimator says it is; if it does not say, by its methods and the targets."""
+    if hasattr(estimator, "get_params"):  # only of these scikit-learn can tell
+        if is_classifier(estimator):
+            return "classifier"
+        if is_regressor(estimator):
+            return "regressor"
+    if hasattr(estimator, "predict_proba") or hasattr(estimator, "classes_"):
+        return "classifier"
+    few = len(np.unique(np.asarray(y))) <= FEW_CLASSES
+    return "classifier" if np.asarray(y).dtype.kind not in "iuf" or (few and type_of_target(y) in ("binary", "multiclass")) else "regressor"
+
+
+def fit(estimator: Any, x: Any, y: Any) -> Any:
+    """Fit an estimator; what its ``fit`` returns is taken if that can predict, as with scikit-learn, else the estimator itself."""
+    returned = estimator.fit(x, y)
+    return returned if hasattr(returned, "predict") else estimator
+
+
+def score(model: Any, x: Any, y: Any, scorers: list[str]) -> dict[str, float]:
+    """Score what :func:`as_sklearn` gave on data, with scikit-learn's scorers by name."""
+    measured = check_scoring(model, scoring=scorers)(model, x, y)
+    return {name: float(measured[name]) for name in scorers}
+
+
+def as_sklearn(model: Any, kind: str, y: Any) -> Any:
+    """A fitted model as scikit-learn's metrics and displays want it; scikit-learn's own, and what is built like it, remains what it is.
+
+    ``y`` tells the classes of a classifier that has no ``classes_``; columns of its ``predict_proba`` must then be in sorted order.
+    """
+    if isinstance(model, BaseEstimator):
+        return model
+    return _Classifier(model, getattr(model, "classes_", np.unique(np.asarray(y)))) if kind == "classifier" else _Regressor(model)
+
+
+class _Fitted(BaseEstimator):
+    """A fitted model of whatever origin."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def fit(self, x: Any, y: Any) -> Any:
+        """It is fitted; scikit-learn wants the method to be there."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, x: Any) -> Any:
+        """The model's predictions, flat."""
+        predicted = np.asarray(self.model.predict(x))
+        return predicted.ravel() if predicted.ndim == 2 and predicted.shape[1] == 1 else predicted
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("predict_proba", "decision_function"):
+            return getattr(self.model, name)
+        raise AttributeError(name)
+
+
+class _Classifier(ClassifierMixin, _Fitted):
+    """A fitted classifier."""
+
+    def __init__(self, model: Any, classes: Any) -> None:
+        super().__init__(model)
+        self.classes_ = classes
+
+
+class _Regressor(RegressorMixin, _Fitted):
+    """A fitted regressor."""
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        callables.tell(error)
+        raise Failure(f"{what}: {type(error).__name__}: {error}") from None

@@ -1,0 +1,132 @@
+"""In what a run was made, and of what: locked requirements, image, package versions, git revision and data, recorded in its MLflow run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow.data
+import pandas as pd
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+LOCK = Path(sys.prefix) / "project.txt"
+"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
+
+FOLDER = "environment"
+"""Where the artifacts of a run hold what is recorded here."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data that went into a run."""
+
+    name: str
+    """``train``, ``prepare.test``."""
+    value: Any
+    """A frame, an array, ``(X, y)`` or ``(X, y, groups)``, or the path of a CSV or Parquet file."""
+    context: str
+    """What it was for: ``training``, ``evaluation``."""
+    source: str
+    """Where it came from: an address (``s3://...``), a file that stays, or the callable that made it (``package.module:function``)."""
+
+
+def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), facts: Path | None = None, lock: Path = LOCK) -> dict[str, str]:
+    """Record a run's environment and data: tags, the artifacts ``environment/requirements.txt`` and ``environment/environment.json``, dataset inputs.
+
+    Args:
+        client: An ``MlflowClient``.
+        run_id: The run; its status is left alone.
+        packages: The distributions that the callables come from, ``name==version`` separated by blanks.
+        data: What went in.
+        facts: The file of facts about the image and the lab's git revision; by default the one that LAB_FACTS_FILE names.
+        lock: The lock of this environment. Without one, what is installed is listed in its place, and the tag ``lab.locked`` says so.
+
+    Returns:
+        The tags that were set.
+    """
+    known = _facts(facts)
+    locked = lock.is_file()
+    requirements = lock.read_text(encoding="utf-8") if locked else "".join(f"{line}\n" for line in installed())
+    tags = {
+        "lab.packages": packages,
+        "lab.python": platform.python_version(),
+        "lab.requirements": f"sha256:{hashlib.sha256(requirements.encode()).hexdigest()}",
+        "lab.locked": str(locked).lower(),
+        "lab.image": known.get("image", ""),
+        "lab.image_digest": known.get("image_digest", ""),
+        "lab.git_revision": known.get("git_revision", ""),
+        "mlflow.source.git.commit": known.get("git_revision", ""),  # MLflow shows this one beside the run's source
+    }
+    tags = {key: value for key, value in tags.items() if value}
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    details = {**known, "packages": packages.split(), "python": sys.version, "platform": platform.platform(), "installed": installed()}
+    client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
+    client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", one.context)]) for one in data if (dataset := dataset_of(one))]
+    if inputs:
+        client.log_inputs(run_id, inputs)
+    return tags
+
+
+def installed() -> list[str]:
+    """All distributions of this environment, ``name==version``, sorted."""
+    return sorted({f"{distribution.metadata['Name'].lower()}=={distribution.version}" for distribution in importlib.metadata.distributions()})
+
+
+def dataset_of(data: Data) -> Dataset | None:
+    """Data as MLflow keeps it: name, digest, source, columns, size; None if it is no table, which is said.
+
+    A file's digest is the start of its SHA-256, so that ``sha256sum`` confirms it; that of a frame or an array is MLflow's own.
+    """
+    table, digest = data.value, None
+    try:
+        if isinstance(table, (str, Path)):
+            digest = hashlib.sha256(Path(table).read_bytes()).hexdigest()[:16]
+            table = pd.read_parquet(table) if str(table).endswith(".parquet") else pd.read_csv(table)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice about columns that may lack values later
+            dataset = _table(table, _source(data.source), data.name, digest)
+    except Exception as error:
+        print(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})", flush=True)
+        return None
+    content = dataset.to_dict()
+    return Dataset(**{key: content.get(key) for key in ("name", "digest", "source_type", "source", "schema", "profile")})
+
+
+def _table(table: Any, source: Any, name: str, digest: str | None) -> Any:
+    targets = None
+    if isinstance(table, (tuple, list)) and len(table) in (2, 3) and hasattr(table[0], "shape"):
+        table, targets = table[0], table[1]
+    if isinstance(table, pd.DataFrame):
+        if targets is None:
+            return mlflow.data.from_pandas(table, source=source, name=name, digest=digest)
+        column = getattr(targets, "name", None) or "target"
+        values = getattr(targets, "to_numpy", lambda: targets)()
+        whole = table.assign(**{str(column): getattr(values, "ravel", lambda: values)()})
+        return mlflow.data.from_pandas(whole, source=source, targets=str(column), name=name, digest=digest)
+    if not hasattr(table, "shape"):
+        raise TypeError(f"a {type(table).__name__} is neither a frame nor an array")
+    return mlflow.data.from_numpy(table, source=source, targets=targets, name=name, digest=digest)
+
+
+def _source(source: str) -> Any:
+    return source if "://" in source or Path(source).exists() else CodeDatasetSource({"mlflow.source.name": source})
+
+
+def _facts(file: Path | None) -> dict[str, str]:
+    path = file or (Path(os.environ["LAB_FACTS_FILE"]) if os.environ.get("LAB_FACTS_FILE") else None)
+    if path is None or not path.is_file():
+        return {}
+    content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return content
