@@ -39,6 +39,9 @@ class ProjectPythonOperator(BaseOperator):
         request: What it is given, as JSON; templated.
     """
 
+    runner: ClassVar[Path] = RUNNER
+    """The package whose commands are run; a subclass may name another one."""
+
     template_fields: Sequence[str] = ("request",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
 
@@ -63,7 +66,7 @@ class ProjectPythonOperator(BaseOperator):
             request.write_text(json.dumps(self.request), encoding="utf-8")
             try:
                 done = self._hook.run_command(
-                    [PROJECT_PYTHON, str(RUNNER), self.command, str(request), str(result)],
+                    [PROJECT_PYTHON, str(self.runner), self.command, str(request), str(result)],
                     env=_environment(),
                     cwd=folder,
                 )
@@ -75,7 +78,7 @@ class ProjectPythonOperator(BaseOperator):
         if "failure" in answer:
             raise RuntimeError(answer["failure"])
         if done.exit_code or "result" not in answer:
-            raise RuntimeError(f"lab_experiment {self.command} ended with exit code {done.exit_code} and no result; the log above has its last words.")
+            raise RuntimeError(f"{self.runner.name} {self.command} ended with exit code {done.exit_code} and no result; the log above has its last words.")
         return answer["result"]
 
     def on_kill(self) -> None:
