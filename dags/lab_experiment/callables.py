@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import importlib.util
 import inspect
 import sys
 import traceback
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lab_experiment.document import Mistakes
+from lab_experiment.document import Mistakes, Source
 
 Function = Callable[..., Any]
 
@@ -21,27 +23,82 @@ class Failure(Exception):
 
 def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """The calls of a document in the order they are made: key, ``package.module:function``, arguments."""
-    for number, step in enumerate(document["steps"]):
-        yield f"steps[{number}]", step["call"], step["with"]
-    train = document["train"]
-    yield "train", train["call"], train["with"]
-    yield "train.evaluate", train["evaluate"]["call"], train["evaluate"]["with"]
+    search, folds, train = document["search"] or {}, document["cross_validation"] or {}, document["train"] or {}
+    evaluate = train.get("evaluate") or {}
+    named = [
+        *((f"steps.{step['name']}", step) for step in document["steps"]),
+        ("search.objective", search.get("objective") if search.get("objective") != "cross_validation" else None),
+        ("cross_validation.estimator", folds.get("estimator")),
+        ("cross_validation.data", folds.get("data")),
+        ("train", train),
+        ("train.evaluate", evaluate),
+        ("train.evaluate.data", evaluate.get("data")),
+    ]
+    for key, what in named:
+        if what and what["call"]:
+            yield key, what["call"], what["with"]
 
 
-def check(document: Mapping[str, Any], file: str) -> None:
-    """Import every callable and hold the arguments given against those it takes.
+def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None) -> None:
+    """Import every callable and hold the arguments given against those it takes; look for what the search and the scoring need.
+
+    Args:
+        document: What :func:`lab_experiment.document.read` returned.
+        file: The file it was read from; its lines are named when it is there.
+        overrides: What the trigger set.
 
     Raises:
-        Mistakes: A package, module or function is not there, or an argument is unknown or missing; a sentence each.
+        Mistakes: A package, module or function is not there, or an argument is unknown or missing, or a library is missing; a sentence each.
     """
+    place = _places(file, overrides or {})
     sentences: list[str] = []
     for key, call, arguments in calls(document):
         try:
-            sentences += [f"{file}: {key}{sentence}" for sentence in _unfit(call, load(call), arguments)]
+            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, load(call), arguments)]
         except LookupError as error:
-            sentences.append(f"{file}: {key}.call has {call!r}; {error.args[0]}.")
+            sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
+    sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
+
+
+def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
+    """What says where a key was set."""
+    if not Path(file).is_file():
+        return lambda key: file
+    source = Source(Path(file), overrides)
+    return lambda key: source.place(source.path(key))
+
+
+def _missing_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What a search or a scoring needs, beside the callables, and the environment does not have: key, value, words."""
+    environment = f"the environment of {sys.executable}"
+    search = document["search"]
+    if search:
+        sampler = search["sampler"]["name"]
+        if not importlib.util.find_spec("optuna"):
+            yield (
+                "search",
+                sampler,
+                f"{environment} has no module 'optuna', which a search needs; allowed: without search, or with optuna among the requirements",
+            )
+        module = {"cmaes": "cmaes", "gp": "torch"}.get(sampler)
+        if module and not importlib.util.find_spec(module):
+            yield (
+                "search.sampler",
+                sampler,
+                f"{environment} has no module {module!r}, which it needs; allowed: tpe, random, grid, or {module} among the requirements",
+            )
+    folds, evaluate = document["cross_validation"], (document["train"] or {}).get("evaluate")
+    wanted = [(key, name) for key, part in (("cross_validation.scoring", folds), ("train.evaluate.scoring", evaluate)) if part for name in part["scoring"]]
+    if wanted:
+        from sklearn.metrics import get_scorer_names  # only where a scorer is named: its import takes a second
+
+        names = get_scorer_names()
+        for key, name in wanted:
+            if name not in names:
+                like = difflib.get_close_matches(name, names, 5, 0.5)
+                yield key, name, f"allowed: scikit-learn's scorers, such as {', '.join(like or ['accuracy', 'f1_macro', 'r2'])}"
 
 
 def load(call: str) -> Function:
@@ -98,8 +155,8 @@ def _ours(file: str) -> bool:
     return file == importlib.__file__ or file.startswith("<frozen importlib") or Path(file).parent == Path(__file__).parent
 
 
-def _unfit(name: str, function: Function, arguments: Mapping[str, Any]) -> list[str]:
-    """What does not fit between a function and the arguments given, as ends of sentences."""
+def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What does not fit between a function and the arguments given: the key where it is said, and the end of a sentence."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):  # some functions written in C do not tell
@@ -111,10 +168,10 @@ def _unfit(name: str, function: Function, arguments: Mapping[str, Any]) -> list[
     unknown = [] if takes_any else [argument for argument in arguments if argument not in taken]
     missing = [parameter.name for parameter in by_name if parameter.default is parameter.empty and parameter.name not in arguments]
     return [
-        *(f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}." for argument in unknown),
-        *(f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}." for argument in missing),
+        *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
+        *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
         *(
-            f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name."
+            (f"{key}.call", f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name.")
             for parameter in parameters
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),

@@ -1,13 +1,43 @@
 """The experiment file: where it lies, what may stand in it, and one sentence for each mistake.
 
-Everything here is read from the file alone. Whether the callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
+The shape of a file is said by ``schema.json``, which editors read too; :func:`read` also holds its parts against each other. Everything here is read from
+the file alone. Whether the callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
+
+A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON::
+
+    name, description: text ("" when there is none)
+    inputs: {name: value}
+    steps: [{name, call, with: {}, after: [names]}], each after those it waits for
+    search: None, or {
+        objective: {call, with} or "cross_validation"
+        space: {name: {type: int|float, low, high, step (number or None), log, when: {name: [values]}} or {type: categorical, choices, when}}, in this order
+        direction: ["maximize" or "minimize"], one for each objective
+        sampler: {name, options}, pruner: {name, options}, the options under Optuna's own names; that of `patient` has wrapped_pruner: None or {name, options}
+        trials, timeout (seconds or None), parallel, seed (number or None), allowed_failures
+    }
+    cross_validation: None, or {
+        estimator: {call, with}, data: {call, with}
+        splitter: {name, options}, the options under scikit-learn's own names; `auto` is stratified_k_fold for classifiers and k_fold for others
+        scoring: [names], empty for accuracy or r2 by the kind of estimator
+    }
+    train: None, or {
+        call (None: fit the estimator of cross_validation on its data), with, input_example (reference or None)
+        evaluate: None, or {call (or None), with, plots: [], data: None or {call, with}, scoring: [] as above}, call or data being there
+    }
+    track: {experiment, run_name ("" when there is none), tags: {name: text}}
+    register: None, or {name, description, champion: None or {metric, direction, margin}}
+    deploy: None, or {target, options: {}}
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +48,16 @@ from lab_experiment.references import references
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 """How an experiment may be called; so no name leaves the folder of the experiments."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
+SCHEMA = Path(__file__).with_name("schema.json")
 
-_CALL = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+OVERRIDES = "Trigger parameter overrides"
+"""What a sentence names in the place of file and line when the mistake was not made in the file."""
+
 _STEP = r"[a-z][a-z0-9_]*"
-_REGISTERED = r"[A-Za-z0-9][A-Za-z0-9 ._-]*"
+
+_ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
+
+KeyPath = tuple[str | int, ...]
 
 
 class Mistakes(Exception):
@@ -57,37 +92,204 @@ def find(name: object, folder: Path) -> Path:
     return path
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Read and check an experiment file.
 
     Args:
         path: The file.
+        overrides: What the trigger sets in the place of what the file says, by path: ``{"search.trials": 5, "steps.prepare.with.seed": 8}``.
 
     Returns:
-        Its content with the defaults filled in: plain values only, so that it survives JSON. Keys: ``name``, ``description``, ``steps`` (list of
-        ``name``, ``call``, ``with``), ``train`` (``call``, ``with``, ``input_example``, ``evaluate`` with ``call``, ``with``, ``plots``), ``track``
-        (``experiment``, ``run_name``, ``tags``) and ``register`` (``name``, ``description``) or None.
+        The document, as the head of this module says.
 
     Raises:
         Mistakes: All that is wrong, a sentence each.
     """
+    document = _read(path, {})  # the file is right by itself; what is wrong after this, the overrides brought in
+    if not overrides:
+        return document
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise Mistakes([f"{path}{place}: this is not YAML: {error.problem or error.context}."]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Mistakes([f"{path}: this is not YAML in UTF-8: {' '.join(str(error).split())}."]) from None
-    check = _Check(str(path))
-    document = check.document(content, path.stem)
-    if check.sentences:
-        raise Mistakes(check.sentences)
+        return _read(path, overrides)
+    except Mistakes as error:
+        raise Mistakes([sentence if sentence.startswith(OVERRIDES) else f"{OVERRIDES}: with them, {sentence}" for sentence in error.sentences]) from None
+
+
+def _read(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    source = Source(path, overrides)
+    source.raise_mistakes()
+    source.check_plain()
+    source.raise_mistakes()
+    source.check_shape()
+    source.raise_mistakes()
+    document = _Reader(source).document(path.stem)
+    source.raise_mistakes()
     return document
 
 
+def grid(space: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """All values of each parameter of a document's search space; every float of it has a step."""
+    values: dict[str, list[Any]] = {}
+    for name, parameter in space.items():
+        if parameter["type"] == "categorical":
+            values[name] = list(parameter["choices"])
+        elif parameter["type"] == "int":
+            values[name] = list(range(parameter["low"], parameter["high"] + 1, parameter["step"] or 1))
+        else:
+            low, step = parameter["low"], parameter["step"]
+            values[name] = [round(low + number * step, 12) for number in range(math.floor((parameter["high"] - low) / step + 1e-9) + 1)]
+    return values
+
+
+class Source:
+    """An experiment file with what the trigger sets in it: knows where each key was written, and collects sentences.
+
+    Raises:
+        Mistakes: It is not YAML.
+    """
+
+    def __init__(self, path: Path, overrides: Mapping[str, Any]) -> None:
+        self.file = str(path)
+        self.content, self._lines = _load(path)
+        self._overridden: list[KeyPath] = []
+        self._sentences: dict[str, int] = {}
+        for key, value in overrides.items():
+            self._override(key, copy.deepcopy(value))
+
+    def mistake(self, path: KeyPath, value: object, allowed: str) -> None:
+        """Note that the value of a key is not allowed."""
+        self.note(path, f"has {shown(value)}; allowed: {allowed}")
+
+    def note(self, path: KeyPath, words: str, at: KeyPath | None = None) -> None:
+        """Note a mistake in words that follow the key's name, without the full stop; ``at`` is where it was made, if not there."""
+        self._sentences.setdefault(f"{self.place(at or path)}: {self.key(path)} {words}.", self._line(at or path))
+
+    def raise_mistakes(self) -> None:
+        """Raise what was noted, in the order of the file.
+
+        Raises:
+            Mistakes: Something was noted.
+        """
+        if self._sentences:
+            raise Mistakes(sorted(self._sentences, key=lambda sentence: self._sentences[sentence]))
+
+    def place(self, path: KeyPath) -> str:
+        """Where a key was set: file and line, or the trigger's parameter."""
+        made = path not in self._lines
+        if any(path[: len(overridden)] == overridden or (made and overridden[: len(path)] == path) for overridden in self._overridden):
+            return OVERRIDES
+        return f"{self.file}, line {self._line(path)}"
+
+    def key(self, path: KeyPath) -> str:
+        """How a key is called: as in overrides, a step by its name."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+        if path[:1] == ("steps",) and len(path) > 1:
+            names = self._steps()
+            name = names[path[1]] if isinstance(path[1], int) else path[1]
+            if re.fullmatch(_STEP, str(name)) and names.count(name) == 1 and path[2:] != ("name",):
+                text = text.replace(f"steps[{path[1]}]", f"steps.{name}", 1)
+        return text or "the file"
+
+    def path(self, key: str) -> KeyPath:
+        """The path of a key as overrides have it: a step by its name."""
+        parts: list[Any] = key.split(".")
+        if parts[0] == "steps" and len(parts) > 1 and parts[1] in self._steps():
+            parts[1] = self._steps().index(parts[1])
+        return tuple(parts)
+
+    def check_shape(self) -> None:
+        """Hold the content against the schema, and note a sentence for each place where they differ."""
+        keys: dict[KeyPath, Mapping[str, Any]] = {}
+        for error in _validator().iter_errors(self.content):
+            path = tuple(error.absolute_path)
+            if error.validator == "required" or (error.validator == "additionalProperties" and error.validator_value is False):
+                keys[path] = error.schema
+            else:
+                self.mistake(path, error.instance, _allowed(error.schema))
+        for path, schema in keys.items():
+            self._check_keys(path, schema)
+
+    def _check_keys(self, path: KeyPath, schema: Mapping[str, Any]) -> None:
+        found: Any = self.content
+        for part in path:
+            found = found[part]
+        strange = [name for name in found if name not in schema["properties"]]
+        lacking = [name for name in schema.get("required", []) if name not in found]
+        words = [
+            *([f"has the key{'s' * (len(strange) > 1)} {', '.join(map(repr, strange))}"] if strange else []),
+            *([f"lacks the key{'s' * (len(lacking) > 1)} {', '.join(lacking)}"] if lacking else []),
+        ]
+        self.note(path, f"{' and '.join(words)}; allowed: {', '.join(_keys(schema))}", at=(*path, *strange[:1]))
+
+    def check_plain(self) -> None:
+        """Note what JSON cannot hold, which YAML can."""
+        for path, value in _values(self.content, ()):
+            if isinstance(value, float) and not math.isfinite(value):
+                self.note(path, f"has {value}; allowed: a finite number")
+            elif isinstance(value, dict):
+                for name in value:
+                    if not isinstance(name, str):
+                        self.note(path, f"has {shown(name)} as a key; allowed: a text (put it in quotes)", at=(*path, str(name)))
+            elif value is not None and not isinstance(value, (str, bool, int, float, list)):
+                self.note(path, f"has a {type(value).__name__}; allowed: a text, a number, true, false, null, a list or a mapping")
+
+    def _line(self, path: KeyPath) -> int:
+        while path not in self._lines and path:
+            path = path[:-1]
+        return self._lines.get(path, 1)
+
+    def _steps(self) -> list[object]:
+        steps = self.content.get("steps") if isinstance(self.content, dict) else None
+        return [step.get("name") if isinstance(step, dict) else None for step in steps] if isinstance(steps, list) else []
+
+    def _override(self, key: str, value: object) -> None:
+        """Set one value by its path; a mapping that is not there is made, an item of a list or a step must be there."""
+        parts = key.split(".")
+        path: list[str | int] = []
+        place: Any = self.content
+        if parts[0] in ("search", "cross_validation", "train", "deploy") and len(parts) > 1 and isinstance(place, dict) and parts[0] not in place:
+            return self._refuse(key, f"keys of what {self.file} has; it has no {parts[0]}")
+        if parts[0] == "inputs" and len(parts) > 1 and isinstance(place, dict) and parts[1] not in (place.get("inputs") or {}):
+            return self._refuse(key, ", ".join(f"inputs.{name}" for name in place.get("inputs") or {}) or f"keys of what {self.file} has; it has no inputs")
+        for depth, part in enumerate(parts):
+            index: Any = part
+            if isinstance(place, list):
+                there = [str(name) for name in self._steps()] if path == ["steps"] else [str(number) for number in range(len(place))]
+                if part not in there:
+                    return self._refuse(key, ", ".join(".".join([*parts[:depth], name, *parts[depth + 1 :]]) for name in there) or "keys of what the file has")
+                index = there.index(part)
+            elif not isinstance(place, dict):
+                return self._refuse(key, "keys of mappings and numbers of items in lists")
+            path.append(index)
+            if depth == len(parts) - 1:
+                former = place[index] if isinstance(place, list) else place.get(index)
+                place[index] = value
+                self._overridden.append(tuple(path))
+                if parts[0] == "inputs" and depth == 1:
+                    self._check_input(tuple(path), former, value)
+            else:
+                place = place.setdefault(part, {}) if isinstance(place, dict) else place[index]
+        return None
+
+    def _refuse(self, key: str, allowed: str) -> None:
+        self._sentences.setdefault(f"{OVERRIDES}: there is nothing to set at {key!r}; allowed: {allowed}.", 0)
+
+    def _check_input(self, path: KeyPath, default: object, value: object) -> None:
+        kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
+        wanted, found = kinds.get(type(default)), kinds.get(type(value))
+        if wanted and found and wanted != found:
+            self.mistake(path, value, f"{wanted}, as its default {shown(default)} is")
+
+
+def shown(value: object) -> str:
+    """A value as a sentence shows it, at most 80 characters."""
+    text = "nothing" if value is None else repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is there twice (YAML itself silently keeps the last)."""
+    """YAML's safe loader as editors read YAML: by version 1.2, in which `no` and dates are texts and 1e-4 is a number; and no key may be there twice."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own attribute)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
@@ -99,166 +301,418 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class _Check:
-    """Goes through a document once, collects sentences, and gives the document with its defaults."""
+for _tag, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.sentences: list[str] = []
 
-    def document(self, content: object, name: str) -> dict[str, Any]:
-        top = self._mapping("the file", content, required=("train",), optional=("description", "steps", "track", "register"))
-        steps = self._steps(top.get("steps"))
-        known = ["run_dir", *(f"steps.{step['name']}" for step in steps)]
-        return {
-            "name": name,
-            "description": self._text("description", top.get("description"), default=""),
-            "steps": steps,
-            "train": self._train(top.get("train"), known) if "train" in top else {},
-            "track": self._track(top.get("track"), name),
-            "register": self._register(top["register"]) if "register" in top else None,
-        }
+def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
+    """A file's content, and the line of each key and each item in it."""
+    lines: dict[KeyPath, int] = {}
 
-    def _steps(self, value: object) -> list[dict[str, Any]]:
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self._mistake("steps", value, "a list of steps, each with name, call and with")
-            return []
-        steps: list[dict[str, Any]] = []
+    def walk(node: yaml.Node, at: KeyPath, above: tuple[yaml.Node, ...]) -> None:
+        if node in above:
+            raise yaml.MarkedYAMLError(problem="this refers to itself", problem_mark=node.start_mark)
+        lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    lines[(*at, key.value)] = key.start_mark.line + 1
+                walk(value, (*at, str(key.value)), (*above, node))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                walk(value, (*at, number), (*above, node))
+
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        walk(node, (), ())
+        content = loader.construct_document(node)
+        walk(node, (), ())  # once more, now with what `<<` brought in
+        return content, lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Mistakes([f"{path}{place}: this is not YAML: {error.problem or error.context}."]) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise Mistakes([f"{path}: this is not YAML in UTF-8: {' '.join(str(error).split())}."]) from None
+
+
+@cache
+def _validator() -> Any:
+    import jsonschema  # type: ignore[import-untyped]  # here, because Airflow's own Python, which only lists the files, need not have it
+
+    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def _keys(schema: Mapping[str, Any]) -> list[str]:
+    required = schema.get("required", [])
+    return [*required, *(name for name in schema["properties"] if name not in required)]
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """What a part of the schema allows, in words: its own, or those made from its keywords."""
+    if "errorMessage" in schema:
+        return str(schema["errorMessage"]).removeprefix("allowed: ")
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    return f"a mapping with the keys {', '.join(_keys(schema))}"
+
+
+def _values(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
+    """A value and all that it holds, with their paths."""
+    yield path, value
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _values(item, (*path, str(name)))
+    elif isinstance(value, list):
         for number, item in enumerate(value):
-            key = f"steps[{number}]"
-            step = self._mapping(key, item, required=("name", "call"), optional=("with",))
-            name = step.get("name")
-            if "name" in step and not (isinstance(name, str) and re.fullmatch(_STEP, name)):
-                self._mistake(f"{key}.name", name, "a small letter, then small letters, digits and _")
-            elif name in [earlier["name"] for earlier in steps]:
-                self._mistake(f"{key}.name", name, "a name that no earlier step has")
-            known = ["run_dir", *(f"steps.{earlier['name']}" for earlier in steps)]
-            steps.append({"name": str(name), **self._call(key, step, known)})
-        return steps
+            yield from _values(item, (*path, number))
 
-    def _train(self, value: object, known: list[str]) -> dict[str, Any]:
-        train = self._mapping("train", value, required=("call", "input_example", "evaluate"), optional=("with",))
-        evaluate = self._mapping("train.evaluate", train["evaluate"], required=("call",), optional=("with", "plots")) if "evaluate" in train else {}
-        plots = evaluate.get("plots", [])
-        if not isinstance(plots, list):
-            self._mistake("train.evaluate.plots", plots, "a list of files that the evaluation writes")
-            plots = []
-        for number, plot in enumerate(plots):
-            key = f"train.evaluate.plots[{number}]"
-            if not isinstance(plot, str) or not plot.lower().endswith(PICTURES):
-                self._mistake(key, plot, f"the path of a file that ends in one of {', '.join(PICTURES)}")
-            else:
-                self._references(key, plot, known)
-        if "input_example" in train:
-            example = train["input_example"]
-            if not isinstance(example, str) or not references(example):
-                self._mistake("train.input_example", example, "a reference to a table, for instance {{ steps.prepare.train }}")
-            else:
-                self._references("train.input_example", example, known)
-        return {
-            **self._call("train", train, known),
-            "input_example": train.get("input_example"),
-            "evaluate": {**self._call("train.evaluate", evaluate, [*known, "model"]), "plots": plots},
-        }
 
-    def _call(self, key: str, value: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
-        call = value.get("call")
-        if "call" in value and not (isinstance(call, str) and re.fullmatch(_CALL, call)):
-            self._mistake(f"{key}.call", call, "package.module:function")
-        arguments = value.get("with")
-        if arguments is None:
-            arguments = {}
-        if not isinstance(arguments, dict):
-            self._mistake(f"{key}.with", arguments, "the arguments as name: value")
-            arguments = {}
-        for name, argument in arguments.items():
-            if not isinstance(name, str) or not name.isidentifier():
-                self._mistake(f"{key}.with", name, "the name of an argument")
-            self._plain(f"{key}.with.{name}", argument, known)
-        return {"call": call, "with": arguments}
+class _Reader:
+    """Goes once through a document of the right shape: holds its parts against each other, and gives it with its defaults."""
 
-    def _track(self, value: object, name: str) -> dict[str, Any]:
-        track = self._mapping("track", value, optional=("experiment", "run_name", "tags")) if value is not None else {}
-        tags = track.get("tags", {})
-        if not isinstance(tags, dict):
-            self._mistake("track.tags", tags, "tags as name: value")
-            tags = {}
-        for tag, content in tags.items():
-            if not isinstance(tag, str) or not re.fullmatch(r"[\w./ -]+", tag):
-                self._mistake("track.tags", tag, "a tag's name: letters, digits, blanks and . / _ -")
-            if not isinstance(content, (str, int, float, bool)):
-                self._mistake(f"track.tags.{tag}", content, "a text, a number, true or false")
-        return {
-            "experiment": self._text("track.experiment", track.get("experiment"), default=name),
-            "run_name": self._text("track.run_name", track.get("run_name"), default=""),
-            "tags": {str(tag): str(content) for tag, content in tags.items()},
-        }
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.content: dict[str, Any] = source.content
+        self.known = {"run_dir": False, "mlflow_tracking_uri": False}
+        """What may be referred to everywhere; true for what has parts."""
+        if self.content.get("inputs"):
+            self.known["inputs"] = False
+        self.known.update({f"inputs.{name}": True for name in self.content.get("inputs", {})})
 
-    def _register(self, value: object) -> dict[str, Any]:
-        register = self._mapping("register", value, required=("name",), optional=("description",))
-        name = register.get("name")
-        if "name" in register and not (isinstance(name, str) and re.fullmatch(_REGISTERED, name)):
-            self._mistake("register.name", name, "letters, digits, blanks and . _ -, beginning with a letter or digit")
-        return {
+    def document(self, name: str) -> dict[str, Any]:
+        content = self.content
+        if not any(key in content for key in ("steps", "cross_validation", "train")):
+            self.source.note((), "has none of the keys steps, cross_validation, train; allowed: at least one of them, for there is nothing to do")
+        steps = self._steps()
+        self.known.update({f"steps.{step['name']}": True for step in steps})
+        search = self._search() if "search" in content else None
+        searched = {**self.known, "params": False, **{f"params.{name}": False for name in search["space"]}} if search else self.known
+        document = {
             "name": name,
-            "description": self._text("register.description", register.get("description"), default=""),
+            "description": content.get("description", ""),
+            "inputs": content.get("inputs", {}),
+            "steps": steps,
+            "search": search,
+            "cross_validation": self._cross_validation(searched) if "cross_validation" in content else None,
+            "train": self._train(searched) if "train" in content else None,
+            "track": self._track(name),
+            "register": self._register() if "register" in content else None,
+            "deploy": {"options": {}, **content["deploy"]} if "deploy" in content else None,
+        }
+        self.source.raise_mistakes()
+        if search:
+            self._check_use(search, document)
+        for key in ("register", "deploy"):
+            if document[key] and not document["train"]:
+                self.source.note((key,), "is there, but no train; allowed: with a training that gives a model")
+        if document["deploy"] and document["deploy"]["target"] == "endpoint" and not document["register"] and "name" not in document["deploy"]["options"]:
+            self.source.mistake(("deploy", "target"), "endpoint", "for a registered model (register.name), or with options: {name: ...}")
+        return document
+
+    def _steps(self) -> list[dict[str, Any]]:
+        raw = self.content.get("steps", [])
+        names = [step["name"] for step in raw]
+        after: dict[str, list[str]] = {}
+        for number, step in enumerate(raw):
+            path: KeyPath = ("steps", number)
+            if step["name"] in names[:number]:
+                self.source.mistake((*path, "name"), step["name"], "a name that no earlier step has")
+                continue
+            for place, other in enumerate(step.get("after", [])):
+                if other not in names or other == step["name"]:
+                    allowed = dict.fromkeys(name for name in names if name != step["name"])
+                    self.source.mistake((*path, "after", place), other, f"the name of another step: {', '.join(allowed) or 'there is none'}")
+            after[step["name"]] = [name for name in step.get("after", names[number - 1 : number] if number else []) if name in names]
+        try:
+            order = _in_order(after)
+        except CycleError as error:
+            cycle = list(reversed(error.args[1]))
+            self.source.note(("steps", names.index(cycle[0])), f"waits for itself: {' waits for '.join(cycle)}; allowed: steps that do not wait for each other")
+            order = []
+            self.known.update({f"steps.{name}": True for name in names})  # one mistake is one sentence
+        steps: dict[str, dict[str, Any]] = {}
+        before: dict[str, list[str]] = {}
+        for name in order:
+            before[name] = list(dict.fromkeys(step for other in after[name] for step in (*before[other], other)))
+            number = names.index(name)
+            known = {**self.known, **{f"steps.{other}": True for other in before[name]}}
+            steps[name] = {"name": name, **self._call(("steps", number), raw[number], known), "after": after[name]}
+        return list(steps.values())
+
+    def _search(self) -> dict[str, Any]:
+        raw = self.content["search"]
+        space = {name: self._parameter(name, parameter) for name, parameter in raw["space"].items()}
+        known = {**self.known, "params": False, **{f"params.{name}": False for name in space}}
+        objective = raw["objective"]
+        if objective != "cross_validation":
+            objective = self._call(("search", "objective"), objective, known)
+        elif "cross_validation" not in self.content:
+            self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, for the file has no cross_validation")
+        direction = raw.get("direction", "maximize")
+        directions = direction if isinstance(direction, list) else [direction]
+        sampler = _named(raw.get("sampler", "tpe"))
+        pruner = _named(raw.get("pruner", "none"))
+        search = {
+            "objective": objective,
+            "space": space,
+            "direction": directions,
+            "sampler": sampler,
+            "pruner": pruner,
+            "trials": int(raw.get("trials", 20)),
+            "timeout": None if raw.get("timeout") is None else float(raw["timeout"]),
+            "parallel": int(raw.get("parallel", 2)),
+            "seed": raw.get("seed"),
+            "allowed_failures": int(raw.get("allowed_failures", 3)),
+        }
+        if objective == "cross_validation" and directions != ["maximize"]:
+            self.source.mistake(
+                ("search", "direction"), direction, "maximize, for cross_validation gives one value, and scikit-learn's scorers are better when greater"
+            )
+        if len(directions) > 1:
+            if pruner["name"] != "none":
+                self.source.mistake(("search", "pruner"), pruner["name"], "none, for trials with several objectives cannot be pruned")
+            if sampler["name"] == "cmaes":
+                self.source.mistake(("search", "sampler"), "cmaes", "tpe, random, grid, gp, for cmaes knows one objective only")
+        if sampler["options"].get("group") and not sampler["options"].get("multivariate"):
+            self.source.mistake(("search", "sampler", "group"), True, "true only with multivariate: true")
+        self._check_pruner(("search", "pruner"), pruner)
+        if sampler["name"] == "grid":
+            self._check_grid(raw, search)
+        return search
+
+    def _parameter(self, name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+        path: KeyPath = ("search", "space", name)
+        parameter: dict[str, Any] = {"type": raw["type"]}
+        if raw["type"] == "categorical":
+            parameter["choices"] = raw["choices"]
+        else:
+            low, high, step = raw["low"], raw["high"], raw.get("step")
+            if raw["type"] == "int":
+                low, high, step = int(low), int(high), int(step or 1)
+            else:
+                low, high, step = float(low), float(high), None if step is None else float(step)
+            parameter |= {"low": low, "high": high, "step": step, "log": raw.get("log", False)}
+            if low > high:
+                self.source.mistake((*path, "low"), raw["low"], f"at most high, which is {shown(raw['high'])}")
+            if parameter["log"] and low <= 0:
+                self.source.mistake((*path, "low"), raw["low"], "a number above 0, for log is true")
+            if parameter["log"] and raw.get("step", 1) != 1:
+                self.source.mistake((*path, "step"), raw["step"], "no step, for log is true")
+        above = list(self.content["search"]["space"])
+        above = above[: above.index(name)]
+        parameter["when"] = {}
+        for other, values in raw.get("when", {}).items():
+            if other not in above:
+                self.source.mistake((*path, "when"), other, f"the name of a parameter written above {name}: {', '.join(above) or 'there is none'}")
+                continue
+            wanted = values if isinstance(values, list) else [values]
+            parameter["when"][other] = wanted
+            for value in wanted:
+                allowed = _unlike(value, self.content["search"]["space"][other])
+                if allowed:
+                    self.source.mistake((*path, "when", other), value, allowed)
+        return parameter
+
+    def _check_pruner(self, path: KeyPath, pruner: dict[str, Any]) -> None:
+        options = pruner["options"]
+        if pruner["name"] == "threshold" and "lower" not in options and "upper" not in options:
+            self.source.note(path, "has threshold without lower and upper; allowed: with at least one of them")
+        if pruner["name"] == "patient":
+            wrapped = options.pop("wrapped", "none")
+            inner = _named(wrapped)
+            if inner["name"] == "patient":
+                self.source.mistake((*path, "wrapped"), wrapped, "another pruner than patient")
+            self._check_pruner((*path, "wrapped"), inner) if inner["name"] != "patient" else None
+            options["wrapped_pruner"] = None if inner["name"] == "none" else inner
+
+    def _check_grid(self, raw: Mapping[str, Any], search: dict[str, Any]) -> None:
+        finite = True
+        for name, parameter in search["space"].items():
+            if parameter["type"] == "float" and parameter["step"] is None:
+                finite = False
+                self.source.note(
+                    ("search", "space", name), "lacks the key step, without which the sampler grid has no end; allowed: float with step, int, categorical"
+                )
+            if parameter["when"]:
+                self.source.mistake(("search", "space", name, "when"), parameter["when"], "no when, for the sampler grid knows no conditions")
+        if finite and all(parameter["type"] == "categorical" or parameter["low"] <= parameter["high"] for parameter in search["space"].values()):
+            points = math.prod(len(values) for values in grid(search["space"]).values())
+            if "trials" not in raw:
+                search["trials"] = points
+            elif search["trials"] > points:
+                self.source.mistake(("search", "trials"), search["trials"], f"at most {points}, the points of the grid")
+
+    def _check_use(self, search: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+        """A parameter that changes nothing wastes trials, and is a slip of the pen in most cases."""
+        by_folds = search["objective"] == "cross_validation"
+        user = document["cross_validation"] if by_folds else search["objective"]
+        if user is None:
+            return
+        calls = [user["estimator"], user["data"]] if by_folds else [user]
+        used = {reference for call in calls for _, value in _values(call["with"], ()) if isinstance(value, str) for reference in references(value)}
+        for parameter in search["space"].values():
+            used |= {f"params.{other}" for other in parameter["when"]}
+        for name in search["space"]:
+            if not {"params", f"params.{name}"} & used:
+                where = "cross_validation" if by_folds else "search.objective.with"
+                self.source.note(("search", "space", name), f"is used by nothing; allowed: parameters that {where} refers to as {{{{ params.{name} }}}}")
+
+    def _cross_validation(self, known: Mapping[str, bool]) -> dict[str, Any]:
+        raw = self.content["cross_validation"]
+        return {
+            "estimator": self._call(("cross_validation", "estimator"), raw["estimator"], known),
+            "data": self._call(("cross_validation", "data"), raw["data"], known),
+            "splitter": self._splitter(raw["splitter"]) if "splitter" in raw else _named({"name": "auto", "n_splits": 5, "shuffle": True, "random_state": 0}),
+            "scoring": _listed(raw.get("scoring", [])),
         }
 
-    def _text(self, key: str, value: object, default: str) -> str:
-        if value is None:
-            return default
-        if not isinstance(value, str) or not value.strip():
-            self._mistake(key, value, "a text")
-            return default
-        return value
+    def _splitter(self, raw: str | Mapping[str, Any]) -> dict[str, Any]:
+        """The splitter with scikit-learn's own names; whatever is shuffled has a seed, so that every trial and every process has the same folds."""
+        path: KeyPath = ("cross_validation", "splitter")
+        splitter = _named(raw if isinstance(raw, str) else {"name": "auto", **raw})
+        given = splitter["options"]
+        for alias, name in _ALIASES.items():
+            if alias in given and name in given:
+                self.source.note(path, f"has both {alias} and {name}, which are the same; allowed: one of them")
+        options = {"n_splits": 5, **{_ALIASES.get(name, name): value for name, value in given.items()}}
+        if splitter["name"] in ("auto", "k_fold", "stratified_k_fold", "stratified_group_k_fold"):
+            options.setdefault("shuffle", options.get("random_state") is not None)
+            if not options["shuffle"] and options.pop("random_state", None) is not None:
+                self.source.mistake((*path, "shuffle"), False, "true, for a seed is given")
+        if options.get("shuffle") or splitter["name"].startswith("repeated"):
+            options["random_state"] = options.get("random_state") or 0
+        return {"name": splitter["name"], "options": options}
 
-    def _plain(self, key: str, value: object, known: list[str]) -> None:
-        """An argument: what JSON can hold, and references that can be met."""
-        if isinstance(value, str):
-            self._references(key, value, known)
-        elif isinstance(value, list):
-            for number, item in enumerate(value):
-                self._plain(f"{key}[{number}]", item, known)
-        elif isinstance(value, dict):
-            for name, item in value.items():
-                if not isinstance(name, str):
-                    self._mistake(key, name, "a text as key (put it in quotes)")
-                self._plain(f"{key}.{name}", item, known)
-        elif isinstance(value, float) and not math.isfinite(value):
-            self._mistake(key, value, "a finite number")
-        elif value is not None and not isinstance(value, (bool, int, float)):
-            self._mistake(key, value, "a text, a number, true, false, null, a list or a mapping (put a date in quotes)")
+    def _train(self, known: Mapping[str, bool]) -> dict[str, Any]:
+        raw = self.content["train"]
+        if "call" not in raw:
+            if "cross_validation" not in self.content:
+                self.source.note(("train",), "lacks the key call; allowed: no call only with cross_validation, whose estimator is then fitted")
+            if raw.get("with"):
+                self.source.note(("train",), "has with, but no call; allowed: both or none", at=("train", "with"))
+        if "input_example" in raw:
+            self._references(("train", "input_example"), raw["input_example"], known)
+        return {
+            **self._call(("train",), raw, known),
+            "input_example": raw.get("input_example"),
+            "evaluate": self._evaluate(raw["evaluate"], known) if "evaluate" in raw else None,
+        }
 
-    def _references(self, key: str, text: str, known: list[str]) -> None:
-        found = references(text)
-        if len(found) != text.count("{{") or len(found) != text.count("}}"):
-            self._mistake(key, text, "a reference written as {{ name }}, for instance {{ run_dir }}")
-        for reference in found:
-            if not any(reference == name or (name != "run_dir" and reference.startswith(f"{name}.")) for name in known):
-                allowed = ", ".join(f"{{{{ {name} }}}}" for name in known)
-                self._mistake(
-                    key,
-                    f"{{{{ {reference} }}}}",
-                    f"{allowed}, and parts of a step's result such as {{{{ steps.prepare.train }}}}",
-                )
+    def _evaluate(self, raw: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, Any]:
+        path: KeyPath = ("train", "evaluate")
+        if "call" not in raw:
+            if "data" not in raw:
+                self.source.note(path, "has neither call nor data; allowed: at least one of them")
+            lost = [key for key in ("with", "plots") if raw.get(key)]
+            if lost:
+                self.source.note(path, f"has {' and '.join(lost)}, but no call; allowed: both or none", at=(*path, lost[0]))
+        if "scoring" in raw and "data" not in raw:
+            self.source.note(path, "has scoring, but no data to score on; allowed: both or none", at=(*path, "scoring"))
+        for number, plot in enumerate(raw.get("plots", [])):
+            self._references((*path, "plots", number), plot, known)
+        return {
+            **self._call(path, raw, {**known, "model": True}),
+            "plots": raw.get("plots", []),
+            "data": self._call((*path, "data"), raw["data"], known) if "data" in raw else None,
+            "scoring": _listed(raw.get("scoring", [])),
+        }
 
-    def _mapping(self, key: str, value: object, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> dict[str, Any]:
-        allowed = ", ".join((*required, *optional))
-        if not isinstance(value, dict):
-            self._mistake(key, value, f"a mapping with the keys {allowed}")
-            return {}
-        for name in value:
-            if name not in required and name not in optional:
-                self._mistake(key, name, allowed, found="the key ")
-        for name in required:
-            if value.get(name) is None:
-                self.sentences.append(f"{self.file}: {key} lacks the key {name}; its keys are {allowed}.")
-        return {name: item for name, item in value.items() if name in required + optional and item is not None}
+    def _track(self, name: str) -> dict[str, Any]:
+        raw = self.content.get("track", {})
+        tags = {tag: value if isinstance(value, str) else json.dumps(value) for tag, value in raw.get("tags", {}).items()}
+        return {"experiment": raw.get("experiment", name), "run_name": raw.get("run_name", ""), "tags": tags}
 
-    def _mistake(self, key: str, value: object, allowed: str, found: str = "") -> None:
-        shown = "nothing" if value is None else repr(value)
-        if len(shown) > 80:
-            shown = f"{shown[:77]}..."
-        self.sentences.append(f"{self.file}: {key} has {found}{shown}; allowed: {allowed}.")
+    def _register(self) -> dict[str, Any]:
+        raw = self.content["register"]
+        champion = raw.get("champion")
+        if champion:
+            champion = {"direction": "maximize", "margin": 0.0, **champion}
+            self._check_champion(champion)
+        return {"name": raw["name"], "description": raw.get("description", ""), "champion": champion}
+
+    def _check_champion(self, champion: Mapping[str, Any]) -> None:
+        path: KeyPath = ("register", "champion")
+        evaluate = self.content.get("train", {}).get("evaluate")
+        if not evaluate:
+            self.source.note(path, "is there, but no train.evaluate; allowed: with an evaluation that measures both models on the same held-back data")
+        elif "call" not in evaluate:
+            metrics = _listed(evaluate.get("scoring", [])) or ["accuracy", "r2"]
+            if champion["metric"] not in metrics:
+                self.source.mistake((*path, "metric"), champion["metric"], f"a scorer of train.evaluate: {', '.join(metrics)}")
+            if champion["direction"] == "minimize":
+                self.source.mistake((*path, "direction"), "minimize", "maximize, for scikit-learn's scorers are better when greater")
+        elif not any(reference.partition(".")[0] == "model" for _, text in _values(evaluate.get("with"), ()) for reference in _in(text)):
+            self.source.note(path, "is there, but train.evaluate.with has no {{ model }}; allowed: an evaluation that can measure the present champion too")
+
+    def _call(self, path: KeyPath, raw: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, Any]:
+        arguments = raw.get("with") or {}
+        self._references((*path, "with"), arguments, known)
+        return {"call": raw.get("call"), "with": arguments}
+
+    def _references(self, path: KeyPath, value: object, known: Mapping[str, bool]) -> None:
+        """Note each reference in a value, and in all that it holds, that cannot be met."""
+        for place, text in _values(value, path):
+            if not isinstance(text, str):
+                continue
+            found = references(text)
+            if len(found) != text.count("{{") or len(found) != text.count("}}"):
+                self.source.mistake(place, text, "a reference written as {{ name }}, for instance {{ run_dir }}")
+            for reference in found:
+                if not any(reference == name or (parts and reference.startswith(f"{name}.")) for name, parts in known.items()):
+                    self.source.mistake(place, f"{{{{ {reference} }}}}", _known(reference, known))
+
+
+def _known(reference: str, known: Mapping[str, bool]) -> str:
+    """What may stand in the place of a reference: those of its kind, if there are any."""
+    kind = f"{reference.partition('.')[0]}."
+    names = [name for name in known if name.startswith(kind)] or [name for name in known if name not in ("inputs", "params")]
+    more = ", and parts of a step's result such as {{ steps.prepare.train }}" if any(name.startswith("steps.") for name in names) else ""
+    return ", ".join(f"{{{{ {name} }}}}" for name in names) + more
+
+
+def _in(value: object) -> list[str]:
+    return references(value) if isinstance(value, str) else []
+
+
+def _in_order(after: Mapping[str, list[str]]) -> list[str]:
+    """Names, each after those it waits for, and otherwise in the order given."""
+    sorter = TopologicalSorter(after)
+    sorter.prepare()
+    order: list[str] = []
+    while len(order) < len(after):
+        ready = sorted([*sorter.get_ready()], key=list(after).index)
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def _named(raw: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or a mapping with a name and options, as name and options."""
+    if isinstance(raw, str):
+        return {"name": raw, "options": {}}
+    return {"name": raw["name"], "options": {name: value for name, value in raw.items() if name != "name"}}
+
+
+def _listed(raw: str | list[str]) -> list[str]:
+    return [raw] if isinstance(raw, str) else list(raw)
+
+
+def _unlike(value: object, parameter: Mapping[str, Any]) -> str:
+    """What a condition on a parameter may name, if this value is no value of it."""
+    if parameter["type"] == "float":
+        return "conditions on parameters of type int or categorical"
+    if parameter["type"] == "categorical":
+        same = [choice for choice in parameter["choices"] if choice == value and isinstance(choice, bool) == isinstance(value, bool)]
+        return "" if same else f"one of {', '.join(map(shown, parameter['choices']))}"
+    inside = isinstance(value, int) and not isinstance(value, bool) and parameter["low"] <= value <= parameter["high"]
+    return "" if inside else f"a whole number from {parameter['low']} to {parameter['high']}"

@@ -1,4 +1,8 @@
-"""References in an experiment file: ``{{ run_dir }}``, ``{{ steps.<name> }}``, ``{{ steps.<name>.<part> }}``, ``{{ model }}``."""
+"""References in an experiment file.
+
+``{{ run_dir }}``, ``{{ mlflow_tracking_uri }}``, ``{{ inputs.<name> }}``, ``{{ steps.<name> }}``, ``{{ steps.<name>.<part> }}``, ``{{ params.<name> }}``,
+``{{ params }}`` and ``{{ inputs }}`` (all of them, a mapping), ``{{ model }}``.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,9 @@ def resolve(value: Any, values: Mapping[str, Any]) -> Any:
     A text that is nothing but a reference becomes the object itself (a model, a table); inside a longer text the object must be a text, a path or a number.
 
     Args:
-        value: An argument as it stands in the experiment file.
-        values: ``run_dir``, ``steps`` (results by step), ``model``.
+        value: An argument as it stands in the experiment file. An entry of a mapping that is nothing but a reference to a parameter which this trial does
+            not have (its condition is not met) is left out, so that the function's own default holds.
+        values: ``run_dir``, ``mlflow_tracking_uri``, ``inputs``, ``params`` (those the trial has), ``steps`` (results by step), ``model``.
 
     Raises:
         UnmetReference: A part is not there, or something else than text stands inside a text.
@@ -34,13 +39,19 @@ def resolve(value: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [resolve(item, values) for item in value]
     if isinstance(value, dict):
-        return {name: resolve(item, values) for name, item in value.items()}
+        return {name: resolve(item, values) for name, item in value.items() if not _is_left_out(item, values)}
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value.strip())
     if whole:
         return _look_up(whole[1], values)
     return _REFERENCE.sub(lambda match: _text(match[1], _look_up(match[1], values)), value)
+
+
+def _is_left_out(value: object, values: Mapping[str, Any]) -> bool:
+    whole = _REFERENCE.fullmatch(value.strip()) if isinstance(value, str) else None
+    kind, _, name = whole[1].partition(".") if whole else ("", "", "")
+    return kind == "params" and bool(name) and isinstance(values.get("params"), Mapping) and name not in values["params"]
 
 
 def _look_up(reference: str, values: Mapping[str, Any]) -> Any:

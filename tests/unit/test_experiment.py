@@ -18,17 +18,10 @@ from lab_experiment.folders import folder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GOOD: dict[str, Any] = {
-    "steps": [{"name": "prepare", "call": "json:loads", "with": {"s": "{{ run_dir }}"}}],
-    "train": {
-        "call": "json:dumps",
-        "with": {"obj": "{{ steps.prepare.train }}"},
-        "input_example": "{{ steps.prepare.train }}",
-        "evaluate": {"call": "json:dumps", "with": {"obj": "{{ model }}"}, "plots": ["{{ run_dir }}/a.png"]},
-    },
-    "track": {"experiment": "wine", "tags": {"data": "UCI"}},
-    "register": {"name": "wine"},
-}
+EXPERIMENTS = ROOT / "tests" / "experiments"
+EVERY_KEY = EXPERIMENTS / "every_key.yml"
+BROKEN: list[dict[str, Any]] = yaml.safe_load((EXPERIMENTS / "broken.yml").read_text())
+SMALL = "train: {call: 'theirs:train'}\n"
 
 
 @pytest.fixture
@@ -42,124 +35,203 @@ def theirs(package: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     return make
 
 
-def changed(key: str, value: Any) -> dict[str, Any]:
-    """Copy GOOD with the value at a key such as ``train.evaluate.call`` or ``steps.0.name`` replaced; ``...`` takes the key away."""
-    content: Any = json.loads(json.dumps(GOOD))
-    place = content
-    *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
-    for part in parents:
-        place = place[part]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return dict(content)
+def broken(case: dict[str, Any], folder: Path) -> Path:
+    """Write every_key.yml as a case of broken.yml breaks it; returns the file."""
+    text = EVERY_KEY.read_text()
+    for old, new in ((case["old"], case["new"]), *([case["also"]] if "also" in case else [])):
+        assert old == "ALL" or text.count(old), f"{case['kind']}: every_key.yml has no {old!r}"
+        text = new if old == "ALL" else text.replace(old, new, 1)
+    path = folder / "broken.yml"
+    path.write_text(text)
+    return path
 
 
-def sentences(path: Path) -> list[str]:
+def sentences(path: Path, overrides: dict[str, Any] | None = None) -> list[str]:
     """What is wrong with a file, without the file's name, which stands first in each sentence."""
     with pytest.raises(Mistakes) as caught:
-        document.read(path)
-    assert all(sentence.startswith(str(path)) for sentence in caught.value.sentences)
-    return [sentence[len(str(path)) :].lstrip(":, ") for sentence in caught.value.sentences]
+        document.read(path, overrides)
+    return [sentence.removeprefix(str(path)).lstrip(":, ") for sentence in caught.value.sentences]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yml")), ids=lambda path: path.stem)
 def test_the_shipped_experiments_are_right_and_short(path: Path) -> None:
     assert document.read(path)["name"] == path.stem
-    assert len(path.read_text().splitlines()) <= 30
+    assert len(path.read_text().splitlines()) <= 45
+    assert path.read_text().startswith("# yaml-language-server: $schema=../dags/lab_experiment/schema.json\n"), "editors find the schema by this line"
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     path = tmp_path / "small.yml"
+    path.write_text(SMALL)
+    assert document.read(path) == {
+        "name": "small",
+        "description": "",
+        "inputs": {},
+        "steps": [],
+        "search": None,
+        "cross_validation": None,
+        "train": {"call": "theirs:train", "with": {}, "input_example": None, "evaluate": None},
+        "track": {"experiment": "small", "run_name": "", "tags": {}},
+        "register": None,
+        "deploy": None,
+    }
     path.write_text(
-        yaml.safe_dump({"train": {"call": "a:b", "input_example": "{{ run_dir }}/t.csv", "evaluate": {"call": "a:c"}}}),
+        "search: {objective: cross_validation, space: {a: {type: int, low: 1, high: 3}}}\n"
+        "cross_validation: {estimator: {call: 'theirs:make', with: {a: '{{ params.a }}'}}, data: {call: 'theirs:read'}}\n"
+        "train: {evaluate: {data: {call: 'theirs:read'}}}\n"
+        "register: {name: a, champion: {metric: r2}}\n"
+        "deploy: {target: endpoint}\n"
     )
     found = document.read(path)
-    assert found["steps"] == []
-    assert found["track"] == {"experiment": "small", "run_name": "", "tags": {}}
-    assert found["register"] is None
-    assert found["train"]["with"] == {}
+    assert found["search"] == {
+        "objective": "cross_validation",
+        "space": {"a": {"type": "int", "low": 1, "high": 3, "step": 1, "log": False, "when": {}}},
+        "direction": ["maximize"],
+        "sampler": {"name": "tpe", "options": {}},
+        "pruner": {"name": "none", "options": {}},
+        "trials": 20,
+        "timeout": None,
+        "parallel": 2,
+        "seed": None,
+        "allowed_failures": 3,
+    }
+    assert found["cross_validation"]["splitter"] == {"name": "auto", "options": {"n_splits": 5, "shuffle": True, "random_state": 0}}
+    assert found["cross_validation"]["scoring"] == []
+    assert found["train"]["call"] is None
+    assert found["train"]["evaluate"] == {"call": None, "with": {}, "plots": [], "data": {"call": "theirs:read", "with": {}}, "scoring": []}
+    assert found["register"]["champion"] == {"metric": "r2", "direction": "maximize", "margin": 0.0}
+    assert found["deploy"] == {"target": "endpoint", "options": {}}
+
+
+def test_every_key_is_read_and_survives_json() -> None:
+    found = document.read(EVERY_KEY)
     assert json.loads(json.dumps(found)) == found
+    assert {key for key, value in found.items() if not value} == set()
+    assert found["search"]["space"]["gamma"] == {"type": "float", "low": 1e-4, "high": 1, "step": None, "log": True, "when": {"kernel": ["rbf"]}}
+    assert found["search"]["sampler"] == {"name": "tpe", "options": {"n_startup_trials": 5, "multivariate": True, "group": True}}
+    assert found["search"]["pruner"] == {"name": "patient", "options": {"patience": 2, "wrapped_pruner": {"name": "median", "options": {}}}}
+    assert found["cross_validation"]["splitter"] == {"name": "stratified_k_fold", "options": {"n_splits": 4, "shuffle": True, "random_state": 7}}
+    assert found["track"]["tags"] == {"data": "theirs", "rows": "178", "public": "true"}
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "sentence"),
+    ("splitter", "name", "options"),
     [
-        ("search", {}, "the file has the key 'search'; allowed: train, description, steps, track, register."),
-        ("train", ..., "the file lacks the key train; its keys are train, description, steps, track, register."),
-        ("train", "wine:train", "train has 'wine:train'; allowed: a mapping with the keys call, input_example, evaluate, with."),
-        ("train.call", ..., "train lacks the key call; its keys are call, input_example, evaluate, with."),
-        ("train.call", "json.dumps", "train.call has 'json.dumps'; allowed: package.module:function."),
-        ("train.call", "os:system('x')", "train.call has \"os:system('x')\"; allowed: package.module:function."),
-        ("train.with", [1, 2], "train.with has [1, 2]; allowed: the arguments as name: value."),
-        ("train.with", {"a b": 1}, "train.with has 'a b'; allowed: the name of an argument."),
-        ("train.evaluate", ..., "train lacks the key evaluate; its keys are call, input_example, evaluate, with."),
-        ("train.evaluate.plots", "a.png", "train.evaluate.plots has 'a.png'; allowed: a list of files that the evaluation writes."),
-        (
-            "train.evaluate.plots",
-            ["a.exe"],
-            "train.evaluate.plots[0] has 'a.exe'; allowed: the path of a file that ends in one of .png, .jpg, .jpeg, .svg, .webp, .pdf, .html.",
-        ),
-        ("train.input_example", 5, "train.input_example has 5; allowed: a reference to a table, for instance {{ steps.prepare.train }}."),
-        (
-            "train.with.obj",
-            "{{ model }}",
-            "train.with.obj has '{{ model }}'; allowed: {{ run_dir }}, {{ steps.prepare }}, and parts of a step's result such as {{ steps.prepare.train }}.",
-        ),
-        (
-            "steps.0.with.s",
-            "{{ steps.prepare }}",
-            "steps[0].with.s has '{{ steps.prepare }}'; allowed: {{ run_dir }}, and parts of a step's result such as {{ steps.prepare.train }}.",
-        ),
-        ("train.with.obj", "{{ run_dir", "train.with.obj has '{{ run_dir'; allowed: a reference written as {{ name }}, for instance {{ run_dir }}."),
-        ("train.with.obj", "{{ 1 + 1 }}", "train.with.obj has '{{ 1 + 1 }}'; allowed: a reference written as {{ name }}, for instance {{ run_dir }}."),
-        ("train.with.obj", float("nan"), "train.with.obj has nan; allowed: a finite number."),
-        ("train.with.obj", {"a": {1: 2}}, "train.with.obj.a has 1; allowed: a text as key (put it in quotes)."),
-        ("steps", {"a": 1}, "steps has {'a': 1}; allowed: a list of steps, each with name, call and with."),
-        ("steps.0.name", "Prepare!", "steps[0].name has 'Prepare!'; allowed: a small letter, then small letters, digits and _."),
-        ("track.experiment", 3, "track.experiment has 3; allowed: a text."),
-        ("track.tags", ["a"], "track.tags has ['a']; allowed: tags as name: value."),
-        ("track.tags.data", [1], "track.tags.data has [1]; allowed: a text, a number, true or false."),
-        ("register.name", "a/b", "register.name has 'a/b'; allowed: letters, digits, blanks and . _ -, beginning with a letter or digit."),
-        ("register.alias", "x", "register has the key 'alias'; allowed: name, description."),
+        ("k_fold", "k_fold", {"n_splits": 5, "shuffle": False}),
+        ("{folds: 3, seed: 4}", "auto", {"n_splits": 3, "shuffle": True, "random_state": 4}),
+        ("{name: k_fold, shuffle: true}", "k_fold", {"n_splits": 5, "shuffle": True, "random_state": 0}),
+        ("{name: group_k_fold, n_splits: 3}", "group_k_fold", {"n_splits": 3}),
+        ("{name: time_series, folds: 3, gap: 2}", "time_series", {"n_splits": 3, "gap": 2}),
+        ("{name: repeated_k_fold, repeats: 2}", "repeated_k_fold", {"n_splits": 5, "n_repeats": 2, "random_state": 0}),
     ],
 )
-def test_a_mistake_is_one_sentence_with_key_finding_and_what_is_allowed(tmp_path: Path, key: str, value: Any, sentence: str) -> None:
+def test_splitters_have_scikit_learns_names_and_what_is_shuffled_has_a_seed(tmp_path: Path, splitter: str, name: str, options: dict[str, Any]) -> None:
+    path = tmp_path / "folds.yml"
+    path.write_text(EVERY_KEY.read_text().replace("{name: stratified_k_fold, folds: 4, shuffle: true, seed: 7}", splitter))
+    assert document.read(path)["cross_validation"]["splitter"] == {"name": name, "options": options}
+
+
+def test_steps_come_after_those_they_wait_for_and_else_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "graph.yml"
+    path.write_text("""
+steps:
+  - {name: last, call: "theirs:f", with: {table: "{{ steps.first.a }}"}, after: [second]}
+  - {name: first, call: "theirs:f", after: []}
+  - {name: second, call: "theirs:f", with: {table: "{{ steps.first }}"}}
+""")
+    assert [(step["name"], step["after"]) for step in document.read(path)["steps"]] == [("first", []), ("second", ["first"]), ("last", ["second"])]
+
+
+def test_a_grid_has_as_many_trials_as_points(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yml"
+    space = "a: {type: int, low: 1, high: 6, step: 2}, b: {type: float, low: 0.1, high: 0.5, step: 0.2}, c: {type: categorical, choices: [x, null]}"
+    path.write_text(f"{SMALL}search: {{objective: {{call: 'theirs:f', with: {{all: '{{{{ params }}}}'}}}}, space: {{{space}}}, sampler: grid}}")
+    search = document.read(path)["search"]
+    assert document.grid(search["space"]) == {"a": [1, 3, 5], "b": [0.1, 0.3, 0.5], "c": ["x", None]}
+    assert search["trials"] == 18
+
+
+@pytest.mark.parametrize("case", [case for case in BROKEN if not case.get("callables")], ids=lambda case: str(case["kind"]))
+def test_a_mistake_is_one_sentence_with_line_key_finding_and_what_is_allowed(tmp_path: Path, case: dict[str, Any]) -> None:
+    assert sentences(broken(case, tmp_path)) == [case["says"]]
+
+
+def test_a_file_that_is_not_utf8_or_holds_itself(tmp_path: Path) -> None:
     path = tmp_path / "broken.yml"
-    path.write_text(yaml.safe_dump(changed(key, value)))
-    assert sentences(path)[0] == sentence
+    path.write_bytes(b"a: \xff\n")
+    assert sentences(path)[0].startswith("this is not YAML in UTF-8")
+    path.write_text("steps: &all [*all]\n")
+    assert sentences(path) == ["line 1, column 8: this is not YAML: this refers to itself."]
+
+
+def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yml"
+    path.write_text(EVERY_KEY.read_text().replace("trials: 12", "trials: 0").replace("target: endpoint", "target: 1").replace("low: 1e-4", "low: x"))
+    assert [sentence.partition(" has ")[0] for sentence in sentences(path)] == [
+        "line 16: search.space.gamma.low",
+        "line 22: search.trials",
+        "line 53: deploy.target",
+    ]
+
+
+def test_yaml_is_read_as_editors_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "small.yml"
+    path.write_text("train: {call: 'theirs:train', with: {day: 2026-01-01, answer: no, rate: 1e-4, time: 12:30, one: &one {a: 1}, two: {<<: *one, b: 2}}}")
+    arguments = document.read(path)["train"]["with"]
+    assert arguments == {"day": "2026-01-01", "answer": "no", "rate": 1e-4, "time": "12:30", "one": {"a": 1}, "two": {"a": 1, "b": 2}}
+
+
+def test_a_trigger_sets_keys_by_path() -> None:
+    overrides = {
+        "search.trials": 5,
+        "inputs.seed": 3,
+        "steps.split.with.seed": 8,
+        "search.space.cost.high": 4,
+        "track.tags.night": True,
+        "inputs.source": "x.csv",
+    }
+    changed, found = document.read(EVERY_KEY), document.read(EVERY_KEY, overrides)
+    changed["search"]["trials"] = 5
+    changed["inputs"] |= {"seed": 3, "source": "x.csv"}
+    changed["steps"][2]["with"]["seed"] = 8
+    changed["search"]["space"]["cost"]["high"] = 4.0
+    changed["track"]["tags"]["night"] = "true"
+    assert found == changed
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("overrides", "sentence"),
     [
-        (b"", "the file has nothing; allowed: a mapping with the keys train, description, steps, track, register."),
-        (b"- 1\n", "the file has [1]; allowed: a mapping with the keys train, description, steps, track, register."),
-        (b"a: [1\nb: 2\n", "line 2, column 2: this is not YAML: expected ',' or ']', but got ':'."),
-        (b"a: 1\na: 2\n", "line 2, column 1: this is not YAML: the key 'a' is there twice."),
-        (b"a: !!python/object/apply:os.system [id]\n", "line 1, column 4: this is not YAML: could not determine a constructor for the tag"),
-        (b"a: \xff\n", "this is not YAML in UTF-8"),
+        ({"search.trials": 0}, "search.trials has 0; allowed: a whole number of at least 1."),
+        (
+            {"search.trails": 5},
+            "search has the key 'trails'; allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures.",
+        ),
+        ({"inputs.sed": 3}, "there is nothing to set at 'inputs.sed'; allowed: inputs.test_share, inputs.seed, inputs.source."),
+        ({"inputs.seed": "3"}, "inputs.seed has '3'; allowed: a number, as its default 7 is."),
+        ({"steps.splt.call": "a:b"}, "there is nothing to set at 'steps.splt.call'; allowed: steps.fetch.call, steps.other.call, steps.split.call."),
+        ({"search.space.gama.low": 1}, "search.space.gama lacks the key type; allowed: type, low, high, step, log, choices, when."),
+        ({"track.run_name.x": 1}, "there is nothing to set at 'track.run_name.x'; allowed: keys of mappings and numbers of items in lists."),
+        (
+            {"steps.split.with.seed": "{{ inputs.sed }}"},
+            "steps.split.with.seed has '{{ inputs.sed }}'; allowed: {{ inputs.test_share }}, {{ inputs.seed }}, {{ inputs.source }}.",
+        ),
+        (
+            {"search.sampler": "grid"},
+            f"with them, {EVERY_KEY}, line 16: search.space.gamma lacks the key step, without which the sampler grid has no end; allowed: float with step, int, categorical.",
+        ),
     ],
 )
-def test_a_file_that_is_no_experiment_at_all(tmp_path: Path, text: bytes, sentence: str) -> None:
-    path = tmp_path / "broken.yml"
-    path.write_bytes(text)
-    assert sentences(path)[0].startswith(sentence)
+def test_a_mistake_of_the_trigger_names_the_trigger(overrides: dict[str, Any], sentence: str) -> None:
+    assert sentences(EVERY_KEY, overrides)[0] == f"Trigger parameter overrides: {sentence}"
 
 
-def test_a_date_and_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "broken.yml"
-    path.write_text(yaml.safe_dump(changed("train.call", 1)).replace("obj: '{{ model }}'", "obj: 2026-01-01"))
-    found = sentences(path)
-    assert len(found) == 2
-    assert "train.evaluate.with.obj has datetime.date(2026, 1, 1)" in found[1] and "put a date in quotes" in found[1]
-
-
-def test_two_steps_of_one_name(tmp_path: Path) -> None:
-    path = tmp_path / "broken.yml"
-    path.write_text(yaml.safe_dump(changed("steps", [*GOOD["steps"], {"name": "prepare", "call": "a:b"}])))
-    assert sentences(path) == ["steps[1].name has 'prepare'; allowed: a name that no earlier step has."]
+def test_a_trigger_cannot_set_what_the_file_does_not_do(tmp_path: Path) -> None:
+    path = tmp_path / "small.yml"
+    path.write_text(SMALL)
+    assert sentences(path, {"search.trials": 5}) == [
+        f"Trigger parameter overrides: there is nothing to set at 'search.trials'; allowed: keys of what {path} has; it has no search."
+    ]
 
 
 @pytest.mark.parametrize("name", ["../wine", "a/b", "/etc/passwd", "wine.yml", ".hidden", "", "wine\n", None, 3])
@@ -197,6 +269,12 @@ def test_references_become_objects_or_text() -> None:
     assert references.resolve("{{ steps.made.train.name }}", values) == "t.csv"
 
 
+def test_an_argument_is_left_out_when_the_trial_does_not_have_its_parameter() -> None:
+    values = {"params": {"kernel": "linear"}, "inputs": {"seed": 3}}
+    arguments = {"kernel": "{{ params.kernel }}", "gamma": "{{ params.gamma }}", "seed": "{{ inputs.seed }}", "all": "{{ params }}"}
+    assert references.resolve(arguments, values) == {"kernel": "linear", "seed": 3, "all": {"kernel": "linear"}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -226,10 +304,19 @@ def test_a_reference_that_cannot_be_met_says_what_there_is(text: str, message: s
 )
 def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callable[[str], None], call: str, arguments: dict[str, Any], sentence: str) -> None:
     theirs("NUMBER = 3\ndef train(table, trees=1): pass\ndef keyword(*, table, **more): pass\ndef position(a, /): pass\n")
-    content = {"steps": [], "train": {"call": call, "with": arguments, "evaluate": {"call": "theirs:keyword", "with": {"table": 1, "any": 2}}}}
+    evaluate: dict[str, Any] = {"call": "theirs:keyword", "with": {"table": 1, "any": 2}, "data": None, "scoring": []}
+    content: dict[str, Any] = {"steps": [], "search": None, "cross_validation": None, "train": {"call": call, "with": arguments, "evaluate": evaluate}}
     with pytest.raises(Mistakes) as caught:
         callables.check(content, "x.yml")
     assert caught.value.sentences[0].startswith(sentence)
+
+
+def test_the_callables_of_a_document_are_told_in_the_order_they_are_called() -> None:
+    assert [key for key, _, _ in callables.calls(document.read(EVERY_KEY))] == [
+        *("steps.fetch", "steps.other", "steps.split"),
+        *("cross_validation.estimator", "cross_validation.data"),
+        *("train", "train.evaluate", "train.evaluate.data"),
+    ]
 
 
 def test_a_failure_names_callable_arguments_and_has_the_packages_own_traceback(theirs: Callable[[str], None], capfd: pytest.CaptureFixture[str]) -> None:
