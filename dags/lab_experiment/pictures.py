@@ -50,8 +50,11 @@ def of_study(study: Any, folder: Path) -> list[Path]:
     for number, name in enumerate(names if count > 1 else [""]):
         what: dict[str, Any] = {"target": partial(_value, number), "target_name": name} if count > 1 else {}
         end = f"_{number}" if count > 1 else ""
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         plots[f"optimization_history{end}"] = partial(drawn.plot_optimization_history, study, **what)
+        if len(complete) < 2:
+            print("[pictures] the importance of parameters needs two finished trials", flush=True)
+            continue
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         plots[f"parameter_importance{end}"] = partial(drawn.plot_param_importances, study, evaluator=evaluator, **what)
         plots[f"parallel_coordinates{end}"] = partial(drawn.plot_parallel_coordinate, study, **what)
     if count in (2, 3):

@@ -1,0 +1,85 @@
+"""The environment of a run, as somebody finds it in MLflow afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from sklearn.datasets import load_diabetes, load_wine
+
+from lab_experiment import environment
+from lab_experiment.environment import Data
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    """A client of the real server."""
+    return mlflow.MlflowClient()
+
+
+@pytest.fixture
+def run_id(client: Any) -> str:
+    """A run that is going on."""
+    return str(client.create_run(mlflow.set_experiment("environments").experiment_id).info.run_id)
+
+
+def text(client: Any, run_id: str, path: str, folder: Path) -> str:
+    """The content of an artifact."""
+    return Path(client.download_artifacts(run_id, path, str(folder))).read_text()
+
+
+def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, facts = tmp_path / "project.txt", tmp_path / "lab.json"
+    lock.write_text("numpy==2.1.3 \\\n    --hash=sha256:abc\n")
+    facts.write_text(json.dumps({"image": "mlops-lab/airflow:3.3.2", "image_digest": "sha256:12", "git_revision": "abc123"}))
+    monkeypatch.setenv("LAB_FACTS_FILE", str(facts))
+    environment.record(client, run_id, "wine-cultivars==1.0.0 extra==2", lock=lock)
+    run = client.get_run(run_id)
+    assert run.info.status == "RUNNING"
+    tags = run.data.tags
+    assert (tags["lab.image"], tags["lab.image_digest"]) == ("mlops-lab/airflow:3.3.2", "sha256:12")
+    assert tags["lab.git_revision"] == tags["mlflow.source.git.commit"] == "abc123"
+    assert tags["lab.packages"] == "wine-cultivars==1.0.0 extra==2"
+    assert tags["lab.requirements"] == f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+    assert tags["lab.locked"] == "true"
+    assert text(client, run_id, "environment/requirements.txt", tmp_path) == lock.read_text()
+    details = json.loads(text(client, run_id, "environment/environment.json", tmp_path))
+    assert details["packages"] == ["wine-cultivars==1.0.0", "extra==2"]
+    assert [line for line in details["installed"] if line.startswith("scikit-learn==")]
+
+
+def test_without_lock_and_facts_it_lists_what_is_installed(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_FACTS_FILE", raising=False)
+    tags = environment.record(client, run_id, "", lock=tmp_path / "none.txt")
+    assert tags["lab.locked"] == "false" and "lab.image" not in tags
+    assert "numpy==" in text(client, run_id, "environment/requirements.txt", tmp_path)
+
+
+def test_data_is_found_with_its_digest_and_its_source(client: Any, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = load_wine(return_X_y=True, as_frame=True)
+    table = tmp_path / "train.csv"
+    x.to_csv(table, index=False)
+    data = [
+        Data("prepare.train", str(table), "training", "wine_cultivars:prepare"),
+        Data("frame", (x, y), "training", "s3://bucket/wine.csv"),
+        Data("array", load_diabetes(return_X_y=True), "evaluation", "theirs:read"),
+        Data("frame_and_list", (x, list(y)), "training", "theirs:read"),
+        Data("model", object(), "training", "theirs:make"),
+        Data("words", str(tmp_path / "missing.csv"), "training", "theirs:make"),
+    ]
+    environment.record(client, run_id, "", data)
+    found = {entry.dataset.name: entry for entry in client.get_run(run_id).inputs.dataset_inputs}
+    assert set(found) == {"prepare.train", "frame", "array", "frame_and_list"}
+    assert found["prepare.train"].dataset.digest == hashlib.sha256(table.read_bytes()).hexdigest()[:16]
+    assert "wine_cultivars:prepare" in found["prepare.train"].dataset.source
+    assert [tag.value for tag in found["array"].tags if tag.key == "mlflow.data.context"] == ["evaluation"]
+    assert "s3://bucket/wine.csv" in found["frame"].dataset.source
+    assert "target" in found["frame"].dataset.schema and "alcohol" in found["frame"].dataset.schema
+    assert json.loads(found["frame"].dataset.profile)["num_rows"] == 178
+    out = capsys.readouterr().out
+    assert "[environment] model is not recorded as a data set (TypeError: a object is neither a frame nor an array)" in out
+    assert "[environment] words is not recorded as a data set (FileNotFoundError" in out

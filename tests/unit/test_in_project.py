@@ -1,0 +1,46 @@
+"""Runs the tests in ``in_project/`` in the project's environment, which holds scikit-learn, Optuna and MLflow's client, against a real MLflow server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+FILES = sorted(path.name for path in (HERE / "in_project").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_in_project(file: str, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        "--confcutdir",
+        HERE / "in_project",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        HERE / "in_project",
+    ]
+    command: list[str | Path] = [project_python, "-m", "pytest", *options, "--basetemp", tmp_path / "theirs", HERE / "in_project" / file]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(mlflow_server.home),
+            "MLFLOW_TRACKING_URI": mlflow_server.uri,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
