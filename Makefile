@@ -1,12 +1,12 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test lint down destroy clean bench docs lock venv venv-test vault
+.PHONY: help lab check test lint down destroy clean bench experiment-check docs lock venv venv-test vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
 
 help: ## show this text
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 26
 
 lab: vault ## turn the machines of inventories/lab into a running lab and train a first model
 	@.venv/bin/python tools/run_playbook.py site.yml -i inventories/lab $(ARGS)
@@ -31,6 +31,9 @@ clean: venv ## remove what an interrupted run may have left on the hosts
 
 bench: vault ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml
+
+experiment-check: venv ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
+	@.venv/bin/python tools/experiment_check.py $(EXPERIMENT)
 
 docs: venv ## write the tables of variables into the READMEs of the roles
 	@.venv/bin/python tools/role_docs.py

@@ -5,9 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 
-def fetch(folder: str, uri: str = "") -> str: ...
-def split(folder: str, table: str, share: float, seed: int = 0) -> dict[str, str]: ...
-def make(kernel: str, cost: float, rounds: int, gamma: float = 0.1) -> Any: ...
-def read(table: str) -> tuple[Any, Any]: ...
-def train(table: str, options: dict[str, Any]) -> Any: ...
-def evaluate(model: Any, table: str) -> dict[str, float]: ...
+def fetch(folder: str, uri: str = "") -> str:
+    raise NotImplementedError
+
+
+def split(folder: str, table: str, share: float, seed: int = 0) -> dict[str, str]:
+    raise NotImplementedError
+
+
+def make(kernel: str, cost: float, rounds: int, gamma: float = 0.1) -> Any:
+    raise NotImplementedError
+
+
+def read(table: str) -> tuple[Any, Any]:
+    raise NotImplementedError
+
+
+def train(table: str, options: dict[str, Any]) -> Any:
+    raise NotImplementedError
+
+
+def evaluate(model: Any, table: str) -> dict[str, float]:
+    raise NotImplementedError

@@ -1,0 +1,114 @@
+"""``make experiment-check`` and the command ``check`` of the DAG's first task say the same sentence for each kind of broken file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import experiment_check
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = ROOT / "tests" / "experiments"
+BROKEN: list[dict[str, Any]] = yaml.safe_load((EXPERIMENTS / "broken.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every_key.yml, and with a file for each way to break it: ``case-00.yml``."""
+    folder = tmp_path_factory.mktemp("broken")
+    good = (EXPERIMENTS / "every_key.yml").read_text()
+    (folder / "every_key.yml").write_text(good)
+    for number, case in enumerate(BROKEN):
+        text = good
+        for old, new in ((case["old"], case["new"]), *([case["also"]] if "also" in case else [])):
+            text = new if old == "ALL" else text.replace(old, new, 1)
+        (folder / f"case-{number:02}.yml").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def engine(tmp_path: Path, project_python: Path) -> dict[str, str]:
+    """An environment whose ``docker`` has an image of the lab, and runs what is to run in it in the tests' project environment."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        "if sys.argv[1:3] == ['image', 'ls']: print('sha256:1'); sys.exit()\n"
+        "assert '--network none' in ' '.join(sys.argv)\n"
+        f"arguments = [a.replace('/opt/airflow/dags', {str(ROOT / 'dags')!r}) for a in sys.argv[sys.argv.index('sha256:1') + 1:]]\n"
+        f"os.execve({str(project_python)!r}, [{str(project_python)!r}, *arguments], {{**os.environ, 'PYTHONPATH': {str(EXPERIMENTS)!r}}})\n"
+    )
+    docker.chmod(0o755)
+    return {**os.environ, "PATH": f"{docker.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(*arguments: str | Path, **more: Any) -> tuple[int, str, str]:
+    """Run tools/experiment_check.py; returns its exit code, its output and what it said of mistakes."""
+    done = subprocess.run([sys.executable, ROOT / "tools/experiment_check.py", *arguments], text=True, capture_output=True, check=False, **more)
+    return done.returncode, done.stdout, done.stderr
+
+
+def expected(folder: Path, case: dict[str, Any], number: int, python: str) -> str:
+    """The sentence for a case."""
+    comma = "" if case["says"].startswith("this") else ", "
+    return f"{folder}/case-{number:02}.yml{comma}{case['says'].replace('PYTHON', python)}"
+
+
+def test_there_are_many_kinds_of_broken_files() -> None:
+    assert len({case["kind"] for case in BROKEN}) == len(BROKEN) >= 25
+    assert len([case for case in BROKEN if case.get("callables")]) >= 5
+
+
+def test_without_an_image_each_broken_file_is_one_sentence_and_the_callables_are_not_looked_at(broken: Path) -> None:
+    code, output, said = run("--experiments", broken, "--image", "", cwd=broken.parent)
+    assert code == 1
+    wanted = [expected(Path(broken.name), case, number, "") for number, case in enumerate(BROKEN) if not case.get("callables")]
+    assert said.splitlines() == wanted
+    left = [f"case-{number:02}" for number, case in enumerate(BROKEN) if case.get("callables")]
+    assert (
+        output
+        == f"Right: {', '.join([*left, 'every_key'])} (the callables were not looked at, for this machine has no image of the lab (make lab builds it)).\n"
+    )
+
+
+def test_with_an_image_the_callables_are_looked_at(broken: Path, engine: dict[str, str], project_python: Path) -> None:
+    numbers = [number for number, case in enumerate(BROKEN) if case.get("callables")]
+    code, output, said = run("every_key", *(f"case-{number:02}" for number in numbers), "--experiments", broken, env=engine)
+    assert code == 1
+    assert said.splitlines() == [expected(broken, BROKEN[number], number, str(project_python)) for number in numbers]
+    assert output == "Right: every_key (file and callables).\n"
+
+
+def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: Path) -> None:
+    assert run("every_key", "--experiments", broken, "--image", "")[0] == 0
+    code, _, said = run("every-key", "--experiments", broken, "--image", "")
+    assert code == 1
+    assert said.startswith("Parameter experiment: there is no file ") and "case-00, case-01" in said
+
+
+def test_an_image_that_does_not_start_is_a_mistake_with_its_words(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n[ $1 = image ] && echo sha256:1 && exit\necho 'no space left' >&2\nexit 125\n")
+    code, output, said = run("every_key", "--experiments", broken, env=engine)
+    assert (code, output) == (1, "")
+    assert said == "The callables were not looked at: the lab's image sha256:1 says: no space left\n"
+
+
+def test_the_command_of_the_dag_says_the_same(broken: Path, project_python: Path) -> None:
+    names = [f"case-{number:02}" for number in range(len(BROKEN))]
+    command: list[str | Path] = [project_python, "-B", "-c", experiment_check.IN_IMAGE, ROOT / "dags", broken, *names]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(EXPERIMENTS)}, text=True, capture_output=True, check=False)
+    answers = json.loads(done.stdout.splitlines()[-1])
+    for number, case in enumerate(BROKEN):
+        assert answers[names[number]] == {"mistakes": [expected(broken, case, number, str(project_python))]}, case["kind"]
+
+
+def test_the_makefile_names_it() -> None:
+    done = subprocess.run(["make", "--dry-run", "experiment-check", "EXPERIMENT=wine"], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "tools/experiment_check.py wine" in done.stdout

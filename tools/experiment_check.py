@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Check experiment files before anything runs: ``make experiment-check``, ``make experiment-check EXPERIMENT=wine``.
+
+Each mistake is one sentence: file, line, key, what was found, what is allowed. The files are read here; the callables they name are looked at in the lab's
+image, when this machine has it, by the very command that the DAG's first task runs. The exit code is 1 when there is a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+DAGS = ROOT / "dags"
+PYTHON = "/opt/project/bin/python"
+
+sys.path.append(str(DAGS))
+from lab_experiment import document  # noqa: E402 (the path above comes first)
+
+IN_IMAGE = """
+import contextlib, json, pathlib, sys, tempfile
+sys.path.append(sys.argv[1])
+from lab_experiment.__main__ import main
+answers = {}
+with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+    asked, answer = pathlib.Path(folder, "request.json"), pathlib.Path(folder, "result.json")
+    for name in sys.argv[3:]:
+        asked.write_text(json.dumps({"experiment": name, "experiments_dir": sys.argv[2]}))
+        main("check", asked, answer)
+        answers[name] = json.loads(answer.read_text())
+print(json.dumps(answers))
+"""
+"""Runs the command `check` for several experiments in one process, because importing packages takes its time; what they print goes to stderr."""
+
+
+def image_of_lab() -> str:
+    """The newest image of the lab on this machine, or nothing when there is none or no Docker engine answers."""
+    shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    docker = shutil.which("docker")
+    if docker is None:
+        return ""
+    command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{shared['lab_name']}/airflow"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    return done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else ""
+
+
+def in_image(image: str, folder: Path, names: list[str]) -> dict[str, Any]:
+    """What the command ``check`` answers in an image, by experiment: without network, capabilities or a way to write.
+
+    Raises:
+        RuntimeError: The container did not answer; the message is what it said.
+    """
+    container = ["docker", "run", "--rm", "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", f"{os.getuid()}:0"]
+    files = ["--read-only", "--tmpfs", "/tmp", "--env", "HOME=/tmp", "--volume", f"{DAGS}:/opt/airflow/dags:ro", "--volume", f"{folder}:{folder}:ro"]
+    command = [*container, *files, "--entrypoint", PYTHON, image, "-B", "-c", IN_IMAGE, "/opt/airflow/dags", str(folder), *names]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"docker run ended with exit code {done.returncode}")
+    sys.stderr.writelines(line for line in done.stderr.splitlines(keepends=True) if " is right: " not in line)
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def check(folder: Path, names: list[str], image: str) -> bool:
+    """Check experiments and tell what was found; tells whether all of them are right."""
+    found = names or document.experiments(folder)
+    right: list[str] = []
+    mistakes: list[str] = [] if found else [f"{folder} has no experiment file; allowed: files named like wine.yml."]
+    for name in found:
+        try:
+            document.read(document.find(name, folder))
+            right.append(name)
+        except document.Mistakes as error:
+            mistakes += error.sentences
+    looked = "the callables were not looked at, for this machine has no image of the lab (make lab builds it)"
+    if image and right:
+        try:
+            answers = in_image(image, folder, right)
+            looked = "file and callables"
+        except RuntimeError as error:
+            answers = {}
+            mistakes.append(f"The callables were not looked at: the lab's image {image} says: {error}")
+        for name in list(right):
+            answer = answers.get(name, {})
+            if "result" not in answer:
+                right.remove(name)
+                mistakes += answer.get("mistakes", [answer["failure"]] if "failure" in answer else [])
+    here = f"{Path.cwd()}{os.sep}"
+    for sentence in mistakes:
+        print(sentence.replace(here, ""), file=sys.stderr)
+    if right:
+        print(f"Right: {', '.join(right)} ({looked}).")
+    return not mistakes
+
+
+def main() -> int:
+    """Read the arguments, and check; returns the exit code."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[2], prog="tools/experiment_check.py")
+    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="names of files without .yml; all of the folder when there is none")
+    parser.add_argument("--experiments", type=Path, default=ROOT / "experiments", help="the folder (%(default)s)")
+    parser.add_argument("--image", help="the image whose project environment has the callables (default: the lab's newest on this machine; '' for none)")
+    arguments = parser.parse_args()
+    image = image_of_lab() if arguments.image is None else arguments.image
+    return 0 if check(arguments.experiments.resolve(), arguments.names, image) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
