@@ -80,9 +80,9 @@ def test_without_an_image_each_broken_file_is_one_sentence_and_the_callables_are
 
 def test_with_an_image_the_callables_are_looked_at(broken: Path, engine: dict[str, str], project_python: Path) -> None:
     numbers = [number for number, case in enumerate(BROKEN) if case.get("callables")]
-    code, output, said = run("every_key", *(f"case-{number:02}" for number in numbers), "--experiments", broken, env=engine)
+    code, output, said = run("every_key", *(f"case-{number:02}" for number in numbers), "--experiments", broken, cwd=broken.parent, env=engine)
     assert code == 1
-    assert said.splitlines() == [expected(broken, BROKEN[number], number, str(project_python)) for number in numbers]
+    assert said.splitlines() == [expected(Path(broken.name), BROKEN[number], number, str(project_python)) for number in numbers]
     assert output == "Right: every_key (file and callables).\n"
 
 
@@ -95,7 +95,7 @@ def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: 
 
 def test_an_image_that_does_not_start_is_a_mistake_with_its_words(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n[ $1 = image ] && echo sha256:1 && exit\necho 'no space left' >&2\nexit 125\n")
-    code, output, said = run("every_key", "--experiments", broken, env=engine)
+    code, output, said = run("every_key", "--experiments", broken, cwd=broken.parent, env=engine)
     assert (code, output) == (1, "")
     assert said == "The callables were not looked at: the lab's image sha256:1 says: no space left\n"
 
