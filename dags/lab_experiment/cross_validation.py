@@ -29,8 +29,8 @@ SPLITTERS = {
 }
 """Our names for scikit-learn's classes."""
 
-ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
-"""Our words for scikit-learn's, which are taken too."""
+AUTOMATIC = {"name": "auto", "options": {"n_splits": 5, "shuffle": True, "random_state": 0}}
+"""Five shuffled folds, for a classifier with its classes in proportion."""
 
 FEW_CLASSES = 20
 """Whole numbers with at most so many different values are taken for classes if the estimator does not say what it is."""
@@ -57,8 +57,8 @@ def run(
     """Fit a new estimator for each fold on the other folds, and score it on that one.
 
     Args:
-        settings: ``cross_validation`` of the document. Without ``splitter``: five shuffled folds, for a classifier with its classes in proportion.
-            Without ``scoring``: ``accuracy`` for a classifier, ``r2`` for a regressor.
+        settings: ``cross_validation`` of the document. Without ``splitter``: :data:`AUTOMATIC`. Without ``scoring``: ``accuracy`` for a classifier,
+            ``r2`` for a regressor.
         make_estimator: Gives a new object with ``fit(X, y)`` and ``predict(X)``.
         data: ``(X, y)`` or ``(X, y, groups)``: frames, arrays or lists, with a row for each case.
         on_fold: Is told each fold's number, from 0, and its scores by scorer. What it raises ends the cross-validation (a pruned trial).
@@ -68,7 +68,7 @@ def run(
     """
     x, y, groups = parts(data)
     kind = kind_of(make_estimator(), y)
-    splitter = splitter_of(settings.get("splitter") or {}, kind)
+    splitter = splitter_of(settings.get("splitter") or AUTOMATIC, kind)
     scorers = scorers_of(settings.get("scoring"), kind)
     folds: list[dict[str, float]] = []
     with _telling("cross_validation.splitter cannot split the data"):
@@ -112,32 +112,24 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
 
 
 def splitter_of(settings: Mapping[str, Any], kind: str) -> Any:
-    """The splitter of scikit-learn that the settings name, with its own options and ours (:data:`ALIASES`).
-
-    ``seed`` means shuffled, where a splitter can shuffle and ``shuffle`` is not said: scikit-learn refuses a seed without.
+    """The splitter of scikit-learn that ``name`` means (``auto``: by the kind of estimator), made with ``options``, which are its own.
 
     Raises:
         Failure: There is no such splitter or option.
     """
-    options = dict(settings)
-    name = options.pop("name", None)
-    if name is None:
-        name, options = ("stratified_k_fold" if kind == "classifier" else "k_fold"), {"shuffle": True, "seed": 0, **options}
+    name = settings["name"]
+    if name == "auto":
+        name = "stratified_k_fold" if kind == "classifier" else "k_fold"
     if name not in SPLITTERS:
-        raise Failure(f"cross_validation.splitter.name has {name!r}; allowed: {', '.join(SPLITTERS)}")
+        raise Failure(f"cross_validation.splitter.name has {name!r}; allowed: auto, {', '.join(SPLITTERS)}")
     splitter = getattr(sklearn.model_selection, SPLITTERS[name])
+    options = settings.get("options") or {}
     taken = inspect.signature(splitter).parameters
-    given: dict[str, Any] = {}
-    for option, value in options.items():
-        own = ALIASES.get(option, option)
-        if own not in taken:
-            also = [alias for alias, means in ALIASES.items() if means in taken]
-            raise Failure(f"cross_validation.splitter has {option!r}; allowed for {name}: {', '.join([*also, *taken])}")
-        given[own] = value
-    if given.get("random_state") is not None and "shuffle" in taken:
-        given.setdefault("shuffle", True)
+    for option in options:
+        if option not in taken:
+            raise Failure(f"cross_validation.splitter has {option!r}; allowed for {SPLITTERS[name]} of this scikit-learn: {', '.join(taken)}")
     with _telling(f"cross_validation.splitter: {SPLITTERS[name]} refused its options"):
-        return splitter(**given)
+        return splitter(**options)
 
 
 def scorers_of(scoring: Any, kind: str) -> list[str]:

@@ -107,11 +107,14 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
 
 def _confusion(model: Any, x: Any, y: Any, folder: Path) -> Path:
     predicted = model.predict(x)
-    count = len(np.unique(np.concatenate([y.astype(str), np.asarray(predicted).astype(str)])))
+    labels = np.unique(np.concatenate([y.astype(str), np.asarray(predicted).astype(str)]))
+    count, longest = len(labels), max(map(len, labels))
     size = min(4 + 0.45 * count, 14)
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    ConfusionMatrixDisplay.from_predictions(y, predicted, ax=axes, cmap="Blues", include_values=count <= NUMBERS, xticks_rotation=45 if count > 2 else 0)
+    ConfusionMatrixDisplay.from_predictions(
+        y, predicted, ax=axes, cmap="Blues", include_values=count <= NUMBERS, xticks_rotation=45 if longest > 3 and count > 2 else 0
+    )
     axes.set_title("Confusion matrix on held-back data")
     return _saved(figure, "confusion_matrix", folder)
 
@@ -130,7 +133,7 @@ def _curves(display: Any, title: str, name: str, model: Any, x: Any, y: Any, fol
     if scores is None:
         print(f"[pictures] {name} needs a model with predict_proba or decision_function", flush=True)
         return None
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     classes = list(model.classes_)
     if scores.ndim == 1 or scores.shape[1] == 2:
@@ -146,7 +149,7 @@ def _curves(display: Any, title: str, name: str, model: Any, x: Any, y: Any, fol
                     display.from_predictions(truth[:, number], scores[:, number], name=str(label), ax=axes)
             if display is RocCurveDisplay:
                 axes.plot([0, 1], [0, 1], "k--", linewidth=0.8, label="chance")
-    axes.legend(loc="lower right" if display is RocCurveDisplay else "lower left", fontsize="small")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.set(title=f"{title} on held-back data", xlabel="False positive rate" if display is RocCurveDisplay else "Recall")
     axes.set_ylabel("True positive rate" if display is RocCurveDisplay else "Precision")
     return _saved(figure, name, folder)

@@ -15,19 +15,9 @@ FILES = sorted(path.name for path in (HERE / "in_project").glob("test_*.py"))
 
 @pytest.mark.parametrize("file", FILES)
 def test_in_project(file: str, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--import-mode=importlib",
-        "--confcutdir",
-        HERE / "in_project",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        HERE / "in_project",
-    ]
-    command: list[str | Path] = [project_python, "-m", "pytest", *options, "--basetemp", tmp_path / "theirs", HERE / "in_project" / file]
+    folder = HERE / "in_project"
+    options = f"-q -p no:cacheprovider --import-mode=importlib -c {os.devnull} --rootdir {folder} --confcutdir {folder} --basetemp {tmp_path / 'theirs'}"
+    command: list[str | Path] = [project_python, "-m", "pytest", *options.split(), folder / file]
     done = subprocess.run(
         command,
         cwd=tmp_path,

@@ -27,7 +27,7 @@ def logistic() -> Any:
 
 def test_the_figures_are_scikit_learns_own() -> None:
     seen: list[tuple[int, dict[str, float]]] = []
-    settings = {"splitter": {"name": "stratified_k_fold", "folds": 4, "shuffle": True, "seed": 7}, "scoring": ["f1_macro", "accuracy"]}
+    settings = {"splitter": {"name": "stratified_k_fold", "options": {"n_splits": 4, "shuffle": True, "random_state": 7}}, "scoring": ["f1_macro", "accuracy"]}
     scores = cross_validation.run(settings, logistic, WINE, lambda number, fold: seen.append((number, fold)))
     own = cross_val_score(logistic(), *WINE, cv=StratifiedKFold(4, shuffle=True, random_state=7), scoring="f1_macro")
     assert [fold["f1_macro"] for fold in scores.folds] == pytest.approx(list(own))
@@ -42,8 +42,11 @@ def test_without_settings_a_classifier_is_scored_by_accuracy_and_a_regressor_by_
     assert (scores.scorers, len(scores.folds)) == (["r2"], 5)
 
 
-def test_repeated_folds_are_all_there_and_own_names_of_options_do() -> None:
-    settings = {"splitter": {"name": "repeated_k_fold", "n_splits": 3, "repeats": 2, "random_state": 1}, "scoring": "neg_root_mean_squared_error"}
+def test_repeated_folds_are_all_there() -> None:
+    settings = {
+        "splitter": {"name": "repeated_k_fold", "options": {"n_splits": 3, "n_repeats": 2, "random_state": 1}},
+        "scoring": "neg_root_mean_squared_error",
+    }
     data = load_diabetes(return_X_y=True)
     scores = cross_validation.run(settings, Ridge, data)
     own = cross_val_score(Ridge(), *data, cv=RepeatedKFold(n_splits=3, n_repeats=2, random_state=1), scoring="neg_root_mean_squared_error")
@@ -63,7 +66,7 @@ def test_no_group_is_in_training_and_test_at_once(name: str) -> None:
             assert not self.trained_ & set(groups[x.index])
             return super().predict(x, check_input)
 
-    assert len(cross_validation.run({"splitter": {"name": name, "folds": 3}}, Watching, (*WINE, groups)).folds) == 3
+    assert len(cross_validation.run({"splitter": {"name": name, "options": {"n_splits": 3}}}, Watching, (*WINE, groups)).folds) == 3
 
 
 def test_groups_that_are_missing_are_one_sentence() -> None:
@@ -82,7 +85,9 @@ def test_time_series_are_never_tested_on_their_past() -> None:
             return super().predict(x)
 
     moments = np.arange(60.0)
-    scores = cross_validation.run({"splitter": {"name": "time_series", "folds": 4, "gap": 2}}, Watching, (moments.reshape(-1, 1), moments * 2 + 1))
+    scores = cross_validation.run(
+        {"splitter": {"name": "time_series", "options": {"n_splits": 4, "gap": 2}}}, Watching, (moments.reshape(-1, 1), moments * 2 + 1)
+    )
     assert scores.mean["r2"] > 0.99
 
 
@@ -146,10 +151,15 @@ class Broken:
 @pytest.mark.parametrize(
     ("settings", "make", "data", "words"),
     [
-        ({"splitter": {"name": "kfold"}}, logistic, WINE, r"cross_validation.splitter.name has 'kfold'; allowed: k_fold, stratified_k_fold, "),
-        ({"splitter": {"name": "k_fold", "fold": 3}}, logistic, WINE, r"has 'fold'; allowed for k_fold: folds, seed, n_splits, shuffle, random_state"),
-        ({"splitter": {"name": "k_fold", "folds": 1}}, logistic, WINE, r"cross_validation.splitter: KFold refused its options: ValueError: "),
-        ({"splitter": {"name": "k_fold", "folds": 1000}}, logistic, WINE, r"cross_validation.splitter cannot split the data: ValueError: "),
+        ({"splitter": {"name": "kfold"}}, logistic, WINE, r"cross_validation.splitter.name has 'kfold'; allowed: auto, k_fold, stratified_k_fold, "),
+        (
+            {"splitter": {"name": "k_fold", "options": {"fold": 3}}},
+            logistic,
+            WINE,
+            r"has 'fold'; allowed for KFold of this scikit-learn: n_splits, shuffle, random_state",
+        ),
+        ({"splitter": {"name": "k_fold", "options": {"n_splits": 1}}}, logistic, WINE, r"cross_validation.splitter: KFold refused its options: ValueError: "),
+        ({"splitter": {"name": "k_fold", "options": {"n_splits": 1000}}}, logistic, WINE, r"cross_validation.splitter cannot split the data: ValueError: "),
         ({"scoring": ["precision_of_mine"]}, logistic, WINE, r"scoring has 'precision_of_mine'; allowed are scikit-learn's scorers: accuracy, "),
         ({"scoring": "roc_auc"}, Nearest, (WINE[0].to_numpy(), WINE[1]), r"cross_validation.scoring failed on fold 0 of 5: "),
         ({}, Broken, WINE, r"cross_validation.estimator could not be fitted on fold 0 of 5: OSError: no room for the trees"),
