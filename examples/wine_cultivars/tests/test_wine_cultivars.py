@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from wine_cultivars import evaluate, prepare, train
-from wine_cultivars.data import read
+from wine_cultivars import evaluate, make_model, prepare, read, train
 
 
 def test_the_split_keeps_every_wine_and_the_shares_of_the_cultivars(tmp_path: Path) -> None:
@@ -51,3 +50,12 @@ def test_the_model_predicts_names_from_measurements_alone(tmp_path: Path) -> Non
     measurements, _ = read(paths["test"])
     predicted = train(paths["train"], trees=10).predict(measurements.head(3))
     assert set(predicted) <= {"class_0", "class_1", "class_2"}
+
+
+def test_models_of_both_kinds_are_good_and_another_kind_is_refused(tmp_path: Path) -> None:
+    measurements, cultivars = read(prepare(tmp_path, seed=1)["train"])
+    for kind in ("forest", "logistic"):
+        model = make_model(kind, trees=20, cost=0.1).fit(measurements, cultivars)
+        assert model.score(measurements, cultivars) > 0.9
+    with pytest.raises(ValueError, match="it must be forest or logistic"):
+        make_model("tree")

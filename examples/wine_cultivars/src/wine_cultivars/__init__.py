@@ -1,6 +1,6 @@
 """Tells from a chemical analysis which of three cultivars a wine was made of."""
 
-from wine_cultivars.data import prepare
-from wine_cultivars.model import evaluate, train
+from wine_cultivars.data import prepare, read
+from wine_cultivars.model import evaluate, make_model, train
 
-__all__ = ["evaluate", "prepare", "train"]
+__all__ = ["evaluate", "make_model", "prepare", "read", "train"]

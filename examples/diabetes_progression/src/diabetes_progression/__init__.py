@@ -1,0 +1,1 @@
+"""How far diabetes advances within a year, by an elastic net."""
