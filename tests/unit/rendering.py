@@ -128,6 +128,14 @@ MLFLOW: dict[str, Any] = {
     "mlflow_server_secret_key": CANARY,
     "__mlflow_server_built": {"image": "mlops-lab/mlflow:3.17.2-0123456789ab"},
 }
+MODEL_SERVER: dict[str, Any] = {
+    "model_server_index_url": INDEX,
+    "model_server_nexus_user": "reader",
+    "model_server_nexus_pass": CANARY,
+    "model_server_password": CANARY,
+    "model_server_mlflow_password": CANARY,
+    "__model_server_built": {"image": "mlops-lab/models:1.0.0-0123456789ab"},
+}
 PACKAGE_INDEX: dict[str, Any] = {
     "package_index_user": "reader",
     "package_index_password": CANARY,
@@ -140,6 +148,7 @@ DOCKERFILES = [
     *airflow_images(),
     *base_images(),
     Case("default", "mlflow_server", "Dockerfile.j2", MLFLOW),
+    Case("default", "model_server", "Dockerfile.j2", MODEL_SERVER),
     Case("default index", "package_index", "Dockerfile.j2", PACKAGE_INDEX),
     Case("index", "package_index", "Dockerfile.j2", {**PACKAGE_INDEX, "package_index_upstream_url": INDEX}),
 ]
@@ -152,6 +161,8 @@ COMPOSE_FILES = [
         "compose.yml.j2",
         {**MLFLOW, "mlflow_server_allowed_hosts": ["mlflow.example.com"], "mlflow_server_bind_address": "10.0.0.5"},
     ),
+    Case("default", "model_server", "compose.yml.j2", MODEL_SERVER),
+    Case("options", "model_server", "compose.yml.j2", {**MODEL_SERVER, "model_server_environment": {"OMP_NUM_THREADS": 2, "LAB_MODELS_POLL": "5$"}}),
     Case("default", "package_index", "compose.yml.j2", PACKAGE_INDEX),
 ]
 OTHERS = [

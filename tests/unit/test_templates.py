@@ -127,8 +127,7 @@ def test_every_secret_and_volume_that_is_used_is_declared_and_the_other_way_roun
     content = document(case)
     used = set().union(*(sources(service) for service in content["services"].values()))
     assert used == set(content.get("secrets", {}))
-    folder = {"airflow_stack": "/opt/mlops-lab/airflow_stack", "mlflow_server": "/opt/mlops-lab/mlflow_server"}.get(case.role)
-    assert all(secret == {"file": f"{folder}/secrets/{name}"} for name, secret in content.get("secrets", {}).items())
+    assert all(secret == {"file": f"/opt/mlops-lab/{case.role}/secrets/{name}"} for name, secret in content.get("secrets", {}).items())
     named = {volume.split(":")[0] for service in content["services"].values() for volume in service.get("volumes", []) if not volume.startswith("/")}
     assert named == set(content["volumes"])
 
@@ -241,7 +240,7 @@ def test_no_credential_is_an_argument_or_a_variable_of_an_image(case: Case) -> N
 @dockerfiles
 def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case: Case) -> None:
     """A secret that is not required and missing lets the build go on without a login."""
-    names = {"airflow_image": ("nexus_user", "nexus_pass"), "mlflow_server": ("nexus_user", "nexus_pass")}.get(case.role, ())
+    names = ("nexus_user", "nexus_pass") if case.role in ("airflow_image", "mlflow_server", "model_server") else ()
     if case.values.get("base_images_index_user"):
         names = ("index_user", "index_password")
     installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(r"\b(?:uv pip (?:install|compile)|pip install)\b", line)]

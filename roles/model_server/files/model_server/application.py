@@ -1,0 +1,129 @@
+"""The application: who may ask, what is served, and the way of a request to the version that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hmac
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from .follower import Follower
+from .registry import ALIASES, Address
+
+#: paths of MLflow's scoring protocol
+PROTOCOL = ("invocations", "ping", "health", "version")
+HEALTH = "/health"
+
+
+class Login(AuthenticationBackend):
+    """Basic authentication of one user; the health check needs none."""
+
+    def __init__(self, credentials: bytes) -> None:
+        self._credentials = credentials
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+        """Let the one user in, in a time that says nothing of the password."""
+        if conn.scope["path"] == HEALTH:
+            return None
+        scheme, _, encoded = conn.headers.get("Authorization", "").partition(" ")
+        try:
+            given = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            given = b""
+        if not hmac.compare_digest(given, self._credentials) or scheme.lower() != "basic":
+            raise AuthenticationError("user name and password are needed")
+        return AuthCredentials(["authenticated"]), SimpleUser(given.partition(b":")[0].decode(errors="replace"))
+
+
+def refuse(_conn: HTTPConnection, error: Exception) -> Response:
+    """Ask for the password."""
+    return JSONResponse({"error": f"{error}."}, 401, {"WWW-Authenticate": 'Basic realm="models", charset="UTF-8"'})
+
+
+async def health(_request: Request) -> Response:
+    """Say that the server runs, whatever the registry does."""
+    return PlainTextResponse("OK")
+
+
+def address(text: str) -> Address:
+    """Return what ``<name>`` or ``<name>@<alias>`` of a path stands for."""
+    name, at, alias = text.rpartition("@")
+    return Address(name, alias) if at and alias in ALIASES else Address(text, ALIASES[0])
+
+
+class Models:
+    """Answers of the models."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def served(self) -> dict[str, Any]:
+        """Return what is served, and what keeps the rest from it."""
+        models = [
+            {
+                "name": name,
+                "alias": alias,
+                "version": slot.version.wanted.number if slot.version else None,
+                "wanted": slot.wanted.number if slot.wanted else None,
+                "since": slot.since,
+                "error": slot.error,
+                "path": f"/models/{name}" if alias == ALIASES[0] else f"/models/{name}@{alias}",
+            }
+            for (name, alias), slot in sorted(self._follower.slots.items())
+        ]
+        return {"models": models, "registry": {"asked": self._follower.asked, "error": self._follower.registry_error}}
+
+    async def list(self, _request: Request) -> Response:
+        """Answer GET /models."""
+        return JSONResponse(self.served())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the version that is in service at this moment answer, whatever changes meanwhile."""
+        asked, path = scope["path_params"]["model"], scope["path_params"]["path"]
+        slot = self._follower.slots.get(address(asked))
+        if path not in PROTOCOL:
+            refusal = JSONResponse({"error": f"There is no {path}; a model has {', '.join(PROTOCOL)}."}, 404)
+        elif slot is None:
+            name, alias = address(asked)
+            refusal = JSONResponse({"error": f"No version of {name} bears the alias {alias} in MLflow's registry."}, 404)
+        elif slot.version is None:
+            why = slot.error or "the version is being loaded"
+            refusal = JSONResponse({"error": f"No version of {asked} is in service: {why}."}, 503, {"Retry-After": "2"})
+        else:
+            await slot.version.answer(f"/{path}", scope, receive, send)
+            return
+        await refusal(scope, receive, send)
+
+
+def make(follower: Follower, credentials: bytes) -> Starlette:
+    """Return the application.
+
+    Args:
+        follower: it runs as long as the application does.
+        credentials: ``user:password`` of who may ask.
+    """
+    models = Models(follower)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        following = asyncio.create_task(follower.run())
+        yield
+        following.cancel()
+
+    return Starlette(
+        routes=[Route(HEALTH, health), Route("/models", models.list), Route("/models/{model}/{path}", models)],
+        middleware=[Middleware(AuthenticationMiddleware, backend=Login(credentials), on_error=refuse)],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,532 @@
+"""The scoring application for real: on loopback, against a real MLflow, in an environment as the lab's and in one of early 2025."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from tests.unit.conftest import PROJECT, Mlflow, make_environment, uv
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "roles" / "model_server" / "files"
+USER, PASSWORD = "scorer", "pass:wörd-%41"
+AUTH: Any = (USER.encode(), PASSWORD.encode())
+
+# Makes versions of registered models: standard input is a list of [name, kind, factor], standard output the versions' numbers.
+MAKE = r"""
+import json, os, sys, time, warnings
+os.environ["MAKING"] = "yes"
+import mlflow, numpy, pandas
+from sklearn.linear_model import LinearRegression
+warnings.simplefilter("ignore")
+rows = pandas.DataFrame({"x": [1.0, 2.0, 3.0]})
+
+class Times(mlflow.pyfunc.PythonModel):
+    def __init__(self, factor, wait=0.0, ballast=0):
+        self.factor, self.wait, self.ballast = factor, wait, numpy.ones(ballast * 131072)
+    def predict(self, context, model_input, params=None):
+        time.sleep(self.wait)
+        return [float(x) * self.factor for x in model_input["x"]]
+
+class Broken(Times):
+    def predict(self, context, model_input, params=None):
+        if "MAKING" in os.environ:
+            return super().predict(context, model_input, params)
+        raise ZeroDivisionError("no prediction today")
+
+class Leaving(Times):
+    def load_context(self, context):
+        if "MAKING" not in os.environ:
+            sys.exit("I go")
+
+class Gone:
+    def __reduce__(self):
+        return (__import__, ("a_module_that_nobody_has",))
+
+class Unloadable(Times):
+    def __init__(self, factor):
+        self.part = Gone()
+
+class Coded(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        import its_code
+        return [float(x) * its_code.FACTOR for x in model_input["x"]]
+
+signature = mlflow.models.infer_signature(rows, [1.0])
+logged = {}
+
+def log(kind, factor):
+    more = {"pip_requirements": [], **({"input_example": rows} if kind in ("linear", "broken") else {"signature": signature})}
+    if kind == "linear":
+        return mlflow.sklearn.log_model(LinearRegression(fit_intercept=False).fit(rows, rows["x"] * factor), "model", **more)
+    if kind == "coded":
+        with open("its_code.py", "w") as file:
+            file.write(f"FACTOR = {factor}\n")
+        more["code_paths"] = ["its_code.py"]
+    make = {"slow": lambda: Times(factor, 1.0), "heavy": lambda: Times(factor, 0.0, 100), "broken": lambda: Broken(factor),
+            "leaving": lambda: Leaving(factor), "unloadable": lambda: Unloadable(factor), "coded": Coded}[kind]
+    return mlflow.pyfunc.log_model("model", python_model=make(), **more)
+
+def register(name, kind, factor):
+    if (kind, factor) not in logged:
+        logged[kind, factor] = log(kind, factor).model_uri
+    return str(mlflow.register_model(logged[kind, factor], name, await_registration_for=None).version)
+
+numbers = []
+for wanted in json.load(sys.stdin):
+    with mlflow.start_run():
+        numbers.append(register(*wanted))
+print(json.dumps(numbers))
+"""
+
+
+@pytest.fixture(scope="module", params=["project", "project-2.19"])
+def python(request: pytest.FixtureRequest) -> Path:
+    """The Python of a project's environment."""
+    return make_environment("project", PROJECT) if request.param == "project" else make_environment(request.param)
+
+
+@pytest.fixture(scope="module")
+def installed(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The application as the image has it: its code beside what it needs besides the project's environment."""
+    lock = FILES / "requirements.txt"
+    packages = ROOT / ".cache" / "environments" / f"model_server-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
+    if not (packages / "complete").is_file():
+        uv("pip", "install", "--quiet", "--compile-bytecode", "--require-hashes", "--python", python, "--target", packages, "-r", lock)
+        (packages / "complete").touch()
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "packages").symlink_to(packages)
+    shutil.copytree(FILES / "model_server", folder / "model_server")
+    return folder
+
+
+@dataclass
+class Registry:
+    """MLflow's registry as a data scientist and the DAG `deploy` use it."""
+
+    mlflow: Mlflow
+    python: Path
+    folder: Path
+
+    def make(self, *models: tuple[str, str, int]) -> list[str]:
+        """Log and register versions (name, kind, factor); returns their numbers."""
+        done = subprocess.run(
+            [self.python, "-c", MAKE], input=json.dumps(models), cwd=self.folder, env=self.environment(), text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        numbers: list[str] = json.loads(done.stdout.splitlines()[-1])
+        return numbers
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a client of MLflow."""
+        home = {"HOME": str(self.mlflow.home), "MLFLOW_TRACKING_URI": self.mlflow.uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        return {"PATH": os.environ["PATH"], **home, **more}
+
+    def alias(self, name: str, alias: str, version: str) -> None:
+        """Move an alias."""
+        self.mlflow.post("registered-models/alias", name=name, alias=alias, version=version)
+
+    def drop(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        url = f"{self.mlflow.uri}/api/2.0/mlflow/registered-models/alias"
+        requests.delete(url, json={"name": name, "alias": alias}, auth=("admin", self.mlflow.password), timeout=60).raise_for_status()
+
+
+@dataclass
+class Server:
+    """The running application."""
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def get(self, path: str, **more: Any) -> requests.Response:
+        """Ask it as its user."""
+        return requests.get(f"{self.url}{path}", **{"auth": AUTH, "timeout": 30, **more})
+
+    def score(self, name: str, rows: list[float], **more: Any) -> requests.Response:
+        """Have rows scored."""
+        body = {"dataframe_records": [{"x": x} for x in rows]}
+        return requests.post(f"{self.url}/models/{quote(name)}/invocations", json=body, **{"auth": AUTH, "timeout": 30, **more})
+
+    def slot(self, name: str, alias: str = "live") -> dict[str, Any]:
+        """What GET /models says of one address; empty when nothing."""
+        models: list[dict[str, Any]] = self.get("/models").json()["models"]
+        return next((model for model in models if (model["name"], model["alias"]) == (name, alias)), {})
+
+    def wait(self, done: Callable[[], Any], seconds: float = 20) -> None:
+        """Wait until something is so."""
+        until = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < until and self.process.poll() is None, f"{self.get('/models').text}\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.05)
+
+    def wait_for(self, name: str, version: str, alias: str = "live") -> None:
+        """Wait until a version is in service."""
+        self.wait(lambda: self.slot(name, alias).get("version") == version)
+
+
+def start(installed: Path, python: Path, folder: Path, environment: dict[str, str]) -> Server:
+    """Start the application on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder.mkdir(exist_ok=True)
+    (folder / "credentials").write_text(f"{USER}:{PASSWORD}")
+    settings = {
+        "LAB_MODELS_CREDENTIALS_FILE": str(folder / "credentials"),
+        "LAB_MODELS_DOWNLOADS": str(folder / "downloads"),
+        "LAB_MODELS_PORT": str(port),
+        "LAB_MODELS_POLL": "0.2",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "OMP_NUM_THREADS": "1",
+    }
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([python, "-m", "model_server"], cwd=installed, stdout=output, stderr=subprocess.STDOUT, env={**environment, **settings})
+    server = Server(f"http://127.0.0.1:{port}", log, process)
+    until = time.monotonic() + 60
+    while True:
+        try:
+            if requests.get(f"{server.url}/health", timeout=5).ok:
+                return server
+        except requests.ConnectionError:
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+
+
+def stop(server: Server) -> None:
+    """End the application."""
+    server.process.terminate()
+    try:
+        server.process.wait(10)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def registry(mlflow_server: Mlflow, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The registry."""
+    return Registry(mlflow_server, python, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def server(installed: Path, python: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The application, in service."""
+    running = start(installed, python, tmp_path_factory.mktemp("server"), registry.environment())
+    yield running
+    stop(running)
+
+
+# All versions of all tests, made in one process since importing MLflow takes seconds.
+MODELS: dict[str, list[tuple[str, int]]] = {
+    "swapped": [("linear", 10), ("linear", 100)],
+    "first steps": [("linear", 10), ("linear", 100)],
+    "breaking": [("linear", 10), ("unloadable", 1), ("broken", 1), ("leaving", 1)],
+    "slow": [("slow", 8), ("linear", 10)],
+    "heavy": [("heavy", 1), ("heavy", 2)],
+    "coded": [("coded", 1), ("coded", 2)],
+}
+
+
+@dataclass
+class Model:
+    """A registered model of a test, and its versions' numbers; its name has the environment's in it, since the registry is shared."""
+
+    name: str
+    versions: list[str]
+    registry: Registry
+
+    def point(self, alias: str, version: str) -> None:
+        """Move an alias."""
+        self.registry.alias(self.name, alias, version)
+
+
+@pytest.fixture(scope="module")
+def models(registry: Registry) -> dict[str, Model]:
+    """The models by their names."""
+    suffix = f" of {registry.python.parts[-3]}"
+    wanted = [(name + suffix, kind, factor) for name, versions in MODELS.items() for kind, factor in versions]
+    found = {name: Model(name + suffix, [], registry) for name in MODELS}
+    for (name, _kind, _factor), number in zip(wanted, registry.make(*wanted), strict=True):
+        found[name.removesuffix(suffix)].versions.append(number)
+    return found
+
+
+def test_requests_never_fail_while_versions_change(server: Server, models: dict[str, Model]) -> None:
+    """Each answer is of one version, the one that it says."""
+    model = models["swapped"]
+    factors = dict(zip(model.versions, (10.0, 100.0), strict=True))
+    model.point("live", model.versions[0])
+    server.wait_for(model.name, model.versions[0])
+    seen: Counter[str] = Counter()
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask(session: requests.Session) -> None:
+        """Ask without pause, half of the time on a connection of its own."""
+        body = {"dataframe_records": [{"x": float(x)} for x in range(20)]}
+        while not over.is_set():
+            try:
+                answer = session.post(f"{server.url}/models/{quote(model.name)}/invocations", json=body, auth=AUTH, timeout=30)
+                version = answer.headers["X-Model-Version"]
+                predicted = answer.json()["predictions"]
+                if answer.status_code != 200 or predicted != pytest.approx([x * factors[version] for x in range(20)]):
+                    failures.append(f"{answer.status_code} {answer.headers} {answer.text}")
+                seen[version] += 1
+            except Exception as error:
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=ask, args=(session,)) for session in (requests.Session(), requests)]
+    for thread in threads:
+        thread.start()
+    try:
+        for change in range(6):
+            version = model.versions[(change + 1) % 2]
+            model.point("live", version)
+            server.wait_for(model.name, version)
+            before = seen[version]
+            server.wait(lambda version=version, before=before: seen[version] > before + 20)  # type: ignore[misc]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not failures, f"{len(failures)} of {seen.total() + len(failures)}: {failures[:3]}"
+    assert set(seen) == set(model.versions) and seen.total() > 200
+    assert server.log.read_text().count(f"{model.name}@live: version") == 7
+
+
+def test_what_is_served_is_said_and_follows_aliases(server: Server, models: dict[str, Model]) -> None:
+    model = models["first steps"]
+    first, second = model.versions
+    assert server.slot(model.name) == {} and server.score(model.name, [1]).status_code == 404
+    model.point("live", first)
+    model.point("candidate", second)
+    server.wait_for(model.name, first)
+    server.wait_for(model.name, second, "candidate")
+    assert (server.score(model.name, [1, 2]).json(), server.score(f"{model.name}@candidate", [1, 2]).json()) == (
+        {"predictions": pytest.approx([10, 20])},
+        {"predictions": pytest.approx([100, 200])},
+    )
+    said = server.slot(model.name)
+    assert said["error"] is None and said["since"].endswith("+00:00") and said["path"] == f"/models/{model.name}"
+    # The candidate is put in service, as the DAG `deploy` does: it is not loaded again.
+    loads = server.log.read_text().count("is in service")
+    model.point("live", second)
+    server.wait_for(model.name, second)
+    model.registry.drop(model.name, "candidate")
+    server.wait(lambda: not server.slot(model.name, "candidate"))
+    assert server.score(model.name, [1]).headers["X-Model-Version"] == second
+    assert server.score(f"{model.name}@candidate", [1]).status_code == 404
+    assert server.log.read_text().count("is in service") == loads + 1
+
+
+def test_the_protocol_is_mlflow_s(server: Server, models: dict[str, Model], python: Path) -> None:
+    model = models["first steps"]
+    model.point("live", model.versions[1])
+    server.wait_for(model.name, model.versions[1])
+    base = f"/models/{quote(model.name)}"
+    version = subprocess.run([python, "-c", "import mlflow; print(mlflow.__version__)"], text=True, capture_output=True, check=True).stdout.strip()
+    ping, said = server.get(f"{base}/ping"), server.get(f"{base}/version")
+    assert (ping.status_code, ping.text) == (200, "\n") and said.text == version
+    assert {answer.headers["X-Model-Version"] for answer in (ping, said)} == {model.versions[1]}
+
+    def post(body: str, kind: str = "application/json") -> requests.Response:
+        return requests.post(f"{server.url}{base}/invocations", data=body, headers={"Content-Type": kind}, auth=AUTH, timeout=30)
+
+    for body, kind in [
+        ('{"dataframe_split": {"columns": ["x"], "data": [[2.0]]}}', "application/json"),
+        ('{"inputs": {"x": [2.0]}}', "application/json; charset=utf-8"),
+        ("x\n2.0\n", "text/csv"),
+    ]:
+        assert post(body, kind).json() == {"predictions": pytest.approx([200.0])}, kind
+    wrong = post('{"dataframe_split": {"columns": ["secret-column"], "data": [[1]]}}')
+    assert wrong.status_code == 400 and wrong.json()["error_code"] and wrong.headers["X-Model-Version"] == model.versions[1]
+    assert post("secret-nonsense").status_code == 400 and post("x", "text/secret").status_code == 415
+    assert {server.get(path).status_code for path in ("/", f"{base}/docs", f"{base}/openapi.json", "/models/nobody/ping", "/docs")} == {404}
+    assert "secret" not in server.log.read_text(), "what is asked is in the log"
+
+
+def test_only_who_has_the_password_gets_in(server: Server, models: dict[str, Model]) -> None:
+    def status(path: str, auth: Any) -> int:
+        return server.get(path, auth=auth).status_code
+
+    strangers = [None, (USER, "wrong"), ("nobody", PASSWORD.encode()), (USER, ""), (AUTH[0], AUTH[1] + b"x")]
+    for path in ("/models", "/", f"/models/{models['first steps'].name}/ping", "/models/nobody/ping"):
+        assert [status(path, auth) for auth in strangers] == [401] * len(strangers)
+    assert "basic" in server.get("/models", auth=None).headers["WWW-Authenticate"].lower()
+    for header in ("Basic", "Basic !", "Bearer " + base64.b64encode(b":".join(AUTH)).decode(), "Basic " + base64.b64encode(b"\xff").decode()):
+        assert server.get("/models", auth=None, headers={"Authorization": header}).status_code == 401
+    assert (status("/health", None), status("/models", AUTH)) == (200, 200)
+    assert PASSWORD not in server.log.read_text() and PASSWORD not in " ".join(Path(f"/proc/{server.process.pid}/cmdline").read_text().split("\0"))
+
+
+def test_a_version_that_cannot_be_used_leaves_the_former_one_in_service(server: Server, models: dict[str, Model]) -> None:
+    model = models["breaking"]
+    good, *bad = model.versions
+    expected = ["a_module_that_nobody_has", "input example", "SystemExit: I go"]
+    model.point("candidate", bad[0])
+    server.wait(lambda: server.slot(model.name, "candidate").get("error"))
+    nothing = server.score(f"{model.name}@candidate", [1])
+    assert nothing.status_code == 503 and expected[0] in nothing.json()["error"]
+    model.point("live", good)
+    server.wait_for(model.name, good)
+    for version, why in zip(bad, expected, strict=True):
+        model.point("live", version)
+        server.wait(lambda version=version: (slot := server.slot(model.name))["wanted"] == version and slot["error"])  # type: ignore[misc]
+        slot = server.slot(model.name)
+        assert slot["version"] == good and f"version {version}" in slot["error"] and why in slot["error"] and "\n" not in slot["error"]
+        answer = server.score(model.name, [1])
+        assert (answer.headers["X-Model-Version"], answer.json()) == (good, {"predictions": pytest.approx([10.0])})
+        lines = [line for line in server.log.read_text().splitlines() if f"{model.name}@live: version {version} " in line]
+        assert len(lines) == 1 and why in lines[0] and f"version {good} stays in service" in lines[0]
+    model.point("live", good)
+    server.wait(lambda: server.slot(model.name)["error"] is None)
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_requests_of_the_former_version_are_finished_by_it(server: Server, models: dict[str, Model]) -> None:
+    model = models["slow"]
+    slow, quick = model.versions
+    model.point("live", slow)
+    server.wait_for(model.name, slow)
+    answers: list[requests.Response] = []
+    asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1]))) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.3)
+    model.point("live", quick)
+    server.wait_for(model.name, quick)
+    assert not answers, "the former version is still at work"
+    assert server.score(model.name, [1]).json() == {"predictions": pytest.approx([10.0])}
+    for thread in asking:
+        thread.join()
+    assert [(answer.headers["X-Model-Version"], answer.json()) for answer in answers] == [(slow, {"predictions": [8.0]})] * 3
+    server.wait(lambda: f"{model.name}: version {slow} has answered its last request" in server.log.read_text())
+
+
+def test_memory_and_files_of_former_versions_are_given_back(server: Server, models: dict[str, Model]) -> None:
+    model = models["heavy"]
+
+    def used() -> float:
+        """Resident memory in MB."""
+        return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    before = used()
+    for change in range(4):
+        version = model.versions[change % 2]
+        model.point("live", version)
+        server.wait_for(model.name, version)
+        assert server.score(model.name, [1]).json() == {"predictions": [change % 2 + 1.0]}
+    server.wait(lambda: used() - before < 180)
+    model.registry.drop(model.name, "live")
+    server.wait(lambda: used() - before < 60)
+    downloads = server.log.parent / "downloads"
+    distinct = {(slot["name"], slot["version"]) for slot in server.get("/models").json()["models"] if slot["version"]}
+    server.wait(lambda: len(list(downloads.iterdir())) == len(distinct))
+
+
+def test_the_code_that_a_version_brought_is_that_version_s(server: Server, models: dict[str, Model]) -> None:
+    model = models["coded"]
+    for change in range(3):
+        version = model.versions[change % 2]
+        model.point("live", version)
+        server.wait_for(model.name, version)
+        assert server.score(model.name, [1]).json() == {"predictions": [change % 2 + 1.0]}
+
+
+def test_serving_goes_on_without_the_registry(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
+    """A server of its own, with a relay in front of MLflow that can be cut."""
+    model = models["first steps"]
+    model.point("live", model.versions[0])
+    upstream = model.registry.mlflow.uri.rpartition(":")[2]
+    with Relay(int(upstream)) as relay:
+        server = start(installed, python, tmp_path / "server", model.registry.environment(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{relay.port}"))
+        try:
+            server.wait_for(model.name, model.versions[0])
+            relay.cut()
+            model.point("live", model.versions[1])
+            server.wait(lambda: server.get("/models").json()["registry"]["error"])
+            answer = server.score(model.name, [1])
+            assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, model.versions[0])
+            assert server.slot(model.name)["version"] == model.versions[0]
+            relay.mend()
+            server.wait_for(model.name, model.versions[1])
+            assert server.get("/models").json()["registry"]["error"] is None
+            said = server.log.read_text()
+            assert said.count("the registry does not answer") == 1 and said.count("the registry answers again") == 1 and "Traceback" not in said
+        finally:
+            stop(server)
+
+
+class Relay:
+    """Passes connections on to a port of this machine, until it is cut."""
+
+    def __init__(self, upstream: int) -> None:
+        self._upstream = upstream
+        self._mended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Relay:
+        """Begin to pass connections on."""
+        self._mended.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it all."""
+        self.cut()
+        self._listener.close()
+
+    def cut(self) -> None:
+        """End all connections, and every new one at once."""
+        self._mended.clear()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Pass connections on again."""
+        self._mended.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._mended.is_set():
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._upstream))
+            self._open += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
