@@ -5,20 +5,40 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
-#: Succeeds when every service runs healthy with the present definition and the image that its name stands for now.
-SETTLED = r"""
-set -o pipefail
-wanted=$(docker compose --project-directory "$directory" config --hash '*' | sort) || exit 1
-there=$(docker ps --filter "label=com.docker.compose.project=$project" --filter health=healthy \
-  --format '{{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.config-hash"}}' | sort)
-test "$wanted" = "$there" || exit 1
-docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u |
-while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name")" = "$id" || exit 1; done
+#: Tells in its first line whether the network is there and every service runs healthy with the present definition and the image that its
+#: name stands for now; then comes the definition that is there.
+LOOK = r"""
+settled() (
+  set -o pipefail
+  wanted=$(docker compose --project-directory "$directory" config --hash '*' | sort) || exit 1
+  there=$(docker ps --filter "label=com.docker.compose.project=$project" --filter health=healthy \
+    --format '{{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.config-hash"}}' | sort)
+  test "$wanted" = "$there" || exit 1
+  docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u |
+  while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name")" = "$id" || exit 1; done
+)
+if test -z "$network" || docker network inspect "$network" >/dev/null 2>&1; then printf 'network '; fi
+if test "$start" = True && settled 2>/dev/null; then printf 'settled '; fi
+stat -c '%U:%G:%a' "$directory/compose.yml" 2>/dev/null || echo
+cat "$directory/compose.yml" 2>/dev/null
 """
+#: Reads the definition from standard input; what compose refuses is not put in place.
+WRITE = r"""
+set -e
+install -d -m 0755 "$directory"
+trap 'rm -f "$directory/.compose.yml.new"' EXIT
+cat > "$directory/.compose.yml.new"
+chmod 0644 "$directory/.compose.yml.new"
+docker compose --project-directory "$directory" -f "$directory/.compose.yml.new" config --quiet
+mv "$directory/.compose.yml.new" "$directory/compose.yml"
+"""
+MAKE_NETWORK = r"""docker network create "$network" >/dev/null"""
 #: Compose gives up at once on a container that is known to be unhealthy, and waits in vain for one that Docker restarts ever later.
 REMOVE_BROKEN = r"""
 for state in status=restarting status=exited status=dead health=unhealthy; do
@@ -33,27 +53,58 @@ docker compose --project-directory "$directory" logs --no-color --tail 5 | sed '
 
 
 class ActionModule(WatchingAction):
-    """Start a compose project and show the states of its containers until all are healthy."""
+    """Bring a compose project to its definition and show the states of its containers until all are healthy."""
+
+    _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Start the project unless it runs as it is defined; see the module documentation."""
+        """Write the definition, make the network and start the project, each unless it is so already; see the module documentation."""
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(
             {
                 "project": {"type": "str", "required": True},
                 "project_src": {"type": "path", "required": True},
+                "definition": {"type": "str"},
+                "network": {"type": "str", "default": ""},
+                "start": {"type": "bool", "default": True},
                 "wait_timeout": {"type": "int", "default": 600},
             }
         )
-        values = f"project={shlex.quote(args['project'])} directory={shlex.quote(args['project_src'])}; "
+        names = {"project": args["project"], "directory": args["project_src"], "network": args["network"], "start": str(args["start"])}
+        values = "".join(f"{name}={shlex.quote(value)}; " for name, value in names.items())
 
-        def on_host(script: str) -> dict[str, Any]:
-            return self.on_host(f"bash -c {shlex.quote(values + script)}")
+        def on_host(script: str, data: bytes | None = None) -> dict[str, Any]:
+            return self.on_host(f"bash -c {shlex.quote(values + script)}", data)
 
-        if on_host(SETTLED)["rc"] == 0:
+        def must(script: str, what: str, data: bytes | None = None) -> None:
+            outcome = on_host(script, data)
+            if outcome["rc"] != 0:
+                raise AnsibleActionFail(f"{what}: {outcome['stderr'].strip() or outcome['stdout'].strip()}")
+
+        first, _, present = str(on_host(LOOK)["stdout"]).partition("\n")
+        *states, owner_and_mode = first.split(" ")
+        written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
+        if written and "network" in states and ("settled" in states or not args["start"]):
             return {"changed": False}
-        if not self._task.check_mode:
-            on_host(REMOVE_BROKEN)
+        result: dict[str, Any] = {"changed": True}
+        if not written:
+            header = f"{args['project_src']}/compose.yml"
+            result["diff"] = {"before_header": header, "before": present.strip() + "\n", "after_header": header, "after": args["definition"].strip() + "\n"}
+        if self._task.check_mode:
+            return result
+        if not written:
+            must(WRITE, f"compose refuses the definition of {args['project']}", args["definition"].strip().encode() + b"\n")
+        if "network" not in states:
+            must(MAKE_NETWORK, f"the network {args['network']} could not be made")
+        if args["start"]:
+            started = self.started(args, on_host, task_vars or {})
+            # A project that was starting already and is waited for has not changed.
+            result |= {**started, "changed": bool(started.get("changed")) or not written or "network" not in states}
+        return result
+
+    def started(self, args: dict[str, Any], on_host: Callable[[str], dict[str, Any]], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Start the project; returns what of compose's result counts."""
+        on_host(REMOVE_BROKEN)
         result = self.watch(
             "community.docker.docker_compose_v2",
             {
@@ -64,7 +115,7 @@ class ActionModule(WatchingAction):
                 "wait_timeout": args["wait_timeout"],
                 "remove_orphans": True,
             },
-            task_vars or {},
+            task_vars,
             self.changed_lines(lambda: str(on_host(STATUS)["stdout"])),
             3,
             args["wait_timeout"] + 300,

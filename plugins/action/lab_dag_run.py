@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
                 "password": {"type": "str", "required": True, "no_log": True},
                 "dag": {"type": "str", "default": "train"},
                 "experiment": {"type": "str", "required": True},
+                "then": {"type": "str", "default": ""},
                 "first_run": {"type": "str", "default": "first-model"},
                 "project": {"type": "str", "default": "mlops-lab-airflow"},
                 "parse_timeout": {"type": "int", "default": 180},

@@ -220,7 +220,7 @@ def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, lis
     return problems
 
 
-def credential_fault(value: Any, kind: str, min_length: int, placeholders: Iterable[str], example: Any) -> str:
+def credential_fault(value: Any, kind: str, min_length: int, placeholders: Iterable[str], example: Any, without: str = "") -> str:
     """Return what is wrong with a credential's value, "" when it can be used. The words never contain the value."""
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
@@ -229,6 +229,8 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
         return "still has the example's placeholder"
     if text != text.strip() or "\n" in text:
         return "begins or ends with white space or has more than one line"
+    if any(character in text for character in without):
+        return f"holds one of the characters {' '.join(without)}, which its program cannot take"
     if kind == "password" and len(text) < min_length:
         return f"has {len(text)} characters, it needs at least {min_length}"
     if kind == "fernet":
@@ -281,7 +283,7 @@ def credential_problems(
             problems.append(f"Credential {name}, set {where}, cannot be read: check the vault password and the value's own expression.")
             continue
         kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
-        fault = credential_fault(value, kind, min_length, placeholders, example.get(name))
+        fault = credential_fault(value, kind, min_length, placeholders, example.get(name), str(credential.get("without") or ""))
         if fault:
             wish = {"user": "a user name", "password": f"{min_length} or more random characters", "fernet": "a Fernet key"}[kind]
             problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")

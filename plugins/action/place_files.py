@@ -64,6 +64,7 @@ class ActionModule(ActionBase):
                 "dest": {"type": "path", "required": True},
                 "mode": {"type": "str", "default": "0644"},
                 "directory_mode": {"type": "str", "default": "0755"},
+                "group": {"type": "int"},
             },
             mutually_exclusive=[("src", "files")],
             required_one_of=[("src", "files")],
@@ -75,17 +76,18 @@ class ActionModule(ActionBase):
             files = tree_files(root)
         else:
             files = {name: str(text).encode() for name, text in args["files"].items()}
-        dest, mode = shlex.quote(args["dest"]), int(args["mode"], 8)
+        dest, mode, group = shlex.quote(args["dest"]), int(args["mode"], 8), args["group"]
+        rights, of_group = ("%a", "") if group is None else ("%a %g", f" {group}")
         listing = self._low_level_execute_command(
-            f"cd {dest} 2>/dev/null && stat -c '%a .' . && find . -type f -printf '%m %p\\n' && find . -type f -exec sha256sum {{}} +",
+            f"cd {dest} 2>/dev/null && stat -c '{rights} .' . && find . -type f -exec stat -c '{rights} %n' {{}} + && find . -type f -exec sha256sum {{}} +",
             sudoable=True,
         )["stdout"]
         first, _, rest = listing.partition("\n")
         present = parse_listing(rest)
-        wanted = {name: (f"{mode:o}", hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+        wanted = {name: (f"{mode:o}{of_group}", hashlib.sha256(data).hexdigest()) for name, data in files.items()}
         placed = sorted(name for name in wanted if present.get(name) != wanted[name])
         removed = sorted(set(present) - set(wanted))
-        new_directory = first != f"{int(args['directory_mode'], 8):o} ."
+        new_directory = first != f"{int(args['directory_mode'], 8):o}{of_group} ."
         result: dict[str, Any] = {
             "changed": bool(placed or removed or new_directory),
             "placed": placed,
@@ -101,9 +103,10 @@ class ActionModule(ActionBase):
         umask = f"{0o777 & ~int(args['directory_mode'], 8):04o}"
         # In place, file by file: a container that has the directory mounted must see the change.
         outcome = self._low_level_execute_command(
-            f"set -e; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
+            f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
             + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in removed)
-            + "find . -mindepth 1 -type d -empty -delete; tar -xf - --same-permissions --no-same-owner --overwrite",
+            + "find . -mindepth 1 -type d -empty -delete; tar -xf - --same-permissions --no-same-owner --overwrite"
+            + ("" if group is None else f"; chgrp -R {group} ."),
             sudoable=True,
             in_data=archive({name: files[name] for name in placed}, mode),
         )

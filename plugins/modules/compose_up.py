@@ -4,9 +4,11 @@
 
 DOCUMENTATION = r"""
 module: compose_up
-short_description: Start a compose project and show its containers until all are healthy
+short_description: Bring a compose project to its definition and show its containers until all are healthy
 version_added: 0.1.0
 description:
+  - Writes the project's C(compose.yml), which compose has to accept first, makes the network that it shares with other projects, and starts it, each
+    only where it is not so already. One task, since on a lab that runs every task is a quarter of a second for nothing.
   - Starts a compose project with C(community.docker.docker_compose_v2) and shows the states of its containers, as they change, with the
     seconds waited.
   - Where every service runs healthy with the present definition and image, that is seen in a fraction of a second and nothing is started.
@@ -22,6 +24,17 @@ options:
     description: Directory on the host with the compose file.
     type: path
     required: true
+  definition:
+    description: Content of the compose file, which is to hold no secret. Without it, the file that is there counts.
+    type: str
+  network:
+    description: Network to make if it is not there; empty for none.
+    type: str
+    default: ""
+  start:
+    description: Start the project; false only writes the file and makes the network.
+    type: bool
+    default: true
   wait_timeout:
     description: Seconds that the project may take until all its services are healthy.
     type: int
@@ -35,6 +48,8 @@ EXAMPLES = r"""
   mlops.lab.compose_up:
     project: mlops-lab-airflow
     project_src: /opt/mlops-lab/airflow_stack
+    definition: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') }}"
+    network: mlops-lab
 """
 
 RETURN = r"""

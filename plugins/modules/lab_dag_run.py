@@ -38,6 +38,10 @@ options:
     description: The value of the DAG's parameter C(experiment).
     type: str
     required: true
+  then:
+    description: DAG that the end of this run sets going by its asset, to be waited for as well; empty for none.
+    type: str
+    default: ""
   first_run:
     description: Beginning of the run's id.
     type: str
@@ -178,6 +182,28 @@ def follow(airflow: Airflow, dag: str, run_id: str, look: Look) -> None:
         look.problem = f"Task {failed['task_id']} of DAG {dag} failed on {place} (run {run_id}): {why}\n{excerpt(log)}".rstrip()
 
 
+def look_at_next(airflow: Airflow, source_path: str, source_run: str, dag: str, retry: bool, look: Look) -> None:
+    """Go on with the run of another DAG that the end of ``source_run`` set going: its state is what counts now. Clear it when it failed before."""
+    path = f"/dags/{quoted(dag)}"
+    since = airflow.ask(f"{source_path}/dagRuns/{quoted(source_run)}").body.get("start_date") or ""
+    answer = airflow.ask(f"{path}/dagRuns?order_by=run_after&limit=100&run_after_gte={quoted(since)}")
+    runs = answer.body.get("dag_runs", []) if answer.status == 200 else []
+    for run in runs:
+        if run["run_type"] != "asset_triggered":
+            continue
+        events = airflow.ask(f"{path}/dagRuns/{quoted(run['dag_run_id'])}/upstreamAssetEvents").body
+        if isinstance(events, dict) and any(event.get("source_run_id") == source_run for event in events.get("asset_events", [])):
+            look.state = run["state"]
+            if look.state == "failed" and retry:
+                airflow.ask(f"{path}/dagRuns/{quoted(run['dag_run_id'])}/clear", {"dry_run": False, "run_on_latest_version": True})
+                look.changed, look.state = True, "queued"
+            look.lines.append(f"run {run['dag_run_id']} of DAG {dag}: {look.state}")
+            follow(airflow, dag, run["dag_run_id"], look)
+            return
+    look.state = "queued"
+    look.lines.append(f"DAG {dag} is not under way yet" if answer.status == 200 else f"DAG {dag} is not there ({explain(answer)})")
+
+
 def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: bool) -> Look:
     """Look once, and do what is to be done to get the run going."""
     look = Look()
@@ -195,6 +221,8 @@ def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: b
             look.lines.append(f"run {run_id}: {look.state or 'would be triggered'}")
             if not look.problem and not check_mode:
                 follow(airflow, dag, run_id, look)
+            if look.state == "success" and params["then"]:
+                look_at_next(airflow, path, run_id, params["then"], params["retry"] and not check_mode, look)
     except Refused as error:
         look.problem = f"{error}: the lab was set up with another one, write that one into the vault."
     except Unreachable as error:
@@ -213,6 +241,7 @@ def main() -> None:
             "password": {"type": "str", "required": True, "no_log": True},
             "dag": {"type": "str", "default": "train"},
             "experiment": {"type": "str", "required": True},
+            "then": {"type": "str", "default": ""},
             "first_run": {"type": "str", "default": "first-model"},
             "project": {"type": "str", "default": "mlops-lab-airflow"},
             "run_id": {"type": "str", "default": ""},

@@ -1,17 +1,18 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load a registered model back in the project's environment of a worker, and let it predict."""
+"""Load a registered model back in the project's environment of a worker, let it predict, and compare the service it is deployed to."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lab_model
-short_description: Load a registered model back and let it predict
+short_description: Load a registered model back, let it predict, and compare the service it is deployed to
 version_added: 0.1.0
 description:
   - Runs the project's Python in a running worker container. It gets the model from MLflow's registry as a user's code would, and
     lets it predict on the input example that was logged with it.
+  - Where the worker knows a service for models (C(LAB_MODELS_URL)), sends it the same rows and compares version and predictions.
   - Changes nothing. A check that fails is a result in RV(checks), not a failure of the module.
 options:
   uri:
@@ -30,6 +31,10 @@ options:
     description: Interpreter of the project's environment in the container.
     type: str
     default: /opt/project/bin/python
+  endpoint:
+    description: Ask the service for models as well.
+    type: bool
+    default: false
   timeout:
     description: Seconds that loading and predicting may take.
     type: int
@@ -48,7 +53,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checks:
-  description: The check, with C(name), C(ok), C(detail) and C(seconds).
+  description: The checks, with C(name), C(ok), C(detail) and C(seconds).
   returned: always
   type: list
   elements: dict
@@ -63,16 +68,46 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks
 
 #: what runs in the worker; its last line is the result
 SCRIPT = """
-import json, sys
+import base64, json, os, sys, time, urllib.parse, urllib.request
 import mlflow.pyfunc
-model = mlflow.pyfunc.load_model(sys.argv[1])
-rows = model.input_example
-if rows is None:
-    sys.exit("The model has no input example.")
-predictions = model.predict(rows)
-if hasattr(predictions, "values"):
-    predictions = predictions.values.ravel()
-print(json.dumps({"rows": len(rows), "predictions": [str(value) for value in list(predictions)]}))
+from mlflow.models import convert_input_example_to_serving_input
+uri, endpoint = sys.argv[1], sys.argv[2] == "True"
+def predict(uri):
+    model = mlflow.pyfunc.load_model(uri)
+    rows = model.input_example
+    if rows is None:
+        sys.exit("The model has no input example.")
+    predictions = model.predict(rows)
+    if hasattr(predictions, "values"):
+        predictions = predictions.values.ravel()
+    return rows, [str(value) for value in list(predictions)]
+rows, predictions = predict(uri)
+result = {"rows": len(rows), "predictions": predictions}
+if endpoint:
+    # Since then another version may have been deployed.
+    name, version = uri.split("/")[1:]
+    try:
+        result["live"] = str(mlflow.MlflowClient().get_model_version_by_alias(name, "live").version)
+    except Exception as error:
+        result["problem"] = f"{name} is not deployed: no version of it has the alias live"
+if result.get("live"):
+    result["expected"] = predictions
+    if result["live"] != version:
+        rows, result["expected"] = predict(f"models:/{name}/{result['live']}")
+    url = os.environ["LAB_MODELS_URL"].rstrip("/") + "/models/" + urllib.parse.quote(name, safe="") + "/invocations"
+    with open(os.environ["LAB_MODELS_CREDENTIALS_FILE"], encoding="utf-8") as file:
+        login = base64.b64encode(file.read().strip().encode()).decode()
+    body = convert_input_example_to_serving_input(rows).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Authorization": "Basic " + login})
+    started = time.monotonic()
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            served = json.load(answer)["predictions"]
+            result |= {"version": answer.headers["X-Model-Version"], "served": [str(value) for value in served], "url": url}
+    except Exception as error:
+        result["problem"] = f"{url}: {error}"
+    result["milliseconds"] = round(1000 * (time.monotonic() - started))
+print(json.dumps(result))
 """
 
 
@@ -84,20 +119,43 @@ def worker_of(present: list[dict[str, Any]], service: str) -> str:
     return str(sorted(names)[0])
 
 
-def predict(uri: str, project: str, service: str, python: str, timeout: int) -> str:
-    """Load the model and let it predict; return what it said."""
-    if not uri:
-        raise Failed("there is no registered model to load")
-    worker = worker_of(containers([project]), service)
-    done = docker("exec", "--interactive", worker, python, "-", uri, stdin=SCRIPT, timeout=timeout)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise Failed(f"{python} in {worker}: {reason}")
-    result = json.loads(lines[-1])
-    if not result["predictions"] or len(result["predictions"]) != result["rows"]:
-        raise Failed(f"{counted(len(result['predictions']), 'prediction')} for {counted(result['rows'], 'row')}")
-    return f"{uri} in {worker}: {', '.join(result['predictions'][:5])} for {counted(result['rows'], 'row')}"
+class Model:
+    """A registered model, loaded back by one process in a worker."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        """Take the module's parameters."""
+        self.params = params
+        self.result: dict[str, Any] = {}
+
+    def predicts(self) -> str:
+        """Load the model and let it predict; return what it said."""
+        uri, python = self.params["uri"], self.params["python"]
+        if not uri:
+            raise Failed("there is no registered model to load")
+        worker = worker_of(containers([self.params["project"]]), self.params["service"])
+        script = ("exec", "--interactive", worker, python, "-", uri, str(self.params["endpoint"]))
+        done = docker(*script, stdin=SCRIPT, timeout=self.params["timeout"])
+        lines = done.stdout.strip().splitlines()
+        if done.returncode or not lines:
+            reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise Failed(f"{python} in {worker}: {reason}")
+        result = self.result = json.loads(lines[-1])
+        if not result["predictions"] or len(result["predictions"]) != result["rows"]:
+            raise Failed(f"{counted(len(result['predictions']), 'prediction')} for {counted(result['rows'], 'row')}")
+        return f"{uri} in {worker}: {', '.join(result['predictions'][:5])} for {counted(result['rows'], 'row')}"
+
+    def is_served(self) -> str:
+        """Compare what the service answered to the same rows."""
+        result = self.result
+        if not result:
+            raise Failed("the model could not be loaded, so there is nothing to compare")
+        if "problem" in result:
+            raise Failed(result["problem"])
+        if result["version"] != result["live"]:
+            raise Failed(f"{result['url']} serves version {result['version']}, the alias live is at {result['live']}")
+        if result["served"] != result["expected"]:
+            raise Failed(f"{result['url']} answers {', '.join(result['served'][:5])}, the model itself {', '.join(result['expected'][:5])}")
+        return f"{result['url']} answers with version {result['live']} as the model itself, in {result['milliseconds']} ms"
 
 
 def main() -> None:
@@ -108,12 +166,16 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "service": {"type": "str", "default": "airflow-worker"},
             "python": {"type": "str", "default": "/opt/project/bin/python"},
+            "endpoint": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
     checks = Checks()
-    checks.run("The model loads back and predicts", lambda: predict(**module.params))
+    model = Model(module.params)
+    checks.run("The model loads back and predicts", model.predicts)
+    if module.params["endpoint"]:
+        checks.run("It is deployed, and the service answers as the model does", model.is_served)
     module.exit_json(changed=False, checks=checks.found)
 
 

@@ -39,6 +39,14 @@ options:
     description: Name of the first model's experiment file.
     type: str
     required: true
+  trials:
+    description: Finished trials that the run's search has to have; 0 for a run without a search and cross-validation.
+    type: int
+    default: 0
+  deploy_dag:
+    description: DAG that deployed the run's model; empty for none.
+    type: str
+    default: ""
   first_run:
     description: Beginning of the id of the first model's run.
     type: str
@@ -192,9 +200,14 @@ class Verdict:
         checks.run("A Celery worker ran it", self.on_a_worker)
         checks.run("MLflow tracked the run", self.tracked)
         checks.run("Its log can be read over the API", self.log)
+        if self.params["trials"]:
+            checks.run("Its search tried enough, in several processes at the same time", self.searched)
+            checks.run("Its cross-validation has its folds", self.cross_validated)
         checks.run("MLflow has its metrics", self.metrics)
         checks.run("MLflow has its plot", self.plots)
         checks.run("MLflow has its registered model", self.registered)
+        if self.params["deploy_dag"]:
+            checks.run("Its end set the deployment going, which succeeded", self.deployed)
         return checks.found
 
     def look_around(self) -> None:
@@ -309,6 +322,65 @@ class Verdict:
             raise Failed("the logs can be read, but none names the MLflow run")
         return f"{sum(map(len, logs.values()))} lines; {', '.join(naming)} names MLflow run {mlflow_run}"
 
+    def nested(self, kind: str, parent: str) -> list[dict[str, Any]]:
+        """Return the runs of a kind (search, trial, cross_validation, fold) below another one in MLflow, the oldest first."""
+        query = {
+            "experiment_ids": [self.mlflow_run["info"]["experiment_id"]],
+            "filter": f"tags.`mlflow.parentRunId` = '{parent}' AND tags.`lab.kind` = '{kind}'",
+            "order_by": ["attributes.start_time ASC"],
+            "max_results": 1000,
+        }
+        return list(wanted(self.mlflow.ask(f"{MLFLOW}/runs/search", query), "runs/search").get("runs", []))
+
+    def searched(self) -> str:
+        """Count the trials in MLflow, and the searching tasks that ran at the same time as another one in another process."""
+        if not self.mlflow_run:
+            raise Failed("there is no run to look at")
+        trials = [trial for search in self.nested("search", self.run["mlflow_run_id"]) for trial in self.nested("trial", search["info"]["run_id"])]
+        done = [trial for trial in trials if trial["info"]["status"] in ("FINISHED", "FAILED", "KILLED")]
+        if len(done) < self.params["trials"]:
+            raise Failed(f"{counted(len(done), 'finished trial')} in MLflow, {self.params['trials']} were wanted")
+        tasks = [task for task in self.tasks if task["task_id"] == "search" and task["start_date"] and task["end_date"]]
+        at_once = [
+            task
+            for task in tasks
+            if any(
+                (other["hostname"], other["pid"]) != (task["hostname"], task["pid"])
+                and other["start_date"] < task["end_date"]
+                and task["start_date"] < other["end_date"]
+                for other in tasks
+            )
+        ]
+        if len(at_once) < 2:
+            raise Failed(f"{counted(len(tasks), 'task')} searched, but no two at the same time in different processes")
+        seconds = max(task["duration"] or 0 for task in tasks)
+        processes = ", ".join(sorted(f"{task['hostname']} {task['pid']}" for task in at_once))
+        return f"{counted(len(done), 'trial')} in {seconds:.0f} s, in the processes {processes}"
+
+    def cross_validated(self) -> str:
+        """Find the folds in MLflow, and the mean of each score with its deviation."""
+        if not self.mlflow_run:
+            raise Failed("there is no run to look at")
+        folds = [fold for run in self.nested("cross_validation", self.run["mlflow_run_id"]) for fold in self.nested("fold", run["info"]["run_id"])]
+        found = {m["key"]: m["value"] for m in self.mlflow_run["data"].get("metrics", [])}
+        means = {name[3:-5]: value for name, value in found.items() if name.startswith("cv_") and name.endswith("_mean")}
+        if len(folds) < 2 or not means:
+            raise Failed(f"{counted(len(folds), 'fold')} and {counted(len(means), 'score')} in MLflow")
+        scores = ", ".join(f"{name} {value:.4g} ± {found.get(f'cv_{name}_deviation', float('nan')):.2g}" for name, value in sorted(means.items()))
+        return f"{counted(len(folds), 'fold')}, {scores}"
+
+    def deployed(self) -> str:
+        """Find the run of the deploying DAG that the first model's run set going."""
+        path = f"/dags/{quoted(self.params['deploy_dag'])}/dagRuns"
+        since = min((task["start_date"] for task in self.tasks if task["start_date"]), default="")
+        for run in wanted(self.airflow.ask(f"{path}?order_by=run_after&limit=100&run_after_gte={quoted(since)}"), path)["dag_runs"]:
+            events = self.airflow.ask(f"{path}/{quoted(run['dag_run_id'])}/upstreamAssetEvents").body if run["run_type"] == "asset_triggered" else {}
+            if any(event.get("source_run_id") == self.run["id"] for event in events.get("asset_events", [])):
+                if run["state"] != "success":
+                    raise Failed(f"{run['dag_run_id']} is {run['state']}")
+                return f"{run['dag_run_id']} in {run.get('duration') or 0:.0f} s"
+        raise Failed(f"no run of DAG {self.params['deploy_dag']} was set going by {self.run['id']}")
+
     def metrics(self) -> str:
         """Show the run's metrics."""
         found = {m["key"]: m["value"] for m in self.mlflow_run.get("data", {}).get("metrics", [])}
@@ -360,6 +432,8 @@ def main() -> None:
             "airflow_project": text,
             "dag": {"type": "str", "default": "train"},
             "experiment": text,
+            "trials": {"type": "int", "default": 0},
+            "deploy_dag": {"type": "str", "default": ""},
             "first_run": {"type": "str", "default": "first-model"},
             "mlflow_url": text,
             "mlflow_user": text,

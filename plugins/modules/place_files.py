@@ -21,7 +21,7 @@ options:
     description: The files, as a mapping of name to text.
     type: dict
   dest:
-    description: Directory on the host. It belongs to this task alone.
+    description: Directory on the host. It belongs to this task alone. Those above it that are missing are made, readable for all.
     type: path
     required: true
   mode:
@@ -32,6 +32,9 @@ options:
     description: Mode of the directory.
     type: str
     default: "0755"
+  group:
+    description: Numeric id of the group of the directory and its files. Without it, the group is left alone.
+    type: int
 author:
   - The mlops.lab authors (@mlops-lab)
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import time
 from typing import Any
 from urllib.parse import quote
@@ -129,6 +130,23 @@ def test_a_worker_s_container_has_no_key_of_the_control_host(host: Host) -> None
     assert {"broker_url", "result_backend", "secret_key"} <= names
     assert not {"fernet_key", "jwt_secret", "sql_alchemy_conn", "postgres_password", "init.json"} & names
     assert host.run(f"docker exec {PROJECT}-airflow-worker-1 touch /opt/airflow/dags/x").rc != 0, "a task could change the DAGs of the host"
+
+
+def test_a_worker_s_passwords_open_no_database_but_their_own(host: Host) -> None:
+    """A task knows the passwords of Celery's results and of Optuna's studies; Airflow's database, with its connections, stays closed to it."""
+    script = """
+import re, sqlalchemy
+for name, own in (("result_backend", "celery"), ("optuna_url", "optuna")):
+    url = sqlalchemy.make_url(re.sub("^db[+]", "", open(f"/run/secrets/{name}").read().strip()))
+    for database in ("celery", "optuna", "airflow"):
+        try:
+            sqlalchemy.create_engine(url.set(database=database)).connect().close()
+            print(own, database, "open")
+        except sqlalchemy.exc.OperationalError as error:
+            print(own, database, "closed" if "permission denied for database" in str(error) else error)
+"""
+    answers = host.check_output(f"docker exec {PROJECT}-airflow-worker-1 python -c {shlex.quote(script)}").splitlines()
+    assert answers == ["celery celery open", "celery optuna closed", "celery airflow closed", "optuna celery closed", "optuna optuna open", "optuna airflow closed"]
 
 
 def test_the_broker_refuses_who_has_no_password(host: Host) -> None:

@@ -90,11 +90,27 @@ def base_images() -> list[Case]:
 
 SECRETS = {
     f"airflow_stack_{name}": CANARY
-    for name in ("fernet_key", "jwt_secret", "secret_key", "db_password", "redis_password", "flower_password", "mlflow_password")
+    for name in (
+        "fernet_key",
+        "jwt_secret",
+        "secret_key",
+        "db_password",
+        "celery_db_password",
+        "optuna_db_password",
+        "models_password",
+        "redis_password",
+        "flower_password",
+        "mlflow_password",
+    )
 }
 STACK: dict[str, Any] = {
     **SECRETS,
     "airflow_stack_flower_user": "admin",
+    "airflow_stack_index_url": INDEX,
+    "airflow_stack_index_user": "reader",
+    "airflow_stack_index_password": CANARY,
+    "airflow_stack_models_url": "http://models:8000",
+    "airflow_stack_models_user": "admin",
     "airflow_stack_dags": "/srv/dags",
     "airflow_stack_experiments": "/srv/experiments",
     "airflow_stack_users": [{"username": "admin", "password": CANARY, "email": "admin@example.com"}],

@@ -122,6 +122,8 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "airflow_project": "p",
         "dag": "train",
         "experiment": "wine",
+        "trials": 0,
+        "deploy_dag": "",
         "first_run": "first-model",
         "mlflow_experiment": "wine",
         "model": "wine-cultivars",
@@ -148,6 +150,66 @@ def test_a_lab_in_which_all_is_well(lab: Lab, url: str) -> None:
     assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2"}
     assert verdict.versions == {"airflow": "3.3.2", "mlflow": "3.17.2"}
     assert {(method, path) for method, path, _body in lab.asked if method != "GET"} == {("POST", "/api/2.0/mlflow/runs/search")}
+
+
+def with_search(lab: Lab) -> None:
+    """Let the first model's run be one with a search of four trials in two tasks, cross-validation of two folds, and a deployment."""
+    below = {
+        "abc123 search": ["s1"],
+        "s1 trial": ["t1", "t2", "t3", "t4"],
+        "abc123 cross_validation": ["c1"],
+        "c1 fold": ["f1", "f2"],
+    }
+
+    def runs(_method: str, body: dict[str, Any]) -> dict[str, Any]:
+        for key, found in below.items():
+            parent, kind = key.split()
+            if f"'{parent}'" in body["filter"] and f"'{kind}'" in body["filter"]:
+                return {"runs": [{"info": {"run_id": name, "status": "FINISHED"}} for name in found]}
+        metrics = {"accuracy": 0.97, "cv_accuracy_mean": 0.95, "cv_accuracy_deviation": 0.01}
+        info = {"run_id": "abc123", "experiment_id": "1"}
+        return {"runs": [{"info": info, "data": {"metrics": [{"key": name, "value": value} for name, value in metrics.items()]}}]}
+
+    lab.answers["/api/2.0/mlflow/runs/search"] = runs
+    tasks = lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}/taskInstances"]["task_instances"]
+    for index, (begin, end) in enumerate([("07:00:00", "07:00:20"), ("07:00:05", "07:00:25")]):
+        times = {"start_date": f"2026-11-24T{begin}Z", "end_date": f"2026-11-24T{end}Z", "duration": 20.0}
+        tasks.append({"task_id": "search", "queue": "default", **FLEET, "map_index": index, "pid": 100 + index, **times})
+    lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}/taskInstances/search/logs/1"] = {"content": [{"event": "trial 1"}]}
+    lab.answers["/api/v2/dags/deploy/dagRuns"] = {
+        "dag_runs": [
+            {"dag_run_id": "by-hand", "run_type": "manual", "state": "failed"},
+            {"dag_run_id": "another", "run_type": "asset_triggered", "state": "failed"},
+            {"dag_run_id": "ours", "run_type": "asset_triggered", "state": "success", "duration": 9.0},
+        ]
+    }
+    lab.answers["/api/v2/dags/deploy/dagRuns/another/upstreamAssetEvents"] = {"asset_events": [{"source_run_id": "x"}]}
+    lab.answers["/api/v2/dags/deploy/dagRuns/ours/upstreamAssetEvents"] = {"asset_events": [{"source_run_id": RUN}]}
+
+
+def test_search_cross_validation_and_deployment_are_found(lab: Lab, url: str) -> None:
+    with_search(lab)
+    checks = judged(url, trials=4, deploy_dag="deploy").judge()
+    assert failures(checks) == {}
+    details = " / ".join(check["detail"] for check in checks)
+    for words in ("4 trials in 20 s, in the processes worker1 100, worker1 101", "2 folds, accuracy 0.95 ± 0.01", "ours in 9 s"):
+        assert words in details
+
+
+def test_a_search_in_one_process_after_the_other_is_no_parallel_one(lab: Lab, url: str) -> None:
+    with_search(lab)
+    tasks = lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}/taskInstances"]["task_instances"]
+    tasks[-1]["start_date"] = "2026-11-24T07:00:21Z"
+    assert list(failures(judged(url, trials=4, deploy_dag="deploy").judge()).values()) == [
+        "2 tasks searched, but no two at the same time in different processes"
+    ]
+
+
+def test_too_few_trials_and_a_deployment_that_failed_are_told(lab: Lab, url: str) -> None:
+    with_search(lab)
+    lab.answers["/api/v2/dags/deploy/dagRuns"]["dag_runs"][2]["state"] = "failed"
+    found = failures(judged(url, trials=5, deploy_dag="deploy").judge())
+    assert list(found.values()) == ["4 finished trials in MLflow, 5 were wanted", "ours is failed"]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +286,7 @@ def test_a_lab_that_is_not_there() -> None:
 
 def training(url: str, **changes: Any) -> dict[str, Any]:
     """Return the parameters of a training."""
-    return {"url": url, "user": "admin", "password": PASSWORD, "dag": "train", "experiment": "wine", "retry": True, **changes}
+    return {"url": url, "user": "admin", "password": PASSWORD, "dag": "train", "experiment": "wine", "then": "", "retry": True, **changes}
 
 
 def looked(url: str, check_mode: bool = False, **changes: Any) -> lab_dag_run.Look:
@@ -248,6 +310,20 @@ def test_a_model_that_was_trained_is_not_trained_again(lab: Lab, url: str) -> No
     look = looked(url)
     assert (look.state, look.changed, look.problem) == ("success", False, "")
     assert {method for method, _path, _body in lab.asked} == {"GET"}
+
+
+@pytest.mark.parametrize(("state", "retry", "shown"), [("running", True, "running"), ("failed", True, "queued"), ("failed", False, "failed")])
+def test_the_deployment_that_a_training_set_going_is_waited_for(lab: Lab, url: str, state: str, retry: bool, shown: str) -> None:
+    """One that failed is started again, but only by the first look."""
+    with_search(lab)
+    ours = "/api/v2/dags/deploy/dagRuns/ours"
+    lab.answers["/api/v2/dags/deploy/dagRuns"]["dag_runs"][2]["state"] = state
+    lab.answers[f"{ours}/clear"] = {}
+    lab.answers[f"{ours}/taskInstances"] = {"task_instances": [{"task_id": "deploy", **FLEET, "state": "failed", "map_index": 0}]}
+    look = looked(url, then="deploy", retry=retry)
+    assert (look.state, look.changed) == (shown, shown == "queued")
+    assert ("POST", f"{ours}/clear", {"dry_run": False, "run_on_latest_version": True}) in lab.asked or shown != "queued"
+    assert bool(look.problem) == (shown == "failed")
 
 
 def test_a_model_that_is_missing_is_trained(lab: Lab, url: str) -> None:
@@ -421,6 +497,11 @@ def test_addresses_of_the_host() -> None:
     assert lab_containers.host_addresses(fib) == ["10.1.2.3", "127.0.0.1"]
 
 
+def loaded(uri: str) -> lab_model.Model:
+    """Return a model that is loaded back from a worker of project ``p``."""
+    return lab_model.Model({"uri": uri, "project": "p", "service": "airflow-worker", "python": "python", "endpoint": False, "timeout": 10})
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -438,18 +519,38 @@ def test_loading_the_model_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setattr(lab_model, "containers", lambda _projects: [container("worker-1", "airflow-worker")])
     if words:
         with pytest.raises(Failed, match=words):
-            lab_model.predict("models:/m/1", "p", "airflow-worker", "python", 10)
+            loaded("models:/m/1").predicts()
     else:
-        assert lab_model.predict("models:/m/1", "p", "airflow-worker", "python", 10) == "models:/m/1 in worker-1: 0, 1 for 2 rows"
+        assert loaded("models:/m/1").predicts() == "models:/m/1 in worker-1: 0, 1 for 2 rows"
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"live": "2", "version": "2", "served": ["a"], "expected": ["a"], "url": "http://models", "milliseconds": 9}, ""),
+        ({"live": "3", "version": "2", "served": ["a"], "expected": ["a"], "url": "http://models"}, "serves version 2, the alias live is at 3"),
+        ({"live": "2", "version": "2", "served": ["b"], "expected": ["a"], "url": "http://models"}, "answers b, the model itself a"),
+        ({"problem": "http://models: Connection refused"}, "Connection refused"),
+        ({}, "could not be loaded"),
+    ],
+)
+def test_the_service_is_compared_with_the_deployed_model(result: dict[str, Any], words: str) -> None:
+    model = loaded("models:/m/2")
+    model.result = result
+    if words:
+        with pytest.raises(Failed, match=words):
+            model.is_served()
+    else:
+        assert model.is_served() == "http://models answers with version 2 as the model itself, in 9 ms"
 
 
 def test_no_model_and_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are told apart."""
     monkeypatch.setattr(lab_model, "containers", lambda _projects: [])
     with pytest.raises(Failed, match="no registered model"):
-        lab_model.predict("", "p", "airflow-worker", "python", 10)
+        loaded("").predicts()
     with pytest.raises(Failed, match="no container of service airflow-worker"):
-        lab_model.predict("models:/m/1", "p", "airflow-worker", "python", 10)
+        loaded("models:/m/1").predicts()
 
 
 def test_checks_go_on_after_one_that_breaks() -> None:

@@ -21,4 +21,4 @@ def fit(train_csv: str, tracking_uri: str, alpha: float = 0.1, l1_ratio: float =
         mlflow.log_params({"alpha": alpha, "l1_ratio": l1_ratio})
         model = make_pipeline(StandardScaler(), ElasticNet(alpha=alpha, l1_ratio=l1_ratio)).fit(features, progression)
         mlflow.log_metric("train_rmse", root_mean_squared_error(progression, model.predict(features)))
-        mlflow.sklearn.log_model(model, name="model", input_example=features.head(3))
+        mlflow.sklearn.log_model(model, "model", input_example=features.head(3))
