@@ -18,9 +18,9 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException
+    from airflow.exceptions import AirflowFailException, AirflowSkipException
 
 PROJECT_PYTHON = os.environ.get("LAB_PROJECT_PYTHON", "/opt/project/bin/python")
 RUNNER = Path(__file__).parent / "lab_experiment"
@@ -37,6 +37,10 @@ class ProjectPythonOperator(BaseOperator):
     Args:
         command: A command of ``lab_experiment``.
         request: What it is given, as JSON; templated.
+        part: What of it this task is for, where it is mapped; given with the request.
+
+    Besides its result a command may give ``values``, which become XComs of their own names, a ``title`` for the template of the map index (as
+    ``lab_title``), and an ``event``, which the assets of the task are told.
     """
 
     runner: ClassVar[Path] = RUNNER
@@ -45,17 +49,19 @@ class ProjectPythonOperator(BaseOperator):
     template_fields: Sequence[str] = ("request",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
 
-    def __init__(self, *, command: str, request: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, command: str, request: dict[str, Any], part: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.command = command
         self.request = request
+        self.part = part
         self._hook: SubprocessHook | None = None
 
     def execute(self, context: Any) -> Any:
         """Run the command.
 
         Raises:
-            AirflowFailException: The experiment file is wrong: the task is not tried again.
+            AirflowFailException: The experiment file is wrong, or the command failed in a way that trying again does not mend.
+            AirflowSkipException: There is nothing to do.
             RuntimeError: The command failed.
         """
         if not os.access(PROJECT_PYTHON, os.X_OK):
@@ -63,7 +69,7 @@ class ProjectPythonOperator(BaseOperator):
         self._hook = SubprocessHook()
         with TemporaryDirectory(prefix="lab-") as folder:
             request, result = Path(folder, "request.json"), Path(folder, "result.json")
-            request.write_text(json.dumps(self.request), encoding="utf-8")
+            request.write_text(json.dumps({**self.request, "part": self.part}), encoding="utf-8")
             try:
                 done = self._hook.run_command(
                     [PROJECT_PYTHON, str(self.runner), self.command, str(request), str(result)],
@@ -76,9 +82,17 @@ class ProjectPythonOperator(BaseOperator):
         if "mistakes" in answer:
             raise AirflowFailException("\n".join(answer["mistakes"]))
         if "failure" in answer:
-            raise RuntimeError(answer["failure"])
+            raise (AirflowFailException if answer.get("final") else RuntimeError)(answer["failure"])
+        if "skip" in answer:
+            raise AirflowSkipException(answer["skip"])
         if done.exit_code or "result" not in answer:
             raise RuntimeError(f"{self.runner.name} {self.command} ended with exit code {done.exit_code} and no result; the log above has its last words.")
+        for key, value in answer.get("values", {}).items():
+            context["ti"].xcom_push(key=key, value=value)
+        if "title" in answer:
+            context["lab_title"] = answer["title"]
+        for asset in self.outlets if "event" in answer else []:
+            context["outlet_events"][asset].extra = answer["event"]
         return answer["result"]
 
     def on_kill(self) -> None:

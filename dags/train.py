@@ -5,64 +5,124 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Asset, Param
 
 from lab_experiment.document import NAME, experiments
 from lab_operators import ProjectPythonOperator
 
 EXPERIMENTS = os.environ.get("LAB_EXPERIMENTS_DIR", "/opt/airflow/experiments")
 RUNS = os.environ.get("LAB_RUNS_DIR", "/opt/airflow/runs")
+POOL = os.environ.get("LAB_SEARCH_POOL", "search")
 
 DOC = """
-Trains what an experiment file says: `experiments/<name>.yml` names the callables of an installed package, their arguments, and where the result is
-tracked and registered in MLflow. A new experiment is a new file; this DAG is not edited.
+Does what an experiment file says: `experiments/<name>.yml` names the callables of an installed package, their arguments, and where the result is
+tracked and registered in MLflow. A new experiment is a new file, or other parameters of the trigger; this DAG is not edited.
 
 1. `check` reads the file, imports the callables and compares their arguments: one sentence for each mistake, before anything runs.
-2. `run` runs the steps, the training and the evaluation, and records parameters, metrics, plots and the model in MLflow. It gives the address of the model as its result.
+2. `prepare` makes the run in MLflow and does the steps.
+3. `search` tries parameters, in as many mapped tasks side by side as `search.parallel` says, on whatever worker has room (pool `search`).
+4. `cross_validate` cross-validates the estimator with the best parameters.
+5. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result, and tells it the asset `trained_model`.
 
-Both run in the project's Python environment on a Celery worker. `run` is one task on purpose: workers may be on several hosts that share no disk, so all that a run leaves in its
-folder is made and used on one of them.
+Sections that the file does not have are skipped. All tasks run in the project's Python environment on a Celery worker. A task that is tried again goes on where it was:
+finished trials and steps are not done again.
 """
 
 with DAG(
     dag_id="train",
-    description="Train what an experiment file says, track it in MLflow, register the model",
+    description="Search, cross-validate and train what an experiment file says, track it in MLflow, register the model",
     doc_md=DOC,
     tags=["lab", "training"],
     schedule=None,
     catchup=False,
     is_paused_upon_creation=False,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=30)},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=15)},
     params={
         "experiment": Param(
             type="string",
             title="Experiment",
             pattern=f"^{NAME}$",
             examples=experiments(Path(EXPERIMENTS)),
-            description="Name of a file in the folder experiments, without .yml: it says what is trained, on what, and under which name the model is registered.",
+            description="Name of a file in the folder experiments, without .yml: it says what is searched, trained, on what, and under which name the model is registered.",
+        ),
+        "trials": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Trials",
+            section="Instead of what the file says",
+            description="How many trials the search has. Empty: as many as the file says.",
+        ),
+        "inputs": Param(
+            {},
+            type=["object", "null"],
+            title="Inputs",
+            section="Instead of what the file says",
+            description_md='Values for the `inputs` of the file, by name: `{"test_share": 0.3}`. What is not given keeps the value in the file.',
+        ),
+        "overrides": Param(
+            {},
+            type=["object", "null"],
+            title="Overrides",
+            section="Instead of what the file says",
+            description_md='Any other key of the file, by its path: `{"search.sampler": "random", "steps.prepare.with.seed": 8, "register.name": "wine-trial"}`.',
         ),
     },
 ):
-    check = ProjectPythonOperator(
-        task_id="check",
-        command="check",
-        request={"experiment": "{{ params.experiment }}", "experiments_dir": EXPERIMENTS},
-        execution_timeout=timedelta(minutes=5),
-    )
-    ProjectPythonOperator(
-        task_id="run",
-        command="run",
-        request={
+
+    def asked(**more: Any) -> dict[str, Any]:
+        """What every command after ``check`` is given."""
+        return {
             "checked": check.output,
             "runs_dir": RUNS,
-            "run_id": "{{ run_id }}-try{{ ti.try_number }}",
+            "run_id": "{{ run_id }}",
             "tags": {
                 "airflow.dag_id": "{{ dag.dag_id }}",
                 "airflow.run_id": "{{ run_id }}",
                 "airflow.try_number": "{{ ti.try_number }}",
                 "airflow.log_url": "{{ ti.log_url }}",
             },
-        },
+            **more,
+        }
+
+    check = ProjectPythonOperator(
+        task_id="check",
+        command="check",
+        request={"experiment": "{{ params.experiment }}", "params": "{{ params | tojson }}", "experiments_dir": EXPERIMENTS},
+        execution_timeout=timedelta(minutes=5),
+    )
+    prepare = ProjectPythonOperator(
+        task_id="prepare",
+        command="prepare",
+        request=asked(),
+        execution_timeout=timedelta(hours=6),
+    )
+    prepared = asked(run=prepare.output["run"])
+    # A searcher whose worker was killed is tried again, and finds what the others did meanwhile.
+    search = ProjectPythonOperator.partial(
+        task_id="search",
+        command="search",
+        request=prepared,
+        pool=POOL,
+        retries=5,
+        map_index_template="{{ lab_title | default('searcher ' ~ (ti.map_index + 1)) }}",
+        execution_timeout=timedelta(hours=24),
+    ).expand(part=prepare.output)
+    cross_validate = ProjectPythonOperator(
+        task_id="cross_validate",
+        command="cross_validate",
+        request=prepared,
+        trigger_rule="none_failed",
         execution_timeout=timedelta(hours=12),
     )
+    train = ProjectPythonOperator(
+        task_id="train",
+        command="train",
+        request=prepared,
+        trigger_rule="none_failed",
+        outlets=[Asset(name="trained_model", uri="x-lab://trained_model")],
+        execution_timeout=timedelta(hours=12),
+    )
+    prepare >> search >> cross_validate >> train

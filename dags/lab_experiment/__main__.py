@@ -1,7 +1,9 @@
-"""``python lab_experiment <check|run> <request.json> <result.json>``: what the DAG starts in the project's interpreter.
+"""``python lab_experiment <command> <request.json> <result.json>``: what the tasks of the DAG ``train`` start in the project's interpreter.
 
-The result file holds ``{"result": ...}``, ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
-``{"failure": "..."}`` (exit 1).
+The commands are ``check``, ``prepare``, ``search``, ``cross_validate`` and ``train``, in this order. The result file holds ``{"result": ...}``, perhaps
+with ``values`` (further results by name), ``title`` (what this part of a mapped task is called) and ``event`` (what came to be); or ``{"skip": "..."}``
+(the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
+``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either).
 """
 
 from __future__ import annotations
@@ -17,45 +19,54 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_experiment import callables, document, folders  # noqa: E402 (the path above comes first)
+from lab_experiment import callables, document  # noqa: E402 (the path above comes first)
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
     """Run a command; returns the exit code."""
     request: dict[str, Any] = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    result: dict[str, Any]
+    answer: dict[str, Any]
     code = 0
     try:
-        result = {"result": COMMANDS[command](request)}
+        answer = check(request) if command == "check" else work(command, request)
     except document.Mistakes as error:
-        result, code = {"mistakes": error.sentences}, 2
+        answer, code = {"mistakes": error.sentences}, 2
     except callables.Failure as error:
-        result, code = {"failure": str(error)}, 1
-    Path(result_file).write_text(json.dumps(result), encoding="utf-8")
+        answer, code = {"failure": str(error), "final": getattr(error, "final", False)}, 1
+    Path(result_file).write_text(json.dumps(answer), encoding="utf-8")
     return code
 
 
 def check(request: dict[str, Any]) -> dict[str, Any]:
-    """Read and check an experiment file (``experiment``, ``experiments_dir``); gives ``file`` and ``document``."""
+    """Read and check an experiment file; gives ``file`` and ``document``.
+
+    Args:
+        request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
+    """
     path = document.find(request["experiment"], Path(request["experiments_dir"]))
-    content = document.read(path)
-    callables.check(content, str(path))
+    changed = overrides(json.loads(request.get("params") or "{}"))
+    content = document.read(path, changed)
+    callables.check(content, str(path), changed)
     print(f"{path} is right: {', '.join(call for _, call, _ in callables.calls(content))}")
-    return {"file": str(path), "document": content}
+    return {"result": {"file": str(path), "document": content}}
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Run what ``check`` gave (``checked``) in a folder of its own (``runs_dir``, ``run_id``), with ``tags``."""
-    from lab_experiment import run as runner  # here, because it imports MLflow, which a check does not need
+def overrides(params: dict[str, Any]) -> dict[str, Any]:
+    """What the trigger sets (``trials``, ``inputs``, ``overrides``), by path: ``{"search.trials": 5, "inputs.seed": 3}``."""
+    found = {f"inputs.{name}": value for name, value in (params.get("inputs") or {}).items()}
+    if params.get("trials") is not None:
+        found["search.trials"] = params["trials"]
+    return {**found, **(params.get("overrides") or {})}
 
-    checked = request["checked"]
-    folder = folders.folder_of(request["run_id"], Path(request["runs_dir"]))
-    return runner.run(checked["document"], checked["file"], folder, request["tags"])
+
+def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Do a part of what ``check`` gave (``checked``) in the DAG run's folder (``runs_dir``, ``run_id``), with ``tags``, and since ``prepare`` ``run``."""
+    from lab_experiment import run  # here, because it imports MLflow, which a check does not need
+
+    return run.COMMANDS[command](run.Job.of_request(request))
 
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-COMMANDS = {"check": check, "run": run}
 
 
 def end_with_parent() -> None:

@@ -1,11 +1,65 @@
-"""Where a run keeps its files."""
+"""Where a run keeps its files, and the results of its steps, on the host that runs it."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+KEPT = ".lab"
+"""What the lab itself keeps in a run's folder."""
 
 
 def folder_of(run_id: str, runs: Path) -> Path:
     """The folder of a DAG run: its id with everything but letters, digits and ``_.+-`` replaced, so that it stays inside ``runs``."""
     return runs / (re.sub(r"[^A-Za-z0-9_.+-]", "_", run_id).lstrip(".") or "run")
+
+
+@contextmanager
+def alone(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Let one process of this host at a time do something in a run's folder, which is made if it is not there."""
+    (folder / KEPT).mkdir(parents=True, exist_ok=True)
+    with (folder / KEPT / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def keep(folder: Path, name: str, value: Any) -> None:
+    """Keep a result for the other processes of this run; whole, or not at all.
+
+    Raises:
+        Exception: cloudpickle cannot hold it.
+    """
+    import cloudpickle
+
+    path = folder / KEPT / f"{name}.pickle"
+    partial = path.with_suffix(f".{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            cloudpickle.dump(value, file)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def kept(folder: Path, name: str) -> Any:
+    """Read a result that :func:`keep` kept.
+
+    Raises:
+        FileNotFoundError: There is none.
+        Exception: It cannot be read here (any more).
+    """
+    import cloudpickle
+
+    with (folder / KEPT / f"{name}.pickle").open("rb") as file:
+        return cloudpickle.load(file)  # written by this very run
+
+
+def remove(folder: Path) -> None:
+    """Remove a run's folder."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,16 +1,21 @@
-"""Tracking in MLflow: the run, its parameters, metrics and plots, the model, and its registration.
+"""Tracking in MLflow: the run and what is nested in it, the model, and its registration.
 
-The run is made before the first step, so that a server that cannot be reached is found at once, and a failed training is a failed run. No run is *active*
-while the steps run: a package that uses MLflow itself starts its own.
+The run is made before the first step, so that a server that cannot be reached is found at once, and a failed training is a failed run. Several processes,
+one after the other and side by side, work on one run; none of them has it *active*: a package that uses MLflow itself starts its own, which
+``MLFLOW_RUN_CONTEXT`` nests in ours.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")  # gives up after 
 
 import mlflow
 import mlflow.models
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from lab_experiment import callables, requirements
 from lab_experiment.callables import Failure
@@ -30,118 +36,219 @@ FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost"
 """MLflow's module for a model by the package its class comes from."""
 
 EXAMPLE_ROWS = 5
+LONGEST = 5000
+"""Characters of a tag or parameter, at most."""
+BATCH = 100
+"""Parameters in one request, at most."""
 
 
 @dataclass
-class Results:
-    """What a training gave."""
+class Logged:
+    """A model in MLflow."""
 
-    model: Any
-    """The model, or the path of a file written by joblib or pickle."""
-    metrics: dict[str, float]
-    plots: list[Path]
-    example: Any
-    """A table to take the input example from: a frame, an array, or the path of a CSV or Parquet file. Columns the model does not know are left out."""
+    uri: str
+    model_id: str | None
+    """None where MLflow is older than 3, which knows models only as artifacts of runs."""
 
 
-@contextmanager
-def started(document: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Tracked]:
-    """Make an MLflow run, and end it as finished, failed or killed.
+def connected() -> Any:
+    """MLflow's client.
 
     Raises:
-        Failure: MLflow is not named or refuses.
+        Failure: MLflow is not named.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise Failure("MLFLOW_TRACKING_URI is not set in the worker's environment; it must hold the address of MLflow")
-    client = mlflow.MlflowClient()
+    return mlflow.MlflowClient()
+
+
+def parent(client: Any, document: Mapping[str, Any], digest: str, tags: Mapping[str, str]) -> Run:
+    """The run of a DAG run: the one that an earlier try of the same DAG run made for the same document and did not finish, or else a new one.
+
+    Raises:
+        Failure: MLflow refuses.
+    """
     track = document["track"]
     print(f"[track] MLflow is at {os.environ['MLFLOW_TRACKING_URI']}", flush=True)
-    with _failures(f"making a run in the experiment {track['experiment']!r}"):
+    with failures(f"making a run in the experiment {track['experiment']!r}"):
         experiment = mlflow.set_experiment(track["experiment"])
-        all_tags = {
-            "mlflow.source.name": tags["lab.file"],
-            "mlflow.source.type": "JOB",
-            **track["tags"],
-            **tags,
-            "lab.experiment": document["name"],
-        }
-        run = client.create_run(experiment.experiment_id, tags=all_tags, run_name=track["run_name"] or None)
-    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r}", flush=True)
+        run = _unfinished(client, experiment.experiment_id, digest, tags)
+        made = "goes on" if run else "was made"
+        if run is None:
+            own = {
+                "mlflow.source.name": tags["lab.file"],
+                "mlflow.source.type": "JOB",
+                **track["tags"],
+                **tags,
+                "lab.kind": "experiment",
+                "lab.experiment": document["name"],
+                "lab.document": digest,
+            }
+            run = client.create_run(experiment.experiment_id, tags=own, run_name=track["run_name"] or None)
+    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r} {made}", flush=True)
+    return run
+
+
+def _unfinished(client: Any, experiment_id: str, digest: str, tags: Mapping[str, str]) -> Run | None:
+    if not tags.get("airflow.run_id") or any("'" in value or "`" in value for value in (tags["airflow.run_id"], tags.get("airflow.dag_id", ""))):
+        return None
+    wanted = {"airflow.run_id": tags["airflow.run_id"], "airflow.dag_id": tags.get("airflow.dag_id", ""), "lab.document": digest, "lab.kind": "experiment"}
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items() if value)
+    runs = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+    return runs[0] if runs and runs[0].info.status != "FINISHED" else None
+
+
+@contextmanager
+def working_on(client: Any, run_id: str, tags: Mapping[str, str], last: bool = False) -> Iterator[None]:
+    """Work on a run that was made: it is running, and ends as failed or killed when this does; the last of the workers ends it as finished.
+
+    Raises:
+        Failure: MLflow refuses.
+    """
+    with failures(f"going on with the run {run_id}"):
+        run = client.get_run(run_id)
+        if run.info.status != "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+        if "lab.failure" in run.data.tags:
+            client.delete_tag(run_id, "lab.failure")
+        new = {key: value for key, value in tags.items() if run.data.tags.get(key) != value}
+        if new:
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in new.items()])
     status = "FAILED"
     try:
-        yield Tracked(client, run.info.run_id)
-        status = "FINISHED"
+        yield
+        status = "FINISHED" if last else "RUNNING"
     except Failure as error:
-        client.set_tag(run.info.run_id, "lab.failure", str(error)[:5000])
+        client.set_tag(run_id, "lab.failure", str(error)[:LONGEST])
         raise
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        client.set_terminated(run.info.run_id, status)
+        if status != "RUNNING":
+            client.set_terminated(run_id, status)
 
 
-@dataclass
-class Tracked:
-    """An MLflow run that was made."""
-
-    client: Any
-    run_id: str
-
-    def record(self, document: Mapping[str, Any], folder: Path, results: Results) -> dict[str, Any]:
-        """Log parameters, plots, the model and the metrics, and register the model last: what is registered is complete.
-
-        Returns:
-            As :func:`lab_experiment.run.run`.
-        """
-        model = _loaded(results.model)
-        example = _example(results.example, model)
-        with _failures("logging to MLflow"), mlflow.start_run(run_id=self.run_id):
-            mlflow.log_params(parameters(document))
-            mlflow.log_dict(dict(document), "experiment.json")
-            for plot in results.plots:
-                mlflow.log_artifact(str(plot), "plots")
-            info = _log_model(model, example)
-            mlflow.log_metrics(results.metrics, model_id=info.model_id)
-        outcome: dict[str, Any] = {
-            "experiment": document["name"],
-            "mlflow_experiment": document["track"]["experiment"],
-            "mlflow_run_id": self.run_id,
-            "metrics": results.metrics,
-            "plots": [f"plots/{plot.name}" for plot in results.plots],
-            "model_id": info.model_id,
-            "model_uri": f"models:/{info.model_id}",
-            "registered_model": None,
-            "version": None,
-        }
-        if document["register"]:
-            name = document["register"]["name"]
-            with _failures(f"registering the model as {name!r}"):
-                version = mlflow.register_model(outcome["model_uri"], name, tags={"lab.experiment": document["name"]})
-                if document["register"]["description"]:
-                    self.client.update_model_version(name, version.version, document["register"]["description"])
-            outcome |= {
-                "model_uri": f"models:/{name}/{version.version}",
-                "registered_model": name,
-                "version": int(version.version),
-            }
-        print(f"[track] the model is {outcome['model_uri']}", flush=True)
-        return outcome
+def nested(client: Any, experiment_id: str, parent_id: str, kind: str, name: str, tags: Mapping[str, str] | None = None, start: float | None = None) -> str:
+    """Make a run inside another one; returns its id. ``start`` is in seconds since 1970."""
+    own = {"mlflow.parentRunId": parent_id, "mlflow.source.type": "JOB", "lab.kind": kind, **(tags or {})}
+    run = client.create_run(experiment_id, start_time=_milliseconds(start), tags=own, run_name=name)
+    return str(run.info.run_id)
 
 
-def parameters(document: Mapping[str, Any]) -> dict[str, str]:
-    """The plain arguments of all calls as MLflow parameters: ``prepare.seed``, ``train.trees``, ``evaluate.limit``; references are left out."""
-    named = [
-        *((step["name"], step) for step in document["steps"]),
-        ("train", document["train"]),
-        ("evaluate", document["train"]["evaluate"]),
-    ]
-    return {
-        f"{name}.{argument}": value if isinstance(value, str) else json.dumps(value)
-        for name, call in named
-        for argument, value in call["with"].items()
-        if "{{" not in json.dumps(value)
+def end(client: Any, run_id: str, status: str = "FINISHED", at: float | None = None) -> None:
+    """End a run; ``at`` is in seconds since 1970."""
+    client.set_terminated(run_id, status, _milliseconds(at))
+
+
+def log(
+    client: Any,
+    run_id: str,
+    metrics: Mapping[str, float] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    series: Mapping[str, Mapping[int, float]] | None = None,
+    at: float | None = None,
+) -> None:
+    """Log all of this in one request (more for more than 100 parameters); ``series`` are metrics by step."""
+    now = _milliseconds(at) or int(time.time() * 1000)
+    values = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+    values += [Metric(name, value, now, step) for name, steps in (series or {}).items() for step, value in steps.items()]
+    parameters = [Param(name, text(value)) for name, value in (params or {}).items()]
+    first, rest = parameters[:BATCH], parameters[BATCH:]
+    client.log_batch(run_id, metrics=values, params=first, tags=[RunTag(name, value[:LONGEST]) for name, value in (tags or {}).items()])
+    for begin in range(0, len(rest), BATCH):
+        client.log_batch(run_id, params=rest[begin : begin + BATCH])
+
+
+def text(value: Any) -> str:
+    """A parameter as MLflow keeps it."""
+    return (value if isinstance(value, str) else json.dumps(value, default=str))[:LONGEST]
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+class Writer:
+    """Writes to MLflow in a thread of its own, so that trials need not wait for it. What cannot be written is said, and left to :func:`search.settle`."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)  # a killed process does not wait for it
+
+    def __enter__(self) -> Writer:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is waiting; after a failure only what takes no time."""
+        self._waiting.put(None)
+        self._thread.join(None if kind is None else 2)
+
+    def put(self, write: Callable[[], None]) -> None:
+        """Have something written."""
+        self._waiting.put(write)
+
+    def _write(self) -> None:
+        while (write := self._waiting.get()) is not None:
+            try:
+                write()
+            except Exception as error:
+                print(f"[track] MLflow did not take something yet ({type(error).__name__}: {error})", flush=True)
+
+
+@contextmanager
+def context(experiment_id: str, parent_id: str, root_id: str, key: str) -> Iterator[None]:
+    """Runs that a package starts meanwhile are nested in ``parent_id``, and found by :func:`own_runs` of ``root_id``."""
+    mine = {
+        "MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": parent_id, "lab.parent_run_id": root_id, "lab.key": key, "lab.kind": "package"}),
+        "MLFLOW_EXPERIMENT_ID": experiment_id,
     }
+    before = {name: os.environ.get(name) for name in mine}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def own_runs(client: Any, root_id: str, key: str) -> list[Run]:
+    """Runs that a package started itself while a call was made, in whatever experiment, the latest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=1000)]
+    query = f"tags.`lab.parent_run_id` = '{root_id}' and tags.`lab.key` = '{key}'"
+    return list(client.search_runs(experiments, query, order_by=["attributes.start_time DESC"]))
+
+
+def model_of(client: Any, run: Run) -> Logged | None:
+    """The model that a run logged last."""
+    if hasattr(client, "search_logged_models"):
+        models = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+        if models:
+            last = max(models, key=lambda model: model.creation_timestamp)
+            return Logged(f"models:/{last.model_id}", last.model_id)
+    history = json.loads(run.data.tags.get("mlflow.log-model.history", "[]"))
+    return Logged(f"runs:/{run.info.run_id}/{history[-1]['artifact_path']}", None) if history else None
+
+
+def parameters(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain arguments of all calls as parameters: ``prepare.seed``, ``train.trees``; references are left out, inputs are ``inputs.<name>``."""
+    found: dict[str, Any] = {f"inputs.{name}": value for name, value in document["inputs"].items()}
+    names = {f"steps[{number}]": step["name"] for number, step in enumerate(document["steps"])}
+    for key, _, arguments in callables.calls(document):
+        short = names.get(key, key.removeprefix("train.") if key.startswith("train.") else key)
+        found |= {f"{short}.{name}": value for name, value in arguments.items() if "{{" not in json.dumps(value)}
+    if document["search"]:
+        found |= {f"search.{key}": value for key, value in document["search"].items() if key not in ("objective", "space") and value is not None}
+        found |= {f"search.space.{name}": value for name, value in document["search"]["space"].items()}
+    if document["cross_validation"]:
+        found |= {f"cross_validation.{key}": document["cross_validation"][key] for key in ("splitter", "scoring") if document["cross_validation"].get(key)}
+    return found
 
 
 def packages(document: Mapping[str, Any]) -> str:
@@ -153,7 +260,12 @@ def packages(document: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _failures(what: str) -> Iterator[None]:
+def failures(what: str) -> Iterator[None]:
+    """Tell what MLflow refuses in one sentence.
+
+    Raises:
+        Failure: It did.
+    """
     try:
         yield
     except Failure:
@@ -163,24 +275,17 @@ def _failures(what: str) -> Iterator[None]:
         raise Failure(f"track: {what} failed with {type(error).__name__}: {error}") from None
 
 
-def _loaded(model: Any) -> Any:
-    """A training may return the model or the path of a file it wrote."""
-    if not isinstance(model, (str, Path)):
-        return model
-    if not Path(model).is_file() or Path(model).suffix not in (".joblib", ".pkl", ".pickle"):
-        raise Failure(f"train: the training returned {str(model)!r}; allowed is a model, or the path of a file it wrote that ends in .joblib, .pkl or .pickle")
-    import joblib
+def example_of(source: Any, model: Any) -> Any:
+    """The first rows of a table, with the columns that the model was fitted on when it tells them.
 
-    with _failures(f"reading the model from {model}"):
-        return joblib.load(model)  # the package's own file, written in this run
-
-
-def _example(source: Any, model: Any) -> Any:
-    """The first rows of a table, with the columns that the model was fitted on when it tells them."""
+    Args:
+        source: A frame, an array, or the path of a CSV or Parquet file.
+        model: The model.
+    """
     import pandas as pd
 
     table = source
-    with _failures(f"reading train.input_example from {source if isinstance(source, (str, Path)) else type(source).__name__}"):
+    with failures(f"reading train.input_example from {source if isinstance(source, (str, Path)) else type(source).__name__}"):
         if isinstance(source, (str, Path)):
             table = pd.read_parquet(source) if str(source).endswith(".parquet") else pd.read_csv(source)
         columns = list(getattr(model, "feature_names_in_", []))
@@ -192,32 +297,49 @@ def _example(source: Any, model: Any) -> Any:
     return rows
 
 
+def log_model(run_id: str, model: Any, example: Any) -> Logged:
+    """Log a model in MLflow's format for its kind, with signature, input example and pinned requirements.
+
+    Raises:
+        Failure: It is of no kind that MLflow's formats here hold, or MLflow refuses.
+    """
+    with failures("logging the model to MLflow"), mlflow.start_run(run_id=run_id):
+        info = _log_model(model, example)
+    model_id = getattr(info, "model_id", None)
+    return Logged(f"models:/{model_id}" if model_id else info.model_uri, model_id)
+
+
 def _log_model(model: Any, example: Any) -> Any:
-    """Log a model in MLflow's format for its kind, with signature, input example and pinned requirements."""
+    more: dict[str, Any] = {} if example is None else {"input_example": example}
     if isinstance(model, mlflow.pyfunc.PythonModel):
-        return mlflow.pyfunc.log_model(python_model=model, name="model", input_example=example, pip_requirements=requirements.of_model(model))
+        return mlflow.pyfunc.log_model(**_named(mlflow.pyfunc), python_model=model, pip_requirements=requirements.of_model(model), **more)
     package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
     if package is None:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise Failure(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
-    return importlib.import_module(FLAVORS[package]).log_model(
-        model,
-        name="model",
-        signature=mlflow.models.infer_signature(example, model.predict(example)),
-        input_example=example,
-        pip_requirements=requirements.of_model(model, *(["skops"] if package == "sklearn" else [])),
-        **(_sklearn_format(model) if package == "sklearn" else {}),
-    )
+    flavor = importlib.import_module(FLAVORS[package])
+    if example is not None:
+        more["signature"] = mlflow.models.infer_signature(example, model.predict(example))
+    held = _sklearn_format(model, flavor) if package == "sklearn" else {}
+    also = ["skops"] if "skops_trusted_types" in held else []
+    return flavor.log_model(model, **_named(flavor), pip_requirements=requirements.of_model(model, *also), **more, **held)
 
 
-def _sklearn_format(model: Any) -> dict[str, Any]:
-    """skops, which loads only the types that are named with the model; cloudpickle for what skops cannot hold.
+def _named(flavor: Any) -> dict[str, str]:
+    """A model's name; before MLflow 3 a path."""
+    return {"name" if "name" in inspect.signature(flavor.log_model).parameters else "artifact_path": "model"}
+
+
+def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
+    """skops, which loads only the types that are named with the model; cloudpickle for what skops cannot hold, and where it or MLflow's use of it is missing.
 
     The types to trust are those of the very object we are about to write: the file is ours. Without them MLflow refuses every tree and forest.
     """
-    import skops.io
-
+    if "skops_trusted_types" not in inspect.signature(flavor.log_model).parameters:
+        return {}
     try:
+        import skops.io
+
         data = skops.io.dumps(model)
         types = skops.io.get_untrusted_types(data=data)
         skops.io.loads(data, trusted=types)
@@ -225,3 +347,21 @@ def _sklearn_format(model: Any) -> dict[str, Any]:
         print(f"[track] skops cannot hold this model ({type(error).__name__}: {error}); it is written with cloudpickle", flush=True)
         return {"serialization_format": "cloudpickle"}
     return {"skops_trusted_types": types}
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float], model_id: str | None) -> None:
+    """Log metrics to a run and, where MLflow can, to a model."""
+    with failures("logging metrics to MLflow"), mlflow.start_run(run_id=run_id):
+        mlflow.log_metrics(dict(metrics), **({"model_id": model_id} if model_id else {}))
+
+
+def register(client: Any, logged: Logged, name: str, description: str, tags: Mapping[str, str]) -> int:
+    """Register a model as the next version of ``name``; returns the version.
+
+    Raises:
+        Failure: MLflow refuses.
+    """
+    with failures(f"registering the model as {name!r}"):
+        version = mlflow.register_model(logged.uri, name, tags=dict(tags))
+        client.update_model_version(name, version.version, description)
+    return int(version.version)

@@ -29,7 +29,8 @@ dags = {
         "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "schedule": dag.schedule, "paused": dag.is_paused_upon_creation,
         "params": {key: dag.params.get_param(key).dump() for key in dag.params},
         "tasks": {
-            task.task_id: {"retries": task.retries, "timeout": task.execution_timeout.total_seconds(), "after": sorted(task.upstream_task_ids)}
+            task.task_id: {"retries": task.retries, "timeout": task.execution_timeout.total_seconds(), "after": sorted(task.upstream_task_ids),
+                           "pool": task.pool, "mapped": task.is_mapped}
             for task in dag.tasks
         },
     }
@@ -41,6 +42,7 @@ print(json.dumps({"dags": dags, "errors": bag.import_errors, "seconds": seconds,
 
 EXECUTE = """
 import json, sys
+from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 import lab_operators
 answers = []
@@ -48,7 +50,9 @@ for case in json.loads(sys.argv[2]):
     lab_operators.PROJECT_PYTHON = case.get("python", lab_operators.PROJECT_PYTHON)
     try:
         operator = lab_operators.ProjectPythonOperator(task_id="t", command=case["command"], request=case["request"])
-        answers.append({"result": operator.execute({})})
+        pushed = {}
+        context = {"ti": SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))}
+        answers.append({"result": operator.execute(context), "pushed": pushed})
     except Exception as error:
         answers.append({"kind": type(error).__name__, "words": str(error)})
 print(json.dumps(answers))
@@ -88,9 +92,9 @@ def bag(worker: Any) -> dict[str, Any]:
 
 def test_airflow_reads_the_dags_in_no_time_and_nothing_heavy_with_them(bag: dict[str, Any]) -> None:
     assert bag["errors"] == {}
-    assert list(bag["dags"]) == ["train"], "files that are no DAGs belong into dags/.airflowignore"
+    assert set(bag["dags"]) <= {"train", "deploy"}, "files that are no DAGs belong into dags/.airflowignore"
     assert bag["seconds"] < 2
-    assert not {"pandas", "numpy", "sklearn", "mlflow", "matplotlib", "wine_cultivars"} & set(bag["imported"])
+    assert not {"pandas", "numpy", "sklearn", "mlflow", "matplotlib", "optuna", "wine_cultivars"} & set(bag["imported"])
 
 
 def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, Any]) -> None:
@@ -99,12 +103,15 @@ def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, An
     assert dag["schedule"] is None
     assert dag["paused"] is False, "a new lab trains without anybody unpausing the DAG"
     parameter = dag["params"]["experiment"]
-    assert list(dag["params"]) == ["experiment"]
+    assert list(dag["params"]) == ["experiment", "trials", "inputs", "overrides"]
+    assert [dag["params"][name]["value"] for name in ("trials", "inputs", "overrides")] == [None, {}, {}], "a run needs nothing but the experiment"
+    assert all(parameter["description"] or parameter["schema"].get("description_md") for parameter in dag["params"].values())
     assert parameter["schema"]["type"] == "string"
     assert parameter["schema"]["examples"] == sorted(path.stem for path in (ROOT / "experiments").glob("*.yml"))
     assert parameter["description"] and parameter["schema"]["pattern"]
-    assert dag["tasks"]["run"]["after"] == ["check"]
-    assert all(task["retries"] == 1 and task["timeout"] for task in dag["tasks"].values())
+    assert list(dag["tasks"]) == ["check", "prepare", "search", "cross_validate", "train"]
+    assert all(task["retries"] and task["timeout"] for task in dag["tasks"].values())
+    assert (dag["tasks"]["search"]["pool"], dag["tasks"]["search"]["mapped"]) == ("search", True)
 
 
 def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: Any, package: Any, project_python: Path, tmp_path: Path) -> None:
@@ -112,22 +119,30 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
     python = tmp_path / "python"  # the operator keeps PYTHONPATH from a package, so this one comes with its own interpreter
     python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {project_python} "$@"\n')
     python.chmod(0o755)
-    train = {"call": "theirs:f", "with": {}, "input_example": "{{ run_dir }}", "evaluate": {"call": "theirs:f", "with": {}, "plots": []}}
-    document: dict[str, Any] = {"name": "x", "steps": [], "train": train, "track": {"experiment": "x", "run_name": "", "tags": {}}, "register": None}
-    run = {"checked": {"file": "x.yml", "document": document}, "runs_dir": str(tmp_path), "run_id": "r", "tags": {}}
+    document: dict[str, Any] = {
+        "name": "x",
+        "inputs": {},
+        "steps": [{"name": "s", "call": "theirs:f", "with": {}, "after": []}],
+        "track": {"experiment": "x", "run_name": "", "tags": {}},
+        **dict.fromkeys(("search", "cross_validation", "train", "register", "deploy")),
+    }
+    prepare = {"checked": {"file": "x.yml", "document": document}, "runs_dir": str(tmp_path), "run_id": "r", "tags": {}}
+    after = {**prepare, "run": {"mlflow_run_id": "0" * 32, "experiment_id": "1"}}
     cases = [
         {"command": "check", "request": {"experiment": "wine", "experiments_dir": str(ROOT / "experiments")}},
         {"command": "check", "request": {"experiment": "../x", "experiments_dir": "/nowhere"}},
-        {"command": "run", "request": run, "python": str(python)},
+        {"command": "prepare", "request": prepare, "python": str(python)},
+        {"command": "cross_validate", "request": after},
         {"command": "check", "request": {}, "python": "/nowhere/python"},
     ]
     file_store = {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlruns", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    (right, mistake, failure, missing), output = worker(EXECUTE, str(ROOT / "dags"), json.dumps(cases), **file_store)
+    (right, mistake, failure, skipped, missing), output = worker(EXECUTE, str(ROOT / "dags"), json.dumps(cases), **file_store)
     assert right["result"]["document"]["name"] == "wine"
     assert "wine.yml is right: wine_cultivars:prepare, wine_cultivars:train, wine_cultivars:evaluate" in output
     assert mistake["kind"] == "AirflowFailException", "Airflow would try again"
     assert mistake["words"].startswith("Parameter experiment: '../x' is not a name;")
-    assert failure == {"kind": "RuntimeError", "words": "train: theirs:f() raised OSError: []"}, "Airflow tries again; its settings stay with it"
+    assert failure == {"kind": "RuntimeError", "words": "steps.s: theirs:f() raised OSError: []"}, "Airflow tries again; its settings stay with it"
+    assert skipped == {"kind": "AirflowSkipException", "words": "The experiment has no section cross_validation."}
     assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
 
 

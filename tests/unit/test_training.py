@@ -60,9 +60,22 @@ class Lab:
         output, _ = process.communicate(timeout=300)
         return process.returncode, json.loads(result.read_text()) if result.is_file() else {}, output
 
+    def chain(self, request: dict[str, Any], **more: str) -> tuple[int, dict[str, Any], str]:
+        """Run ``prepare``, the searchers one after the other, ``cross_validate`` and ``train``, each in a process of its own; stops at the first that fails."""
+        code, answer, output = self.do("prepare", request, **more)
+        if code:
+            return code, answer, output
+        later = {**request, "run": answer["values"]["run"]}
+        for command, part in [*(("search", part) for part in answer["result"]), ("cross_validate", None), ("train", None)]:
+            code, answer, words = self.do(command, {**later, "part": part}, **more)
+            output += words
+            if code:
+                break
+        return code, answer, output
+
     def run(self, document: dict[str, Any], run_id: str, **more: str) -> tuple[int, dict[str, Any], str]:
         """Run a document without checking a file first."""
-        return self.do("run", self.request(document, run_id), **more)
+        return self.chain(self.request(document, run_id), **more)
 
     def request(self, document: dict[str, Any], run_id: str) -> dict[str, Any]:
         """What the DAG asks for."""
@@ -92,13 +105,17 @@ class Lab:
 
 
 SEVERAL = """
-import json, pathlib, sys
+import json, sys
 from lab_experiment import run
 answers = {}
 for name, request in json.loads(sys.argv[1]).items():
     try:
-        checked = request["checked"]
-        answers[name] = {"result": run.run(checked["document"], checked["file"], pathlib.Path(request["runs_dir"], name), request["tags"])}
+        prepared = run.prepare(run.Job.of_request(request))
+        request["run"] = prepared["values"]["run"]
+        for part in prepared["result"]:
+            run.search(run.Job.of_request({**request, "part": part}))
+        run.cross_validate(run.Job.of_request(request))
+        answers[name] = run.train(run.Job.of_request(request))
     except run.Failure as error:
         answers[name] = {"failure": str(error)}
 print(json.dumps(answers))
@@ -151,7 +168,7 @@ def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(
     for number in (1, 2):
         one = Lab(lab.python, lab.mlflow, lab.folder / str(number))
         one.folder.mkdir()
-        started.append(one.start("run", {**lab.request(document, f"manual__2026-01-01T00:00:0{number}+00:00"), "runs_dir": str(lab.folder / "runs")}))
+        started.append(one.start("chain", {**lab.request(document, f"manual__2026-01-01T00:00:0{number}+00:00"), "runs_dir": str(lab.folder / "runs")}))
     results = []
     for process, result in started:
         output, _ = process.communicate(timeout=300)
@@ -166,7 +183,7 @@ def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert run["info"]["status"] == "FINISHED"
     assert tags["airflow.run_id"] == "manual__2026-01-01T00:00:01+00:00"
-    assert (tags["lab.experiment"], tags["lab.packages"], tags["data"]) == ("wine", "wine-cultivars==1.0.0", "UCI Wine")
+    assert (tags["lab.experiment"], tags["lab.packages"], tags["data"]) == ("wine", "wine-cultivars==1.1.0", "UCI Wine")
     parameters = {item["key"]: item["value"] for item in run["data"]["params"]}
     assert parameters == {"prepare.test_share": "0.25", "prepare.seed": "7", "train.trees": "200", "train.max_depth": "6", "train.seed": "7"}
     metrics = {item["key"]: item["value"] for item in run["data"]["metrics"]}
@@ -329,6 +346,6 @@ def test_the_example_project_builds_the_same_bytes_each_time(lab: Lab) -> None:
         command: list[str | Path] = [lab.python, "-m", "flit_core.wheel", "--outdir", out, PROJECT]
         subprocess.run(command, env=lab.environment(SOURCE_DATE_EPOCH="1767225600"), capture_output=True, check=True)
         [wheel] = out.iterdir()
-        assert wheel.name == "wine_cultivars-1.0.0-py3-none-any.whl"
+        assert wheel.name == "wine_cultivars-1.1.0-py3-none-any.whl"
         digests.add(hashlib.sha256(wheel.read_bytes()).hexdigest())
     assert len(digests) == 1

@@ -1,0 +1,632 @@
+"""The search for parameters: one Optuna study in a database, searched by any number of processes on any number of hosts.
+
+Each searcher claims a trial, evaluates it, and claims the next, until as many as wanted are finished. Claims are made one at a time, so there is never one
+too many. A searcher's heartbeat tells the others that its trial goes on; when it stops, whoever claims next gives up the trial as lost and puts its
+parameters back in the queue. So a killed worker costs one trial's work, and a search that is started again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import inspect
+import itertools
+import json
+import math
+import os
+import random
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lab_experiment import callables, document, folders, run, tracking
+from lab_experiment.callables import Failure
+from lab_experiment.document import Mistakes
+
+try:
+    import optuna
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError:
+    optuna = None
+
+SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "grid": "RandomSampler", "cmaes": "CmaEsSampler", "gp": "GPSampler"}
+"""Our names for Optuna's samplers. A grid's points are in the queue from the start, so its sampler has nothing to choose."""
+
+PRUNERS = {
+    "none": "NopPruner",
+    "median": "MedianPruner",
+    "percentile": "PercentilePruner",
+    "hyperband": "HyperbandPruner",
+    "successive_halving": "SuccessiveHalvingPruner",
+    "threshold": "ThresholdPruner",
+    "patient": "PatientPruner",
+}
+"""Our names for Optuna's pruners."""
+
+NEEDS = {"cmaes": "cmaes", "gp": "torch"}
+"""What a sampler needs besides Optuna."""
+
+HEARTBEAT = int(os.environ.get("LAB_SEARCH_HEARTBEAT", "10"))
+"""Seconds between two heartbeats of a trial."""
+
+GRACE = int(os.environ.get("LAB_SEARCH_GRACE", "30"))
+"""Seconds without heartbeat after which a trial is lost."""
+
+LOST = 3
+"""How often the parameters of lost trials are tried again."""
+
+EVERY = 1.0
+"""Seconds between two looks of a searcher that waits for the last trials of the others."""
+
+
+class Final(Failure):
+    """A failure that trying again does not mend."""
+
+    final = True
+
+
+def check(settings: Mapping[str, Any], file: str) -> None:
+    """See that the environment can do the search.
+
+    Raises:
+        Mistakes: It has no Optuna, or the sampler or pruner does not take an option.
+    """
+    if optuna is None:
+        raise Mistakes([f"{file}: search needs optuna in the environment of the project; add it to the image's requirements."])
+    sentences = []
+    for key in ("sampler", "pruner"):
+        try:
+            sampler_of(settings, 0) if key == "sampler" else pruner_of(settings["pruner"])
+        except Failure as error:
+            sentences.append(f"{file}: search.{key} {error}.")
+    if sentences:
+        raise Mistakes(sentences)
+
+
+def sampler_of(settings: Mapping[str, Any], seed: int | None) -> Any:
+    """Optuna's sampler for the settings of a search.
+
+    Raises:
+        Failure: It does not take an option, or needs a package that is not there.
+    """
+    name, options = settings["sampler"]["name"], settings["sampler"]["options"]
+    if name == "grid":
+        return optuna.samplers.RandomSampler(seed=seed)
+    taken = inspect.signature(getattr(optuna.samplers, SAMPLERS[name])).parameters
+    if name == "tpe" and settings["parallel"] > 1:
+        options = {"constant_liar": True, **options}  # do not try what another one is trying
+    if "warn_independent_sampling" in taken:
+        options = {"warn_independent_sampling": False, **options}  # a conditional space is sampled so by intention
+    return _made(optuna.samplers, SAMPLERS[name], name, {**options, **({"seed": seed} if seed is not None else {})})
+
+
+def pruner_of(settings: Mapping[str, Any]) -> Any:
+    """Optuna's pruner by name and options.
+
+    Raises:
+        Failure: It does not take an option.
+    """
+    options = dict(settings["options"])
+    if options.get("wrapped_pruner"):
+        options["wrapped_pruner"] = pruner_of(options["wrapped_pruner"])
+    return _made(optuna.pruners, PRUNERS[settings["name"]], settings["name"], options)
+
+
+def _made(module: Any, kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    taken = inspect.signature(getattr(module, kind)).parameters
+    unknown = [option for option in options if option not in taken]
+    if unknown:
+        raise Failure(f"has the option {unknown[0]!r}; allowed for {name}: {', '.join(taken)}")
+    try:
+        with _quiet():
+            return getattr(module, kind)(**options)
+    except ImportError:
+        raise Failure(f"{name} needs {NEEDS.get(name, 'a package that is not there')}; add it to the image's requirements") from None
+    except Exception as error:
+        raise Failure(f"{name} was refused by Optuna: {error}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna calls experimental what it has had for years, and does not expect its heartbeat to be sent by anyone else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Heartbeat of storage")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="optuna")
+        yield
+
+
+def suggest(trial: Any, space: Mapping[str, Any]) -> dict[str, Any]:
+    """Have a trial choose a value for each parameter whose condition (``when``) is met; conditions speak of parameters above."""
+    params: dict[str, Any] = {}
+    for name, what in space.items():
+        if not all(other in params and params[other] in values for other, values in what["when"].items()):
+            continue
+        if what["type"] == "categorical":
+            params[name] = trial.suggest_categorical(name, what["choices"])
+            continue
+        more = {key: what[key] for key in ("step", "log") if what[key] and not (what["log"] and key == "step")}
+        params[name] = (trial.suggest_int if what["type"] == "int" else trial.suggest_float)(name, what["low"], what["high"], **more)
+    return params
+
+
+def storage_of() -> Any:
+    """Optuna's storage.
+
+    Raises:
+        Failure: It is not named, cannot be reached, or was made by an Optuna that this one does not get along with.
+    """
+    if optuna is None:
+        raise Final("search needs optuna in the environment of the project; add it to the image's requirements")
+    named = os.environ.get("LAB_OPTUNA_STORAGE_FILE", "")
+    if not named or not Path(named).is_file():
+        raise Failure("LAB_OPTUNA_STORAGE_FILE does not name a file in the worker's environment; it must hold the address of the database for searches")
+    url = Path(named).read_text(encoding="utf-8").strip()
+    callback = "heartbeat_stale_trial_callback" if "heartbeat_stale_trial_callback" in inspect.signature(optuna.storages.RDBStorage).parameters else None
+    options: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE, callback or "failed_trial_callback": _lost}
+    engine = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for tries in (2, 1, 0):
+        try:
+            with _quiet():
+                return optuna.storages.RDBStorage(url, engine_kwargs=engine, **options)
+        except ImportError as error:
+            raise Final(f"the database for searches needs a driver that the environment of the project does not have: {error}") from None
+        except Exception as error:  # two that meet an empty database both make its tables, and one of them fails
+            if not tries:
+                words = str(error).replace(url, "...").splitlines()[0]
+                raise Failure(f"search: Optuna's database cannot be used ({type(error).__name__}: {words})") from None
+            time.sleep(1)
+
+
+def _lost(study: Any, trial: FrozenTrial) -> None:
+    """A trial whose searcher is gone: its parameters go back into the queue, a few times."""
+    with _quiet():
+        kind = getattr(optuna.storages, "RetryHeartbeatStaleTrialCallback", None) or optuna.storages.RetryFailedTrialCallback
+        kind(max_retry=LOST)(study, trial)
+    print(f"[search] trial {trial.number} was lost with its worker; its parameters are tried again", flush=True)
+
+
+def prepare(job: run.Job) -> dict[str, str]:
+    """Make the study and the run in MLflow that holds its trials, if they are not there yet; gives ``study`` and ``search_run_id``."""
+    settings = job.document["search"]
+    storage = storage_of()
+    definition = {key: value for key, value in settings.items() if key not in ("trials", "timeout", "parallel", "allowed_failures")}
+    digest = hashlib.sha256(json.dumps([definition, job.document["cross_validation"]], sort_keys=True).encode()).hexdigest()[:16]
+    name = f"{job.document['name']}/{job.run_id}"
+    with _database(f"making the study {name}"), _quiet():
+        study = _create(storage, name, settings)
+        if study.user_attrs.get("lab.definition", digest) != digest:  # the file was changed before the run was cleared: other trials
+            name = f"{name}/{digest}"
+            study = _create(storage, name, settings)
+        study.set_user_attr("lab.definition", digest)
+        if settings["sampler"]["name"] == "grid" and "lab.grid" not in study.user_attrs:
+            axes = document.grid(settings["space"])
+            points = list(itertools.product(*axes.values()))
+            if settings["seed"] is not None:
+                random.Random(settings["seed"]).shuffle(points)  # when not all of them are tried, not just one corner
+            for point in points:
+                study.enqueue_trial(dict(zip(axes, point, strict=True)), skip_if_exists=True)
+            study.set_user_attr("lab.grid", len(points))
+        run_id = study.user_attrs.get("lab.mlflow_run_id")
+    if study.user_attrs.get("lab.parent_run_id") != job.run["mlflow_run_id"]:
+        with tracking.failures("making a nested run for the search"):
+            run_id = tracking.nested(job.client, job.run["experiment_id"], job.run["mlflow_run_id"], "search", "search", {"lab.study": name})
+        with _database(f"making the study {name}"):
+            study.set_user_attr("lab.mlflow_run_id", run_id)
+            study.set_user_attr("lab.parent_run_id", job.run["mlflow_run_id"])
+    known = study.get_trials(deepcopy=False)
+    print(f"[search] study {name}: {_counts(known) or 'no trial yet'}", flush=True)
+    return {"study": name, "search_run_id": str(run_id)}
+
+
+def _create(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
+    return optuna.create_study(storage=storage, study_name=name, directions=settings["direction"], load_if_exists=True)
+
+
+@contextmanager
+def _database(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        callables.tell(error)
+        raise Failure(f"search: {what} failed with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
+
+
+def _counts(trials: Iterable[FrozenTrial]) -> str:
+    states = [trial.state.name.lower() for trial in trials]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def lost_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
+    """The trials that were lost with their worker and have another one in their place."""
+    return {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
+
+
+class Heartbeat:
+    """Sends the heartbeat of the trial that this process is at, from a thread of its own."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+        self._trial_id: int | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="optuna-heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._over.set()
+        self._thread.join(5)
+
+    def of(self, trial_id: int | None) -> None:
+        """Send that of this trial from now on; of none if None."""
+        if trial_id is not None:
+            self._storage.record_heartbeat(trial_id)
+        self._trial_id = trial_id
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT):
+            trial_id = self._trial_id
+            if trial_id is not None:
+                try:
+                    self._storage.record_heartbeat(trial_id)
+                except Exception as error:
+                    print(f"[search] a heartbeat could not be sent ({type(error).__name__}: {error})", flush=True)
+
+
+@contextmanager
+def _alone(storage: Any, study_id: int) -> Iterator[None]:
+    """Let one searcher of a study at a time claim a trial, on whatever host it is."""
+    import sqlalchemy  # type: ignore[import-not-found,unused-ignore]
+
+    with ExitStack() as stack:
+        if storage.engine.dialect.name == "postgresql":
+            connection = stack.enter_context(storage.engine.begin())  # the lock goes with the transaction, and with the connection of a killed process
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, :study)"), {"space": 0x6C6162, "study": study_id})
+        else:
+            lock = stack.enter_context(Path(f"{storage.engine.url.database}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+class Searcher:
+    """One of the processes that search."""
+
+    def __init__(self, job: run.Job) -> None:
+        self.job = job
+        self.settings: Mapping[str, Any] = job.document["search"]
+        self.storage = storage_of()
+        with _database(f"loading the study {job.run['study']}"), _quiet():
+            self.study = optuna.load_study(
+                study_name=job.run["study"],
+                storage=self.storage,
+                sampler=sampler_of(self.settings, None),
+                pruner=pruner_of(self.settings["pruner"]),
+            )
+        self.tries: list[FrozenTrial] = []
+        self.looked = 0.0
+        self.known = len(self.study.get_trials(deepcopy=False))
+        self.data: Any = None
+
+    def work(self) -> dict[str, Any]:
+        """Claim and evaluate trials until there are enough."""
+        job = self.job
+        values = job.values  # the steps, before the first claim
+        with tracking.Writer() as writer, Heartbeat(self.storage) as heart:
+            self.writer = writer
+            while True:
+                with _database("claiming a trial"), _quiet():
+                    trial = self._claim(heart)
+                if trial is None:
+                    break
+                try:
+                    self._try(trial, values)
+                except BaseException:
+                    with suppress(Exception), _quiet():  # killed in an orderly way: the trial need not be waited for
+                        if self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
+                            _lost(self.study, self.study._storage.get_trial(trial._trial_id))
+                    raise
+                finally:
+                    heart.of(None)
+        counts = _counts(self.tries) or "no trial"
+        number, of = job.number, job.of
+        print(f"[search] searcher {number} of {of} is done: {counts} here; in all {_counts(self.study.get_trials(deepcopy=False))}", flush=True)
+        trials = len(self.tries)
+        return {
+            "searcher": number,
+            "trials": [trial.number for trial in self.tries],
+            "title": f"searcher {number} of {of}: {trials} trial{'' if trials == 1 else 's'}",
+        }
+
+    def _claim(self, heart: Heartbeat) -> Any:
+        """The next trial, None when the search is over; waits while all that is left is being tried by others."""
+        while True:
+            with _alone(self.storage, self.study._study_id):
+                if time.monotonic() - self.looked > HEARTBEAT / 2:
+                    self._give_up_lost()
+                    self.looked = time.monotonic()
+                trials = self.study.get_trials(deepcopy=False)
+                lost = lost_numbers(trials)
+                running = sum(trial.state == TrialState.RUNNING for trial in trials)
+                done = sum(trial.state.is_finished() and trial.number not in lost for trial in trials)
+                self._stop_after_failures(trials, lost)
+                enough = self.settings["trials"]
+                late = self._is_late(trials)
+                if done >= enough or (late and not running):
+                    return None
+                if done + running < enough and not late:
+                    queued = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+                    self._seed(queued[0] if queued else len(trials))
+                    trial = self.study.ask()
+                    heart.of(trial._trial_id)
+                    return trial
+            time.sleep(EVERY)
+
+    def _give_up_lost(self) -> None:
+        """Have lost trials tried again; under the lock, so one that has no heartbeat yet is of a process that was killed just then: it gets one, its last."""
+        import sqlalchemy  # type: ignore[import-not-found,unused-ignore]
+
+        silent = (
+            "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING' "
+            "AND NOT EXISTS (SELECT 1 FROM trial_heartbeats WHERE trial_heartbeats.trial_id = trials.trial_id)"
+        )
+        with self.storage.engine.connect() as connection:
+            found = [row[0] for row in connection.execute(sqlalchemy.text(silent), {"study": self.study._study_id})]
+        for trial_id in found:
+            self.storage.record_heartbeat(trial_id)
+        optuna.storages.fail_stale_trials(self.study)
+
+    def _seed(self, number: int) -> None:
+        """With a seed, what is sampled depends on the trial's number (and the trials so far) alone: not on who samples, nor on how often anyone began again."""
+        if self.settings["seed"] is not None:
+            digest = hashlib.sha256(f"{self.settings['seed']}/{number}".encode()).digest()
+            self.study.sampler = sampler_of(self.settings, int.from_bytes(digest[:4], "big"))
+
+    def _is_late(self, trials: Iterable[FrozenTrial]) -> bool:
+        if self.settings["timeout"] is None:
+            return False
+        begun = min((trial.datetime_start.timestamp() for trial in trials if trial.datetime_start), default=None)
+        return begun is not None and time.time() - begun > float(self.settings["timeout"])
+
+    def _stop_after_failures(self, trials: Iterable[FrozenTrial], lost: set[int]) -> None:
+        allowed = self.settings["allowed_failures"]
+        failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number >= self.known and trial.number not in lost]
+        if len(failed) > allowed:
+            last = failed[-1].user_attrs.get("failure", "it was lost with its worker again and again")
+            raise Final(f"search: {len(failed)} trials failed, search.allowed_failures is {allowed}; the last one: {last}")
+
+    def _try(self, trial: Any, values: Mapping[str, Any]) -> None:
+        params: dict[str, Any] = {}
+        begun = time.monotonic()
+        folds: list[dict[str, float]] = []
+        state, result = TrialState.COMPLETE, None
+        try:
+            with _database("suggesting parameters"), _quiet():
+                params = suggest(trial, self.settings["space"])
+            result = self._value(trial, {**values, "params": params}, folds)
+        except optuna.TrialPruned:
+            state = TrialState.PRUNED
+        except Failure as failure:
+            state = TrialState.FAIL
+            with _database("telling a trial's failure"):
+                trial.set_user_attr("failure", str(failure)[:1000])
+        shown = ", ".join(f"{name}={_number(value)}" for name, value in params.items())
+        words = {TrialState.COMPLETE: ", ".join(map(_number, result or [])), TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[state]
+        try:
+            with _quiet():
+                told = self.study.tell(trial, result, state)
+        except Exception as error:
+            now = self.study._storage.get_trial(trial._trial_id)
+            if not now.state.is_finished():
+                raise Failure(f"search: telling the result of trial {trial.number} failed with {type(error).__name__}: {error}") from None
+            print(f"[search] trial {trial.number} had been given up for lost before it ended; its result is not taken", flush=True)
+            return
+        frozen = told if told is not None else self.study._storage.get_trial(trial._trial_id)
+        print(f"[search] trial {trial.number}: {shown} -> {words} in {time.monotonic() - begun:.2f} s", flush=True)
+        self.tries.append(frozen)
+        job = self.job
+        self.writer.put(lambda: write_trial(job, frozen, folds))
+
+    def _value(self, trial: Any, values: Mapping[str, Any], folds: list[dict[str, float]]) -> list[float]:
+        objective = self.settings["objective"]
+        if objective == "cross_validation":
+            return [self._cross_validated(trial, values, folds)]
+        key = "search.objective"
+        arguments = self.job.arguments(key, objective, values)
+        with self.job.ours(key, self.job.run["search_run_id"]), run.telling(key, objective["call"], arguments):
+            result = callables.load(objective["call"])(**arguments)
+            if inspect.isgenerator(result):
+                result = self._last_of(trial, result)
+        return self._numbers(objective["call"], result)
+
+    def _last_of(self, trial: Any, values: Any) -> Any:
+        """The last value that a generator yields, or what it returns; each but those of several objectives is an intermediate value, after which it may be pruned."""
+        last, step = None, 0
+        try:
+            while True:
+                last = next(values)
+                if isinstance(last, (list, tuple)):
+                    continue
+                trial.report(float(last), step)
+                step += 1
+                if trial.should_prune():
+                    values.close()
+                    raise optuna.TrialPruned()
+        except StopIteration as end:
+            return last if end.value is None else end.value
+
+    def _cross_validated(self, trial: Any, values: Mapping[str, Any], folds: list[dict[str, float]]) -> float:
+        from lab_experiment import cross_validation
+
+        settings = self.job.document["cross_validation"]
+        own = "params." in json.dumps(settings["data"]["with"])  # data that depend on the parameters are read for each trial
+        if self.data is None or own:
+            self.data = self.job.call("cross_validation.data", settings["data"], values, self.job.run["search_run_id"])
+
+        def on_fold(number: int, scores: dict[str, float]) -> None:
+            folds.append(scores)
+            first = next(iter(scores))
+            trial.report(sum(fold[first] for fold in folds) / len(folds), number)
+            if trial.should_prune():
+                raise optuna.TrialPruned()
+
+        with self.job.ours("search.objective", self.job.run["search_run_id"]):
+            scores = cross_validation.run(run.flat(settings), run.estimator(self.job, values), self.data, on_fold)
+        return float(scores.mean[scores.scorers[0]])
+
+    def _numbers(self, call: str, result: Any) -> list[float]:
+        several = len(self.settings["direction"])
+        listed = list(result) if isinstance(result, (list, tuple)) else [result]
+        try:
+            numbers = [float(value) for value in listed]
+        except (TypeError, ValueError):
+            numbers = []
+        if len(numbers) != several or any(math.isnan(number) for number in numbers):
+            allowed = "a number" if several == 1 else f"a list of {several} numbers, as there are directions"
+            raise Failure(f"search.objective: {call} returned {result!r}; allowed is {allowed}")
+        return numbers
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def work(job: run.Job) -> dict[str, Any]:
+    """Search until there are enough trials; gives ``searcher``, ``trials`` (the numbers of those evaluated here) and ``title``."""
+    return Searcher(job).work()
+
+
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED", "LOST": "KILLED"}
+
+
+def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]], run_id: str = "", lost: bool = False) -> None:
+    """Write a finished trial as a run nested in that of the search, and its folds as runs nested in that."""
+    client = job.client
+    start, over = (when.timestamp() if when else None for when in (trial.datetime_start, trial.datetime_complete))
+    state = "LOST" if lost else trial.state.name
+    experiment = job.run["experiment_id"]
+    run_id = run_id or tracking.nested(client, experiment, job.run["search_run_id"], "trial", f"trial {trial.number}", {"lab.trial": str(trial.number)}, start)
+    values = list(trial.values or [])
+    metrics = {"objective" if len(values) == 1 else f"objective_{number}": value for number, value in enumerate(values) if math.isfinite(value)}
+    if start and over:
+        metrics["seconds"] = over - start
+    for name in folds[0] if folds else []:
+        metrics[name] = sum(fold[name] for fold in folds) / len(folds)
+    tags = {"lab.state": state}
+    if trial.user_attrs.get("failure"):
+        tags["lab.failure"] = trial.user_attrs["failure"]
+    if trial.system_attrs.get("retry_history"):
+        tags["lab.instead_of"] = ", ".join(map(str, trial.system_attrs["retry_history"]))
+    intermediate = {"intermediate": {step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)}}
+    for number, scores in enumerate(folds):
+        fold = tracking.nested(client, experiment, run_id, "fold", f"fold {number}", {"lab.fold": str(number)}, start)
+        tracking.log(client, fold, metrics=scores)
+        tracking.end(client, fold, at=over)
+    tracking.log(client, run_id, metrics=metrics, params=trial.params, tags=tags, series=intermediate, at=over)
+    tracking.end(client, run_id, STATUS[state], at=over)
+
+
+def settle(job: run.Job) -> dict[str, Any]:
+    """The best parameters. Completes the search in MLflow: a run for every trial, the best of them, pictures; once.
+
+    Raises:
+        Failure: No trial was completed, or MLflow or the database fail.
+    """
+    from lab_experiment import pictures
+
+    settings, client, run_id = job.document["search"], job.client, job.run["search_run_id"]
+    with _database(f"loading the study {job.run['study']}"), _quiet():
+        study = optuna.load_study(study_name=job.run["study"], storage=storage_of())
+        trials = study.get_trials(deepcopy=False)
+    chosen = best(trials, settings["direction"])
+    with tracking.failures("completing the search"):
+        known = client.get_run(run_id)
+        digest = hashlib.sha256(repr([(trial.number, trial.state) for trial in trials]).encode()).hexdigest()[:16]
+        if known.info.status == "FINISHED" and known.data.tags.get("lab.settled") == digest:
+            return dict(chosen.params)
+        _write_missing(job, trials)
+        metrics = {"objective" if len(chosen.values) == 1 else f"objective_{number}": value for number, value in enumerate(chosen.values)}
+        counts = {f"trials_{state.name.lower()}": float(sum(trial.state == state for trial in trials)) for state in TrialState if state.is_finished()}
+        lost = len(lost_numbers(trials))
+        counts |= {"trials_lost": float(lost), "trials_fail": counts["trials_fail"] - lost}
+        best_tags = {f"lab.best.{name}": tracking.text(value) for name, value in chosen.params.items()}
+        tracking.log(client, run_id, metrics={**metrics, **counts}, tags={"lab.best_trial": str(chosen.number), **best_tags})
+        tracking.log(client, job.run["mlflow_run_id"], metrics={f"search_{name}": value for name, value in metrics.items()})
+        client.log_dict(run_id, [_shown(trial) for trial in trials], "trials.json")
+        for picture in pictures.of_study(study, job.folder / folders.KEPT / "search"):
+            client.log_artifact(run_id, str(picture), "plots")
+            client.log_artifact(job.run["mlflow_run_id"], str(picture), "plots/search")
+        tracking.log(client, run_id, tags={"lab.settled": digest})
+        tracking.end(client, run_id)
+    shown = ", ".join(f"{name}={_number(value)}" for name, value in chosen.params.items())
+    print(f"[search] {_counts(trials)}; the best is trial {chosen.number}: {shown} -> {', '.join(map(_number, chosen.values))}", flush=True)
+    return dict(chosen.params)
+
+
+def _shown(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "params": trial.params,
+        "intermediate_values": {str(step): value for step, value in trial.intermediate_values.items()},
+        "start": trial.datetime_start and trial.datetime_start.isoformat(),
+        "complete": trial.datetime_complete and trial.datetime_complete.isoformat(),
+        "instead_of": trial.system_attrs.get("retry_history", []),
+        "failure": trial.user_attrs.get("failure"),
+    }
+
+
+def _write_missing(job: run.Job, trials: Iterable[FrozenTrial]) -> None:
+    """Write the trials that have no whole run in MLflow: those that were lost, and those whose searcher was killed before it had written them."""
+    written: dict[str, Any] = {}
+    token = None
+    query = f"tags.`mlflow.parentRunId` = '{job.run['search_run_id']}' and tags.`lab.kind` = 'trial'"
+    while True:
+        page = job.client.search_runs([job.run["experiment_id"]], query, max_results=1000, page_token=token)
+        for made in page:
+            number = made.data.tags["lab.trial"]
+            if number not in written or made.info.status != "RUNNING":
+                written[number] = made
+        token = page.token
+        if not token:
+            break
+    lost = lost_numbers(trials)
+    for trial in trials:
+        made = written.get(str(trial.number))
+        if trial.state.is_finished() and (made is None or made.info.status == "RUNNING"):
+            write_trial(job, trial, [], made.info.run_id if made else "", trial.number in lost)
+
+
+def best(trials: Iterable[FrozenTrial], aims: list[str]) -> FrozenTrial:
+    """The best completed trial. Of several objectives: the one on the Pareto front that is nearest to the best of each, measured by the front's own extent.
+
+    Raises:
+        Failure: None was completed.
+    """
+    signs = [1 if aim == "minimize" else -1 for aim in aims]
+    complete = [(tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial) for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        raise Failure("search: no trial was completed; search.timeout may be too short, or every trial was pruned or failed")
+    front = [
+        (values, trial)
+        for values, trial in complete
+        if not any(other != values and all(theirs <= ours for theirs, ours in zip(other, values, strict=True)) for other, _ in complete)
+    ]
+    ideal = [min(values[number] for values, _ in front) for number in range(len(aims))]
+    extent = [max(values[number] for values, _ in front) - ideal[number] or 1.0 for number in range(len(aims))]
+
+    def distance(values: tuple[float, ...]) -> float:
+        return math.dist([0.0] * len(aims), [(value - low) / wide for value, low, wide in zip(values, ideal, extent, strict=True)])
+
+    return min(front, key=lambda item: (distance(item[0]), item[1].number))[1]
