@@ -112,18 +112,18 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
 
 
 def splitter_of(settings: Mapping[str, Any], kind: str) -> Any:
-    """The splitter of scikit-learn that ``name`` means (``auto``: by the kind of estimator), made with ``options``, which are its own.
+    """The splitter of scikit-learn that ``name`` means (``auto``: by the kind of estimator), made with its own options: under ``options`` or beside the name.
 
     Raises:
         Failure: There is no such splitter or option.
     """
-    name = settings["name"]
+    name = settings.get("name", "auto")
     if name == "auto":
         name = "stratified_k_fold" if kind == "classifier" else "k_fold"
     if name not in SPLITTERS:
         raise Failure(f"cross_validation.splitter.name has {name!r}; allowed: auto, {', '.join(SPLITTERS)}")
     splitter = getattr(sklearn.model_selection, SPLITTERS[name])
-    options = settings.get("options") or {}
+    options = settings["options"] if "options" in settings else {option: value for option, value in settings.items() if option != "name"}
     taken = inspect.signature(splitter).parameters
     for option in options:
         if option not in taken:
