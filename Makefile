@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test lint down destroy clean bench experiment-check docs lock venv venv-test vault
+.PHONY: help lab check test nexus lint down destroy clean bench experiment-check docs lock venv venv-test vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -16,6 +16,9 @@ check: vault ## say what `make lab` would change, and change nothing
 
 test: venv-test ## run all tests, the cheapest first
 	@.venv/bin/pytest
+
+nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, the Docker engine and half an hour)
+	@.venv/bin/pytest tests/nexus -m "nexus or slow"
 
 lint: venv-test ## run only the linters
 	@.venv/bin/pytest tests/lint

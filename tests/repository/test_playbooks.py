@@ -57,7 +57,7 @@ def test_the_root_site_is_the_same_as_the_collection_s(tool: Run) -> None:
 
 
 def test_every_role_s_play_can_run_alone_by_its_tag(tool: Run) -> None:
-    done = tool(["ansible-playbook", "site.yml", "-i", "inventories/lab", "--list-tags"])
+    done = tool(["ansible-playbook", *PLAYBOOKS, "-i", "inventories/lab", "--list-tags"])
     tags = set(re.findall(r"\w+", " ".join(re.findall(r"TASK TAGS: \[(.*?)\]", done.stdout))))
     assert {role.name for role in (ROOT / "roles").iterdir()} - tags == set()
 
