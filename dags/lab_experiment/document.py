@@ -242,8 +242,11 @@ class Source:
         return [step.get("name") if isinstance(step, dict) else None for step in steps] if isinstance(steps, list) else []
 
     def _override(self, key: str, value: object) -> None:
-        """Set one value by its path; a mapping that is not there is made, an item of a list or a step must be there."""
+        """Set one value by its path; a mapping that is not there is made, an item of a list or a step must be there. Null takes a whole section out."""
         parts = key.split(".")
+        if value is None and len(parts) == 1 and isinstance(self.content, dict):
+            self.content.pop(key, None)
+            return None
         path: list[str | int] = []
         place: Any = self.content
         if parts[0] in ("search", "cross_validation", "train", "deploy") and len(parts) > 1 and isinstance(place, dict) and parts[0] not in place:

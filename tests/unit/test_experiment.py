@@ -199,6 +199,11 @@ def test_a_trigger_sets_keys_by_path() -> None:
     assert found == changed
 
 
+def test_a_trigger_takes_sections_out_with_null() -> None:
+    found = document.read(EVERY_KEY, {"register": None, "deploy": None})
+    assert found == {**document.read(EVERY_KEY), "register": None, "deploy": None}
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
