@@ -1,0 +1,151 @@
+"""A controller for tests: runs the project's Jenkinsfiles in the harness, in workspaces of their own and with credentials made up here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+HERE = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache/jenkins"
+# Of this machine's environment, what an agent needs
+PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "XDG_CACHE_HOME")
+
+
+def jar(coordinates: str, digest: str) -> Path:
+    """Return a file of Maven Central, fetched once and held against its hash."""
+    path = CACHE / f"{'-'.join(coordinates.split(':')[1:])}.jar"
+    if not path.exists():
+        assert shutil.which("mvn"), "mvn is not installed: apt install maven"
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = ["mvn", "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.0:copy", f"-Dartifact={coordinates}"]
+        done = subprocess.run([*command, f"-DoutputDirectory={CACHE}"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, f"{path} is another file than tests/jenkins/jars.txt says: remove it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def jars() -> list[Path]:
+    """The files of jars.txt: Jenkins's own Groovy for the harness, then the linter with a Groovy of its own."""
+    lines = [line for line in (HERE / "jars.txt").read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    return [jar(*line.split()) for line in lines]
+
+
+@dataclass
+class Build:
+    """What became of a build."""
+
+    result: str
+    description: str
+    console: str
+    stages: dict[str, str]
+    folder: Path
+    told: dict[str, Any]
+
+    def everything(self) -> Iterator[tuple[Path, str]]:
+        """Yield all that a controller keeps of a build: console, archive, test results."""
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                yield path, path.read_bytes().decode(errors="replace")
+
+
+@dataclass
+class Controller:
+    """Jobs and credentials; `start` runs a build and returns at once, `build` waits for it."""
+
+    home: Path
+    groovy: Path
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    credentials: dict[str, dict[str, str]] = field(default_factory=dict)
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def job(self, name: str, jenkinsfile: Path, workspace: Path, **environment: str) -> None:
+        """Add a job with its workspace."""
+        self.jobs[name] = {"jenkinsfile": str(jenkinsfile), "workspace": str(workspace), "environment": environment}
+
+    def start(self, job: str, **parameters: str | bool) -> subprocess.Popen[str]:
+        """Start a build; its console is standard output."""
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        config = {"home": str(self.home), "job": job, "parameters": parameters, "environment": environment, "jobs": self.jobs, "credentials": self.credentials}
+        file = self.home / f"config-{len(self.running)}.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        command = [
+            "java",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            str(self.groovy),
+            "groovy.ui.GroovyMain",
+            str(HERE / "harness.groovy"),
+            str(file),
+        ]
+        process = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.running.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str], job: str) -> Build:
+        """Wait for a build to end, and return what became of it."""
+        console, _ = process.communicate(timeout=3600)
+        return self.last(job, console)
+
+    def last(self, job: str, console: str = "") -> Build:
+        """Return what became of the last build of a job."""
+        folders = sorted((self.home / "builds" / job).iterdir(), key=lambda path: int(path.name))
+        assert (folders[-1] / "build.json").exists(), console
+        told = json.loads((folders[-1] / "build.json").read_text(encoding="utf-8"))
+        stages = {stage["name"]: stage["status"] for stage in told["stages"]}
+        return Build(told["result"], told["description"] or "", (folders[-1] / "log").read_text(encoding="utf-8"), stages, folders[-1], told)
+
+    def build(self, job: str, **parameters: str | bool) -> Build:
+        """Run a build to its end."""
+        return self.finish(self.start(job, **parameters), job)
+
+    def abort(self, process: subprocess.Popen[str], job: str, when: str) -> Build:
+        """Abort a build as soon as its console shows a text."""
+        log, until = self.home / f"builds/{job}/1/log", time.monotonic() + 120
+        while not (log.exists() and when in log.read_text(encoding="utf-8")):
+            assert process.poll() is None and time.monotonic() < until, process.communicate()[0]
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        return self.finish(process, job)
+
+
+@pytest.fixture
+def controller(tmp_path: Path, jars: list[Path]) -> Iterator[Controller]:
+    """A controller without jobs."""
+    (tmp_path / "controller").mkdir()
+    controller = Controller(tmp_path / "controller", jars[0])
+    yield controller
+    for process in controller.running:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, files: list[Path]) -> Callable[[str], Path]:
+    """A function that makes a workspace of a job: the files of the project as they are now, and this Python environment."""
+
+    def make(name: str) -> Path:
+        workspace = tmp_path / "workspace" / name
+        for path in files:
+            (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, workspace / path, follow_symlinks=False)
+        (workspace / ".venv").symlink_to(Path(sys.prefix))
+        return workspace
+
+    return make
