@@ -1,0 +1,171 @@
+"""The role is run against a stand-in: what it declares is there, a second time changes nothing, and it can be removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.awx.conftest import VAULT_PASSWORD, Checkout
+from tests.awx.controller import BUILT_IN, HIDDEN, Controller, serving
+from tests.conftest import ROOT
+
+VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
+
+
+def changed(output: str) -> int:
+    """Return how many tasks of a play changed something."""
+    found = re.search(r"changed=(\d+)", output)
+    assert found, output
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def declared(checkout: Checkout) -> Iterator[Controller]:
+    """A controller to which the playbook was applied, with everything that is an option."""
+    with serving() as controller:
+        controller.make("users", {"username": "ada"})
+        done = checkout.apply(controller, "-e", OPTIONS)
+        assert done.returncode == 0, done.stdout
+        for secret in [VAULT_PASSWORD, *checkout.secrets.values()]:
+            assert len(secret) < 10 or secret not in done.stdout
+        yield controller
+
+
+OPTIONS = """{
+  "awx_launch_users": ["ada"],
+  "awx_machine_user": "admin", "awx_machine_password": "planted-password-of-the-machine",
+  "awx_notifications": [
+    {"name": "chat", "type": "webhook", "configuration": {"url": "https://chat.example.com/hook", "http_method": "POST", "headers": {}}, "events": ["error"]},
+    {"name": "pager", "type": "pagerduty", "configuration": {"token": "planted-token", "service_key": "x"}, "events": ["error", "success"]}
+  ]
+}"""
+
+
+def test_every_verb_can_be_launched(declared: Controller) -> None:
+    templates = {template["name"]: template for template in declared.rows("job_templates")}
+    assert templates.keys() == {f"mlops-lab {verb}" for verb in [*VERBS, "workflow_failed"]}
+    for template in templates.values():
+        assert (ROOT / template["playbook"]).is_file()
+        assert template["ask_job_type_on_launch"] and template["ask_limit_on_launch"]
+        kinds = [declared.tables["credential_types"][credential["credential_type"]]["name"] for credential in declared.listed(template, "credentials")]
+        assert sorted(kinds) == ["Encrypted vault", "Machine", "Nexus", "Vault"]
+
+
+def test_surveys_have_types_choices_defaults_and_limits(declared: Controller) -> None:
+    asked: dict[str, set[str]] = {}
+    for template in [*declared.rows("job_templates"), *declared.rows("workflow_job_templates")]:
+        survey = declared.surveys.get(template["related"]["survey_spec"], {"spec": []})
+        assert template["survey_enabled"] is bool(survey["spec"])
+        asked[template["name"]] = {question["variable"] for question in survey["spec"]}
+        for question in survey["spec"]:
+            assert question["question_description"]
+            assert "choices" in question if question["type"] == "multiplechoice" else question["max"] > question["min"]
+            # An empty answer to an optional question must not hide a value of the inventory.
+            assert question["required"] is not question["variable"].startswith("survey_")
+            assert question["required"] or (question["default"], question["min"]) == ("", 0)
+    every = set().union(*asked.values())
+    assert asked["mlops-lab"] == asked["mlops-lab preflight"] == every, "the workflow passes on what its jobs ask"
+    values = yaml.safe_load(next(iter(declared.rows("inventories")))["variables"])
+    for variable in every:
+        assert not variable.startswith("survey_") or variable in values[variable.removeprefix("survey_")], f"nothing reads {variable}"
+
+
+def test_the_workflow_is_the_lab_s_order_and_cleans_on_every_branch(declared: Controller) -> None:
+    nodes = {node["identifier"]: node for node in declared.rows("workflow_job_template_nodes")}
+    after = {
+        name: {kind: [child["identifier"] for child in declared.listed(node, f"{kind}_nodes")] for kind in ("success", "failure", "always")}
+        for name, node in nodes.items()
+    }
+    verb = {name: declared.tables["job_templates"][node["unified_job_template"]]["playbook"] for name, node in nodes.items()}
+    path = ["preflight"]
+    while after[path[-1]]["success"]:
+        path += after[path[-1]]["success"]
+    assert path == VERBS and [verb[name] for name in path] == [f"playbooks/{name}.yml" for name in VERBS]
+    for name in path[:-1]:
+        (cleaner,) = after[name]["failure"]
+        assert verb[cleaner] == "playbooks/clean.yml"
+        (end,) = after[cleaner]["always"]
+        assert verb[end] == "playbooks/workflow_failed.yml", "else the controller calls a failed lab a success"
+
+
+def test_the_inventory_has_hosts_groups_and_the_values_as_they_are_written(declared: Controller) -> None:
+    groups = {group["name"]: [host["name"] for host in declared.listed(group, "hosts")] for group in declared.rows("groups")}
+    assert groups == {group: ["localhost"] for group in ("lab_control", "lab_workers", "lab_builder")}
+    values = yaml.safe_load(next(iter(declared.rows("inventories")))["variables"])
+    shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    different = {name for name in shared if values[name] != shared[name]}
+    assert different == {"lab_checkout", "lab_reports_dir", "lab_index_url", "lab_index_upload_url"}
+
+
+def test_secrets_are_in_credentials_alone(checkout: Checkout, declared: Controller) -> None:
+    secrets = {VAULT_PASSWORD, "planted-password-of-the-machine", *(value for name, value in checkout.secrets.items() if not name.endswith("_user"))}
+    for table in declared.tables:
+        if table != "notification_templates":
+            shown = [declared.shown(row) for row in declared.rows(table)]
+            assert not [secret for secret in secrets if secret in yaml.safe_dump(shown, width=100000, allow_unicode=True)], table
+    assert HIDDEN in str([declared.shown(row) for row in declared.rows("credentials")])
+    for kind in declared.rows("credential_types"):
+        if kind["name"] not in BUILT_IN:
+            assert kind["injectors"].keys() == {"file", "extra_vars"}
+            assert all(value == "{{ tower.filename }}" for value in kind["injectors"]["extra_vars"].values())
+
+
+def test_who_may_launch(declared: Controller) -> None:
+    (team,) = declared.rows("teams")
+    execute = {
+        template["summary_fields"]["object_roles"]["execute_role"]["id"]
+        for template in [*declared.rows("job_templates"), declared.rows("workflow_job_templates")[0]]
+    }
+    granted = {int(path.split("/")[4]) for path, ids in declared.lists.items() if path.endswith("/teams/") and ids == [team["id"]]}
+    assert granted == execute
+    (ada,) = declared.rows("users")
+    assert declared.lists[f"/api/v2/roles/{team['summary_fields']['object_roles']['member_role']['id']}/users/"] == [ada["id"]]
+
+
+def test_who_is_told(declared: Controller) -> None:
+    (workflow,) = declared.rows("workflow_job_templates")
+    told = {event: sorted(row["name"] for row in declared.listed(workflow, f"notification_templates_{event}")) for event in ("started", "success", "error")}
+    assert told == {"started": [], "success": ["mlops-lab pager"], "error": ["mlops-lab chat", "mlops-lab pager"]}
+
+
+def test_a_second_time_changes_nothing_and_a_change_is_noticed(checkout: Checkout, declared: Controller) -> None:
+    declared.changes.clear()
+    done = checkout.apply(declared, "-e", OPTIONS)
+    assert done.returncode == 0 and changed(done.stdout) == 0, done.stdout
+    assert declared.changes == []
+    declared.named("job_templates", "mlops-lab image")["playbook"] = "playbooks/other.yml"
+    done = checkout.apply(declared, "-e", OPTIONS, "--check")
+    assert done.returncode == 0 and changed(done.stdout) == 1, done.stdout
+    assert declared.changes == []
+
+
+def test_removed_with_one_variable_and_nothing_else(checkout: Checkout, declared: Controller) -> None:
+    declared.make("organizations", {"name": "another"})
+    arguments = ("-e", OPTIONS, "-e", "awx_state=absent")
+    done = checkout.apply(declared, *arguments)
+    assert done.returncode == 0, done.stdout
+    left = {table: [row.get("name", row.get("username")) for row in rows.values()] for table, rows in declared.tables.items() if rows}
+    assert left == {"credential_types": list(BUILT_IN), "users": ["ada"], "organizations": ["another"]}
+    done = checkout.apply(declared, *arguments)
+    assert done.returncode == 0 and changed(done.stdout) == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ("awx_project_url=https://user:pass@git.example.com/x.git", "awx_project_url holds credentials"),
+        ("awx_vault_file=/nowhere", "awx_vault_file is '/nowhere', which is not there or not encrypted"),
+        ("awx_backup_schedule=DTSTART:20270101T030000Z", "awx_backup_schedule is set, but this version of the playbooks has no backup.yml"),
+        ("awx_state=gone", "value of awx_state must be one of: present, absent"),
+    ],
+)
+def test_bad_values_stop_before_the_first_request(checkout: Checkout, controller: Controller, values: str, sentence: str) -> None:
+    if "backup" in values and (ROOT / "playbooks/backup.yml").exists():
+        return
+    done = checkout.apply(controller, "-e", values)
+    assert done.returncode != 0 and sentence in done.stdout, done.stdout
+    assert controller.changes == []
