@@ -41,8 +41,7 @@ def code_of(role: Path) -> Iterator[Path]:
 def test_a_newcomer_finds_values_spec_readme_and_tests(role: Path) -> None:
     for part in ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "tasks/main.yml"):
         assert (role / part).is_file(), f"roles/{role.name}/{part} is missing"
-    tests = [path for folder in ("tests/unit", "tests/testinfra") for path in (ROOT / folder).glob(f"test_{role.name}*.py")]
-    assert tests, f"there is no tests/unit/test_{role.name}*.py and no tests/testinfra/test_{role.name}*.py"
+    assert list((ROOT / "tests").glob(f"*/test_{role.name}*.py")), f"there is no tests/unit/test_{role.name}*.py and no tests/testinfra/test_{role.name}*.py"
 
 
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
