@@ -240,9 +240,8 @@ def model_of(client: Any, run: Run) -> Logged | None:
 def parameters(document: Mapping[str, Any]) -> dict[str, Any]:
     """The plain arguments of all calls as parameters: ``prepare.seed``, ``train.trees``; references are left out, inputs are ``inputs.<name>``."""
     found: dict[str, Any] = {f"inputs.{name}": value for name, value in document["inputs"].items()}
-    names = {f"steps[{number}]": step["name"] for number, step in enumerate(document["steps"])}
     for key, _, arguments in callables.calls(document):
-        short = names.get(key, key.removeprefix("train.") if key.startswith("train.") else key)
+        short = key.removeprefix("steps.").removeprefix("train.")
         found |= {f"{short}.{name}": value for name, value in arguments.items() if "{{" not in json.dumps(value)}
     if document["search"]:
         found |= {f"search.{key}": value for key, value in document["search"].items() if key not in ("objective", "space") and value is not None}
@@ -304,10 +303,19 @@ def log_model(run_id: str, model: Any, example: Any) -> Logged:
     Raises:
         Failure: It is of no kind that MLflow's formats here hold, or MLflow refuses.
     """
-    with failures("logging the model to MLflow"), mlflow.start_run(run_id=run_id):
+    with failures("logging the model to MLflow"), _resumed(run_id):
         info = _log_model(model, example)
     model_id = getattr(info, "model_id", None)
     return Logged(f"models:/{model_id}" if model_id else info.model_uri, model_id)
+
+
+def _resumed(run_id: str) -> Any:
+    """A run as MLflow's active one, whatever address, experiment and run a package may have left behind in this process."""
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    mlflow.set_experiment(experiment_id=mlflow.MlflowClient().get_run(run_id).info.experiment_id)
+    return mlflow.start_run(run_id=run_id)
 
 
 def _log_model(model: Any, example: Any) -> Any:
@@ -352,7 +360,7 @@ def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
 
 def log_metrics(run_id: str, metrics: Mapping[str, float], model_id: str | None) -> None:
     """Log metrics to a run and, where MLflow can, to a model."""
-    with failures("logging metrics to MLflow"), mlflow.start_run(run_id=run_id):
+    with failures("logging metrics to MLflow"), _resumed(run_id):
         mlflow.log_metrics(dict(metrics), **({"model_id": model_id} if model_id else {}))
 
 
