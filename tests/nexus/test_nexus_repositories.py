@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import http.client
 import ipaddress
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -84,13 +87,11 @@ def test_a_dry_run_says_what_differs_and_the_next_run_mends_it_and_nothing_else(
     assert after["pypi-internal"] == hosted
     assert after["pypi"] == {**proxy, "proxy": {**proxy["proxy"], "contentMaxAge": 60}}
     assert lab.api("security/roles/pypi-all-reader") == role
-    assert lab.run("--check").changed == 0
 
 
 def test_another_password_in_the_vault_reaches_nexus(lab: Lab, ask: Ask) -> None:
     try:
         other = lab.values["nexus_repositories_reader_password"] + "2"
-        assert lab.run("--check", nexus_repositories_reader_password=other).changed == 1
         assert lab.run(nexus_repositories_reader_password=other).changed == 1
         assert ask("reader", "GET", f"{GROUP}simple/{PUBLIC}/") == 401
     finally:
@@ -105,7 +106,7 @@ def test_members_that_the_group_has_besides_stay(lab: Lab) -> None:
         lab.put("repositories/pypi/group/pypi-all", {**group, "group": {"memberNames": ["theirs", "pypi", "pypi-internal"]}})
         assert lab.run().changed == 1
         assert repositories(lab)["pypi-all"]["group"]["memberNames"] == ["pypi-internal", "pypi", "theirs"]
-        assert lab.run().changed == 0
+        assert lab.run("--check").changed == 0
     finally:
         lab.put("repositories/pypi/group/pypi-all", group)
 
@@ -127,28 +128,30 @@ def test_members_that_the_group_has_besides_stay(lab: Lab) -> None:
         ("publisher", "GET", f"{HOSTED}simple/{PUBLIC}/", 404),
         ("reader", "POST", HOSTED, 403),
         ("nobody", "POST", HOSTED, 401),
-        ("publisher", "DELETE", f"{GROUP}simple/{PUBLIC}/", 403),
-        ("publisher", "DELETE", f"{HOSTED}simple/{PUBLIC}/", 403),
         ("reader", "GET", "service/rest/v1/security/users", 403),
-        ("publisher", "GET", "service/rest/v1/repositorySettings", 403),
-        ("nobody", "GET", "service/rest/v1/search?repository=pypi-internal", 401),
+        ("publisher", "GET", "service/rest/v1/security/users", 403),
+        ("publisher", "DELETE", "service/rest/v1/repositories/pypi-internal", 403),
     ],
 )
 def test_each_user_may_do_what_the_lab_needs_and_no_more(ask: Ask, who: str, method: str, path: str, status: int) -> None:
     more = {"files": {"content": ("x.whl", b"x")}, "data": {":action": "file_upload"}} if method == "POST" else {}
-    found = ask(who, method, path, **more)
-    # What nobody may see, Nexus hides from nobody's eyes in more than one way.
-    assert found == status or (who == "nobody" and status == 401 and found == 403), found
+    assert ask(who, method, path, **more) == status
 
 
-@pytest.mark.parametrize("path", ["simple/", "simple", "/simple//", "simple/?x=1"])
+@pytest.mark.parametrize("path", ["simple/", "simple", "/simple//", "simple/?x=1", "simple/?x=%0a", "simple/x/../", "simple%2F", "simple/index.html"])
 @pytest.mark.parametrize("repository", [PROXY, GROUP])
-@pytest.mark.parametrize("who", ["admin", "publisher", "reader"])
-def test_nobody_makes_nexus_ask_for_the_list_of_all_projects(lab: Lab, ask: Ask, who: str, repository: str, path: str) -> None:
+@pytest.mark.parametrize("who", ["admin", "reader"])
+def test_nobody_makes_nexus_ask_for_the_list_of_all_projects(lab: Lab, who: str, repository: str, path: str) -> None:
     """Only the stand-in for the public index is asked here: never try this with the real one."""
-    status = ask(who, "GET", repository + path)
-    assert repository == GROUP or status in (403, 404)
-    assert lab.upstream.asked and not [asked for asked in lab.upstream.asked if asked.split("?")[0].strip("/") in ("", "simple")]
+    lab.upstream.asked.clear()
+    # A client that mends no path
+    connection = http.client.HTTPConnection(lab.nexus.url.removeprefix("http://"), timeout=60)
+    login = base64.b64encode(":".join(lab.admin if who == "admin" else lab.reader).encode()).decode()
+    connection.request("GET", f"/{repository}{path}", headers={"Authorization": f"Basic {login}"})
+    status = connection.getresponse().status
+    connection.close()
+    assert lab.upstream.asked == []
+    assert status in (403, 404) if repository == PROXY else status in (200, 404)
 
 
 def test_the_reader_installs_public_and_hosted_packages_and_the_publisher_alone_uploads(lab: Lab, tmp_path: Path) -> None:
@@ -163,13 +166,14 @@ def test_the_reader_installs_public_and_hosted_packages_and_the_publisher_alone_
     forged = upload(lab, lab.publisher, wheel)
     assert forged.returncode != 0 and "400" in forged.stdout, forged.stdout
     server.wheel(tmp_path, "lab-hosted", "1.0", "ours")
+    component = next(entry["id"] for entry in lab.api("components?repository=pypi-internal")["items"] if entry["name"] == "lab-hosted")
+    assert lab.nexus.ask("DELETE", f"service/rest/v1/components/{component}", lab.publisher).status_code == 403
 
-    # A project of the same name in the public index, with a higher version, hides nothing and is not mixed in by an exact version.
     got = pip(lab, lab.reader, tmp_path, "lab-hosted==1.0", f"{PUBLIC}==1.0")
     assert got.returncode == 0, got.stdout
     assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == {wheel.name: wheel.read_bytes(), **lab.upstream.files[PUBLIC]}
     wrong = pip(lab, (lab.reader[0], "wrong"), tmp_path, "lab-hosted==1.0")
-    assert wrong.returncode != 0 and "401" in wrong.stdout, wrong.stdout
+    assert wrong.returncode != 0, wrong.stdout
 
 
 def test_the_lab_proves_this_index_and_publishes_to_it_once(lab: Lab, tmp_path: Path) -> None:
@@ -233,7 +237,6 @@ def test_a_mirror_whose_tls_a_company_signs_is_trusted_when_its_certificate_is_g
         assert lab.run(**own).changed == 7
         assert ask("admin", "GET", "repository/tls-proxy/simple/behind-tls/") != 200 and not mirror.asked
         given = {**own, "nexus_repositories_ca_file": str(shown)}
-        assert lab.run("--check", **given).changed == 2
         assert lab.run(**given).changed == 2
         assert lab.run(**given).changed == 0
         lab.nexus.ask("POST", "service/rest/v1/repositories/tls-proxy/invalidate-cache", lab.admin)
@@ -288,7 +291,8 @@ def test_undo_removes_what_was_declared_and_nothing_else(lab: Lab, tmp_path: Pat
         ({"nexus_repositories_routing_rule": "another-rule"}, ["'pypi-no-project-list' already", "nexus_repositories_routing_rule"]),
         ({"nexus_repositories_routing_rule": "their-rule"}, ["lists what is allowed"]),
         ({"nexus_repositories_upstream_url": "http://user:word@127.0.0.1/simple/"}, ["without credentials"]),
-        ({"nexus_repositories_hosted": "new", "nexus_repositories_blob_store": "nowhere"}, ["Nexus answered 400 to the hosted repository 'new'"]),
+        ({"nexus_repositories_hosted": "new", "nexus_repositories_blob_store": "nowhere"}, ["has no blob store 'nowhere': write one of default"]),
+        ({"nexus_repositories_hosted": "PYPI-internal"}, ["Nexus answered 400 to the hosted repository 'PYPI-internal'", "duplicated key"]),
         ({"nexus_repositories_admin_user": "reader", "nexus_repositories_reader_user": "r2"}, ["does not let it administer (403)", "nx-admin"]),
     ],
 )
@@ -303,7 +307,7 @@ def test_one_sentence_says_what_is_wrong_and_nothing_is_changed(lab: Lab, values
         given["nexus_repositories_admin_password"] = lab.reader[1]
     done = lab.run(**given)
     assert done.returncode != 0
-    message = " ".join(json.loads(f'"{line.split(": ", 1)[1].strip(chr(34))}"') for line in done.output.splitlines() if line.strip().startswith('"msg": '))
+    message = " ".join(json.loads(text) for text in re.findall(r'"msg": ("(?:[^"\\]|\\.)*")', done.output))
     assert [word for word in words if word not in message] == [], done.output
     assert "changed=0" in done.output
 

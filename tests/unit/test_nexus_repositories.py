@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.conftest import ROOT
 
 ROLE = ROOT / "roles/nexus_repositories"
 PASSWORD = 'it\'s a "password" with {% and : in it'
-QUESTIONS = ["repositorySettings", "routing-rules", "security/roles", "security/users", "security/anonymous", "security/ssl/truststore"]
+QUESTIONS = ["repositorySettings", "routing-rules", "security/roles", "security/users", "security/anonymous", "security/ssl/truststore", "blobstores"]
 PROXY = {
     "name": "pypi",
     "format": "pypi",
@@ -31,7 +32,8 @@ def value(expression: str, there: dict[str, Any] | None = None, **values: Any) -
     variables: dict[str, Any] = {}
     for name in ("defaults", "vars"):
         variables.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
-    answers = [{"json": (there or {}).get(path, {"enabled": False} if path == "security/anonymous" else [])} for path in QUESTIONS]
+    usual = {"security/anonymous": {"enabled": False}, "blobstores": [{"name": "default"}]}
+    answers = [{"json": {**usual, **(there or {})}.get(path, [])} for path in QUESTIONS]
     variables.update(
         inventory_hostname="lab1",
         nexus_repositories_url="https://nexus.example/",
@@ -124,8 +126,26 @@ def test_a_proxy_with_credentials_is_left_alone() -> None:
 def test_what_a_rule_blocks_besides_stays_blocked() -> None:
     rule = {"name": "pypi-no-project-list", "description": "theirs", "mode": "BLOCK", "matchers": ["^/secret"]}
     found = objects(there={"routing-rules": [rule]})["routing-rules"]
-    assert found["wanted"]["matchers"] == ["^/secret", "^/?simple/?$"] and found["wanted"]["description"] == "theirs"
+    assert found["wanted"]["matchers"][0] == "^/secret" and len(found["wanted"]["matchers"]) == 2 and found["wanted"]["description"] == "theirs"
     assert not found["ours"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/simple/", "/simple", "simple/", "//simple//", "/simple/?x=1", "/simple/?a=\nb", "/simple/index.html", "/simple/index.html?x"]
+)
+def test_the_rule_matches_the_list_of_all_projects_however_it_is_asked_for(path: str) -> None:
+    assert re.fullmatch(value("__nexus_repositories_no_list"), path)
+
+
+@pytest.mark.parametrize("path", ["/simple/pip/", "/simple/simple/", "/simple/index/", "/packages/simple/", "/packages/p/pip/1.0/pip-1.0.whl"])
+def test_the_rule_matches_nothing_that_an_installer_asks_for(path: str) -> None:
+    assert not re.fullmatch(value("__nexus_repositories_no_list"), path)
+
+
+def test_a_blob_store_that_is_missing_matters_to_new_repositories_only() -> None:
+    assert "nexus_repositories_blob_store" in value("__nexus_repositories_conflict", nexus_repositories_blob_store="nowhere")
+    repositories = [{**PROXY, "name": name, "type": kind} for name, kind in (("pypi", "proxy"), ("pypi-internal", "hosted"), ("pypi-all", "group"))]
+    assert value("__nexus_repositories_conflict", there={"repositorySettings": repositories}, nexus_repositories_blob_store="nowhere") == ""
 
 
 def test_certificates_are_taken_from_the_file_one_by_one(tmp_path: Path) -> None:
