@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from lab_experiment import callables, document, references
 from lab_experiment.callables import Failure
@@ -172,6 +174,25 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Pa
         "line 22: search.trials",
         "line 53: deploy.target",
     ]
+
+
+def test_the_schema_is_one_and_the_readme_explains_each_of_its_keys() -> None:
+    schema = json.loads(document.SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+    readme = (ROOT / "dags" / "README.md").read_text()
+    section = readme[readme.index("## An experiment file") : readme.index("## What is found in MLflow")]
+    aliases = {"n_splits", "n_repeats", "random_state"}
+    assert not [key for key in keys_of(schema) - aliases if not re.search(rf"\b{key}\b", section)]
+
+
+def keys_of(schema: Any) -> set[str]:
+    """Names of all properties in a part of the schema."""
+    if isinstance(schema, list):
+        return {key for part in schema for key in keys_of(part)}
+    if not isinstance(schema, dict):
+        return set()
+    own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
+    return own | {key for part in schema.values() for key in keys_of(part)}
 
 
 def test_yaml_is_read_as_editors_read_it(tmp_path: Path) -> None:
