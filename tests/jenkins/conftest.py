@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import pypiserver  # type: ignore[import-untyped]
 import pytest
 
 from tests.conftest import ROOT
 
 HERE = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache/jenkins"
+# The password of the publisher of the index below
+PUBLISHER = 'planted "publisher" password-9b7e'
 # Of this machine's environment, what an agent needs
 PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "XDG_CACHE_HOME")
 
@@ -149,3 +156,35 @@ def checkout(tmp_path: Path, files: list[Path]) -> Callable[[str], Path]:
         return workspace
 
     return make
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Answers several at once."""
+
+    daemon_threads = True
+
+
+class Quiet(WSGIRequestHandler):
+    """Answers without writing a log."""
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Write nothing."""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    """The address of an index with the paths of a Nexus: pypiserver, publisher:right, which passes on what it does not have."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    right = ("publisher", PUBLISHER)
+    served = pypiserver.app(roots=[packages], authenticate=["list", "download", "update"], auther=lambda *who: who == right, hash_algo="md5", verbosity=-1)
+
+    def repositories(environ: dict[str, Any], start_response: Any) -> Any:
+        found = re.match(r"(/repository/pypi-(?:all|internal))(/.*)", environ["PATH_INFO"])
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = found.groups() if found else ("", "/none")
+        return served(environ, start_response)
+
+    with make_server("127.0.0.1", 0, repositories, Server, Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

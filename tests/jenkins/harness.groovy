@@ -668,26 +668,20 @@ class Steps {
     /** Shows what a process writes until it has ended; one that an abort does not end is killed. The process may leave others behind. */
     private int follow(Process process, File output) {
         long told = 0
+        int shown = 0
+        boolean alive = true
         output.createNewFile()
-        output.withReader { reader ->
-            StringBuilder line = new StringBuilder()
-            boolean alive = true
-            while (alive) {
-                alive = !process.waitFor(100, java.util.concurrent.TimeUnit.MILLISECONDS)
-                int character = reader.read()
-                while (character != -1) {
-                    if (character == 10) {
-                        build.say(line.length() ? line.toString() : ' ')
-                        line.length = 0
-                    } else {
-                        line.append(character as char)
-                    }
-                    character = reader.read()
-                }
-                told = build.interrupted && !build.stopped ? told ?: System.currentTimeMillis() : 0
-                if (told && System.currentTimeMillis() - told > Build.PATIENCE) { build.controller.tell('KILL', build.cookie) }
+        while (alive) {
+            alive = !process.waitFor(100, java.util.concurrent.TimeUnit.MILLISECONDS)
+            if (output.length() > shown) {
+                byte[] bytes = output.bytes
+                String text = new String(bytes, shown, bytes.length - shown, 'UTF-8')
+                text = alive ? text[0..<(text.lastIndexOf('\n') + 1)] : text
+                build.say(text)
+                shown += text.getBytes('UTF-8').length
             }
-            if (line.length()) { build.say(line.toString()) }
+            told = build.interrupted && !build.stopped ? told ?: System.currentTimeMillis() : 0
+            if (told && System.currentTimeMillis() - told > Build.PATIENCE) { build.controller.tell('KILL', build.cookie) }
         }
         return process.exitValue()
     }
