@@ -19,7 +19,7 @@ from typing import Any
 
 from lab_experiment import callables, folders, tracking
 from lab_experiment.callables import Failure
-from lab_experiment.references import UnmetReference, resolve
+from lab_experiment.references import UnmetReference, references, resolve
 
 Answer = dict[str, Any]
 """What a command hands back; see ``__main__``."""
@@ -198,7 +198,7 @@ def cross_validate(job: Job) -> Answer:
                     tracking.log(client, nested, series={name: {number: value} for name, value in scores.items()})
 
             with job.ours("cross_validation"):
-                scores = cross_validation.run(flat(settings), estimator(job, values), data, on_fold)
+                scores = cross_validation.run(settings, estimator(job, values), data, on_fold)
             summary = summary_of(scores)
             with tracking.failures("logging the cross-validation"):
                 tracking.log(client, nested, metrics=summary, params=values["params"])
@@ -253,12 +253,6 @@ def telling(key: str, name: str, arguments: Mapping[str, Any]) -> Iterator[None]
         raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a cross-validation with the splitter's options beside its name, as :func:`lab_experiment.cross_validation.run` takes them."""
-    splitter = settings["splitter"]
-    return {**settings, "splitter": {**({} if splitter["name"] == "auto" else {"name": splitter["name"]}), **splitter["options"]}}
-
-
 def best(job: Job) -> dict[str, Any]:
     """The best parameters of the search; empty without one. Completes what the search has to show in MLflow."""
     if not job.document["search"]:
@@ -309,6 +303,8 @@ class Training:
     values: dict[str, Any]
     data: list[Any] = field(default_factory=list)
     """The data that went in, as :class:`lab_experiment.environment.Data`."""
+    held_back: tuple[Any, Any] | None = None
+    """What ``train.evaluate.data`` gave."""
 
     def run(self) -> Answer:
         """Fit, evaluate, record, register."""
@@ -408,8 +404,8 @@ class Training:
         """Metrics and pictures of the model on held-back data."""
         from lab_experiment import environment, pictures
 
-        held_back = self._held_back(evaluate)
-        metrics = self.measure(evaluate, self.values["model"], held_back)
+        self.held_back = held_back = self._held_back(evaluate)
+        metrics = self.measure(evaluate, self.values["model"])
         if evaluate.get("call"):
             self._note("train.evaluate", evaluate, "evaluation")
         plots = [Path(resolved(f"train.evaluate.plots[{number}]", plot, self.values)) for number, plot in enumerate(evaluate.get("plots") or [])]
@@ -429,13 +425,13 @@ class Training:
         x, y, _ = cross_validation.parts(self.job.call("train.evaluate.data", evaluate["data"], self.values))
         return x, y
 
-    def measure(self, evaluate: Mapping[str, Any], model: Any, held_back: tuple[Any, Any] | None) -> dict[str, float]:
+    def measure(self, evaluate: Mapping[str, Any], model: Any) -> dict[str, float]:
         """What the evaluation says of a model, ours or the present champion."""
         metrics: dict[str, float] = {}
-        if held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
+        if self.held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
             from lab_experiment import cross_validation
 
-            x, y = held_back
+            x, y = self.held_back
             kind = cross_validation.kind_of(model, y)
             scorers = cross_validation.scorers_of(evaluate.get("scoring"), kind)
             with tracking.failures("scoring on train.evaluate.data"):
@@ -445,16 +441,20 @@ class Training:
         return metrics
 
     def _note(self, key: str, what: Mapping[str, Any], context: str) -> None:
-        """Remember the tables among a call's arguments: results of steps, whole or in part, that are frames, arrays or files of tables."""
+        """Remember the tables among a call's arguments: frames, arrays and files of tables that steps gave or wrote."""
         from lab_experiment import environment
 
-        sources = {step["name"]: step["call"] for step in self.job.document["steps"]}
+        steps = {step["name"]: step["call"] for step in self.job.document["steps"]}
         for argument, value in what["with"].items():
-            whole = re.fullmatch(r"\s*\{\{\s*steps\.((\w+)(?:\.\w+)*)\s*\}\}\s*", value) if isinstance(value, str) else None
-            if whole:
-                table = resolved(f"{key}.with.{argument}", value, self.values)
-                if hasattr(table, "shape") or (isinstance(table, (str, Path)) and Path(table).suffix in (".csv", ".parquet") and Path(table).is_file()):
-                    self.data.append(environment.Data(whole[1], table, context, sources[whole[2]]))
+            found = references(value) if isinstance(value, str) else []
+            kind, _, part = found[0].partition(".") if len(found) == 1 else ("", "", "")
+            if kind not in ("steps", "run_dir"):
+                continue
+            table = resolved(f"{key}.with.{argument}", value, self.values)
+            file = isinstance(table, (str, Path)) and Path(table).suffix in (".csv", ".parquet") and Path(table).is_file()
+            if file or hasattr(table, "shape"):
+                source = steps.get(part.partition(".")[0]) or next(reversed(steps.values()), str(table))
+                self.data.append(environment.Data(part or Path(table).name, table, context, source))
 
     def register(self, settings: Mapping[str, Any], logged: tracking.Logged, metrics: Mapping[str, float]) -> Answer:
         """Register the model, last of all: what is registered is complete. Then see whether it is the new champion."""
@@ -468,13 +468,8 @@ class Training:
             from lab_experiment import champion
 
             evaluate = job.document["train"]["evaluate"]
-            held_back = self._held_back(evaluate) if evaluate else None
-
-            def measure(model: Any) -> dict[str, float]:
-                return self.measure(evaluate, model, held_back) if evaluate else {}
-
             with tracking.failures("comparing the model with the champion"):
-                outcome["champion"] = champion.promote(job.client, name, version, settings["champion"], metrics, measure)
+                outcome["champion"] = champion.promote(job.client, name, version, settings["champion"], metrics, lambda model: self.measure(evaluate, model))
         return outcome
 
 

@@ -481,7 +481,7 @@ class Searcher:
                 raise optuna.TrialPruned()
 
         with self.job.ours("search.objective", self.job.run["search_run_id"]):
-            scores = cross_validation.run(run.flat(settings), run.estimator(self.job, values), self.data, on_fold)
+            scores = cross_validation.run(settings, run.estimator(self.job, values), self.data, on_fold)
         return float(scores.mean[scores.scorers[0]])
 
     def _numbers(self, call: str, result: Any) -> list[float]:

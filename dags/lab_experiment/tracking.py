@@ -25,6 +25,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # MLflow looks for git, wh
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a lab calls nobody it was not told to call
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")  # gives up after a minute instead of four; Airflow tries again later
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every trial; the address of the whole run is printed once
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log is no terminal
 
 import mlflow
 import mlflow.models

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,16 +165,16 @@ def trained_by(document: dict[str, Any], call: str, score: str = "theirs:score",
 
 
 def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(lab: Lab, document: dict[str, Any]) -> None:
-    started = []
-    for number in (1, 2):
+    def train(number: int) -> dict[str, Any]:
         one = Lab(lab.python, lab.mlflow, lab.folder / str(number))
         one.folder.mkdir()
-        started.append(one.start("chain", {**lab.request(document, f"manual__2026-01-01T00:00:0{number}+00:00"), "runs_dir": str(lab.folder / "runs")}))
-    results = []
-    for process, result in started:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-        results.append(json.loads(result.read_text())["result"])
+        request = {**one.request(document, f"manual__2026-01-01T00:00:0{number}+00:00"), "runs_dir": str(lab.folder / "runs")}
+        code, answer, output = one.chain(request)
+        assert code == 0, output
+        return dict(answer["result"])
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(train, (1, 2)))
     assert len({result["version"] for result in results}) == len({result["mlflow_run_id"] for result in results}) == 2
     assert results[0]["metrics"] == results[1]["metrics"]
     assert not list((lab.folder / "runs").iterdir()), "the folders of the runs are still there"
