@@ -7,6 +7,7 @@ that does not exist, no terminal, nothing of the person who tests.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -33,6 +34,7 @@ class Job:
     folder: Path  # the private directory
     artifacts: Path
     events: list[Row]
+    written: list[str]  # files of the project that the job changed
 
     def messages(self) -> str:
         """Return what the failed tasks said."""
@@ -41,6 +43,26 @@ class Job:
     def files(self) -> list[Path]:
         """Return every file that the job left where the controller collects it."""
         return [path for path in self.artifacts.rglob("*") if path.is_file()]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A private directory that is ready: the playbook, its inventory and options, and what is typed at its prompts (by regular expression)."""
+
+    folder: Path
+    playbook: str
+    inventory: Path
+    options: list[str]
+    prompts: dict[str, str]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the files of a directory with their digests, without what Python compiles by itself."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if (path.is_symlink() or path.is_file()) and "__pycache__" not in path.parts
+    }
 
 
 def survey_answers(controller: Controller, template: Row, given: dict[str, Any]) -> dict[str, Any]:
@@ -99,25 +121,22 @@ def inject(controller: Controller, template: Row, folder: Path) -> tuple[list[st
     return ["-u", user, *options], prompts
 
 
-def launch(
-    controller: Controller,
-    verb: str,
-    project: Callable[[Path], None],
-    folder: Path,
-    answers: dict[str, Any] | None = None,
-    check: bool = False,
-    timeout: float = 900,
-) -> Job:
-    """Launch the job template of a verb in a new private directory `folder`; `timeout` in seconds."""
+def prepare(controller: Controller, verb: str, project: Callable[[Path], None], folder: Path, answers: dict[str, Any] | None = None) -> Prepared:
+    """Make the private directory of a job of a verb's template in `folder`; `project` writes the project's files into a directory."""
     template = next(row for row in controller.rows("job_templates") if row["name"].endswith(f" {verb}"))
-    inventory = controller.tables["inventories"][template["inventory"]]
     (folder / "env").mkdir(parents=True)
     project(folder / "project")
     options, prompts = inject(controller, template, folder)
     meta = {f"{prefix}_{name}": "1" for prefix in ("awx", "tower") for name in ("job_id", "job_template_id", "user_id", "inventory_id")}
     meta |= {"awx_job_template_name": template["name"], "awx_job_launch_type": "manual", "awx_project_revision": "0", "awx_user_name": "admin"}
     write_extra_variables({**survey_answers(controller, template, answers or {}), **meta}, folder / "env" / "extravars")
-    (folder / "env" / "passwords").write_text(json.dumps(prompts), encoding="utf-8")
+    inventory = write_inventory(controller, controller.tables["inventories"][template["inventory"]], folder)
+    return Prepared(folder, template["playbook"], inventory, options, prompts)
+
+
+def launch(prepared: Prepared, check: bool = False, timeout: float = 900) -> Job:
+    """Run a job with ansible-runner, as a dry run with `check`; `timeout` in seconds."""
+    folder = prepared.folder
     collections = "collections:~/.ansible/collections:/usr/share/ansible/collections"  # the project's own setting comes after what was synchronised
     environment = {
         "ANSIBLE_COLLECTIONS_PATH": f"{folder}/requirements_collections:{collections}",
@@ -134,8 +153,12 @@ def launch(
         "HOME": str(folder / "home-of-nobody"),
     }
     (folder / "env" / "envvars").write_text(json.dumps(environment), encoding="utf-8")
-    command = [str(BIN / "ansible-runner"), "run", str(folder), "--ident", "1", "--playbook", template["playbook"]]
-    command += ["--inventory", str(write_inventory(controller, inventory, folder)), "--cmdline", shlex.join([*options, *(["--check"] if check else [])])]
+    (folder / "env" / "passwords").write_text(json.dumps(prepared.prompts), encoding="utf-8")
+    before = digests(folder / "project")
+    for path in [folder / "project", *(path for path in (folder / "project").rglob("*") if not path.is_symlink())]:
+        path.chmod(path.stat().st_mode & ~0o222)  # root writes all the same: what was written is compared, too
+    command = [str(BIN / "ansible-runner"), "run", str(folder), "--ident", "1", "--playbook", prepared.playbook]
+    command += ["--inventory", str(prepared.inventory), "--cmdline", shlex.join([*prepared.options, *(["--check"] if check else [])])]
     done = subprocess.run(
         command,
         env={"PATH": f"{BIN}{os.pathsep}{os.defpath}", "LANG": "C.UTF-8"},
@@ -147,6 +170,8 @@ def launch(
         timeout=timeout,
         check=False,
     )
+    after = digests(folder / "project")
+    written = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     artifacts = folder / "artifacts" / "1"
-    events = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((artifacts / "job_events").glob("*.json"))]
-    return Job(done.returncode, done.stdout, folder, artifacts, sorted(events, key=lambda event: event["counter"]))
+    events = [json.loads(path.read_text(encoding="utf-8")) for path in (artifacts / "job_events").glob("*.json")]
+    return Job(done.returncode, done.stdout, folder, artifacts, sorted(events, key=lambda event: event["counter"]), written)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+import yaml
 
-from tests.awx.conftest import Checkout, copy_project
+from tests.awx.conftest import VAULT_PASSWORD, Checkout, copy_project
 from tests.awx.controller import Controller, serving
-from tests.awx.jobs import Job, launch
+from tests.awx.jobs import Job, launch, prepare
+from tests.conftest import ROOT, run_tool
 
 Launch = Callable[..., Job]
+DRY = ["provision", "index", "image", "stack", "models", "train", "verify"]
 
 
 def free_ports(count: int) -> list[int]:
@@ -58,26 +65,138 @@ def declared(lab: Checkout) -> Iterator[Controller]:
 def job(declared: Controller, tmp_path: Path) -> Launch:
     """A function that launches the job template of a verb."""
 
-    def start(verb: str, **options: object) -> Job:
-        return launch(declared, verb, copy_project, tmp_path / verb, **options)  # type: ignore[arg-type]
+    def start(verb: str, answers: dict[str, Any] | None = None, check: bool = False) -> Job:
+        return launch(prepare(declared, verb, copy_project, tmp_path / verb, answers), check)
 
     return start
 
 
-def test_preflight(job: Launch) -> None:
+def forms(secret: str) -> set[str]:
+    """Return what a secret looks like after what programs do to text."""
+    quoted = json.dumps(secret)[1:-1]
+    return {secret, quoted, json.dumps(quoted)[1:-1], quote(secret, safe=""), secret.replace("'", "''"), base64.b64encode(secret.encode()).decode()}
+
+
+def assert_clean(done: Job, lab: Checkout) -> None:
+    """Assert that no credential is in what the controller keeps, and that the job changed nothing of its project."""
+    secrets = {VAULT_PASSWORD: "the vault's password", **{value: name for name, value in lab.secrets.items() if not name.endswith("_user")}}
+    texts = {path.relative_to(done.folder): path.read_bytes().decode(errors="replace") for path in done.files()}
+    assert {Path("artifacts/1/stdout"), Path("artifacts/1/command")} <= texts.keys()
+    found = [f"{path}: {name}" for path, text in texts.items() for secret, name in secrets.items() if any(form in text for form in forms(secret))]
+    assert not found, "\n".join(found)
+    assert done.written == []
+    assert "Password:" not in done.output.replace("Vault password:", ""), "a prompt that nobody answers"
+
+
+def test_preflight_judges_the_lab_with_the_credentials_of_the_controller(job: Launch, lab: Checkout) -> None:
     done = job("preflight")
-    print(done.output)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.output
+    assert_clean(done, lab)
 
 
-@pytest.mark.parametrize("verb", ["provision", "index", "image", "stack", "train", "verify"])
-def test_dry(job: Launch, verb: str) -> None:
+def test_an_answer_counts_and_an_empty_one_does_not(job: Launch, lab: Checkout) -> None:
+    """The wrong answer reaches the check; the questions that were left empty leave the inventory's values alone."""
+    done = job("preflight", answers={"survey_lab_index_url": "https://user:word@nexus.example.com/simple/", "lab_airflow_port": 80801})
+    assert done.returncode != 0
+    assert "lab_index_url" in done.messages() and "80801" in done.messages(), done.output
+    assert "undefined" not in done.output
+    assert_clean(done, lab)
+
+
+VALUES = [
+    "lab_index_url",
+    "lab_index_read_url",
+    "lab_airflow_version",
+    "airflow_image_requirements",
+    "airflow_image_custom_requirements",
+    "package_index_publish",
+]
+
+
+@pytest.mark.parametrize(
+    ("answers", "different"),
+    [
+        ({}, {}),
+        ({"survey_lab_index_url": "  "}, {}),
+        (
+            {"survey_lab_index_url": "https://nexus.example.com/simple/", "survey_airflow_image_requirements": "polars==1.0\r\n\r\n  duckdb\n"},
+            {
+                "lab_index_url": "https://nexus.example.com/simple/",
+                "lab_index_read_url": "https://nexus.example.com/simple/",
+                "airflow_image_requirements": ["polars==1.0", "duckdb"],
+            },
+        ),
+        (
+            {
+                "survey_airflow_image_custom_requirements": "https://git.example.com/raw/requirements.txt",
+                "survey_package_index_publish": "examples/other",
+                "lab_airflow_version": "3.1.8",
+            },
+            {
+                "airflow_image_custom_requirements": "https://git.example.com/raw/requirements.txt",
+                "package_index_publish": ["PROJECT/examples/other"],
+                "lab_airflow_version": "3.1.8",
+            },
+        ),
+    ],
+    ids=["nothing typed", "spaces", "address and lines", "file and choice"],
+)
+def test_values_are_those_of_the_shell_but_for_what_is_answered(
+    declared: Controller, lab: Checkout, tmp_path: Path, answers: dict[str, Any], different: dict[str, Any]
+) -> None:
+    shell = shown_values(["-i", "inventories/lab"], lab.path)
+    folder = tmp_path / "job"
+    prepared = prepare(declared, "preflight", copy_project, folder, answers)
+    password = tmp_path / "password"
+    password.write_text(prepared.prompts["Vault password:\\s*?$"], encoding="utf-8")
+    arguments = [option for option in prepared.options if option != "--ask-vault-pass"]
+    controller = shown_values(
+        ["-i", str(prepared.inventory), *arguments, "-e", f"@{folder}/env/extravars", "--vault-password-file", str(password)], folder / "project"
+    )
+    normal = json.loads(json.dumps(controller).replace(f"{folder}/project/playbooks/..", "PROJECT"))
+    expected = json.loads(json.dumps(shell).replace(f"{lab.path}/inventories/lab/../..", "PROJECT"))
+    assert normal == {**expected, **different}
+
+
+def shown_values(options: list[str], project: Path) -> dict[str, Any]:
+    """Return values and secrets as a play of the project sees them on the lab's host."""
+    names = [*VALUES, "vault_nexus_user", "vault_nexus_pass", "vault_airflow_admin_password", "airflow_image_nexus_pass"]
+    book = project / "playbooks" / "show.yml"
+    task = {
+        "ansible.builtin.copy": {"content": "{{ dict(names | zip(query('ansible.builtin.vars', *names))) | to_json }}", "dest": "{{ playbook_dir }}/shown.json"}
+    }
+    play = {"hosts": "lab_control", "gather_facts": False, "vars": {"ansible_connection": "local", "ansible_become": False, "names": names}, "tasks": [task]}
+    book.write_text(json.dumps([play]), encoding="utf-8")
+    done = run_tool(["ansible-playbook", "playbooks/show.yml", *options], project, ANSIBLE_COLLECTIONS_PATH=str(project / "collections"))
+    assert done.returncode == 0, done.stdout
+    shown: dict[str, Any] = json.loads((project / "playbooks/shown.json").read_text(encoding="utf-8"))
+    return shown
+
+
+@pytest.mark.parametrize("verb", DRY)
+def test_every_verb_runs_as_a_job_without_asking_anything(job: Launch, lab: Checkout, verb: str) -> None:
     done = job(verb, check=True)
-    print(done.output)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.output
+    assert_clean(done, lab)
 
 
-def test_clean(job: Launch) -> None:
+def test_clean_removes_what_a_run_left(job: Launch, lab: Checkout) -> None:
+    staging = Path(yaml.safe_load((lab.path / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))["lab_staging_dir"])
+    (staging / "build").mkdir(parents=True)
+    (staging / "build" / "nexus_pass").write_text("left by a run that was killed", encoding="utf-8")
     done = job("clean")
-    print(done.output)
-    assert done.returncode == 0
+    assert done.returncode == 0, done.output
+    assert not staging.exists()
+    assert_clean(done, lab)
+
+
+def test_a_workflow_that_failed_ends_in_a_sentence(job: Launch, lab: Checkout) -> None:
+    done = job("workflow_failed")
+    assert done.returncode != 0 and "An earlier job of this workflow failed" in done.messages(), done.output
+    assert_clean(done, lab)
+
+
+def test_playbooks_neither_ask_nor_wait_for_a_person() -> None:
+    for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        assert "vars_prompt" not in text and "ansible.builtin.pause" not in text, path
