@@ -12,6 +12,12 @@ fail() {
     exit 1
 }
 
+# One at a time: another one would take .venv for left half made, and remove it.
+if command -v flock >/dev/null; then
+    exec 9<Makefile
+    flock 9
+fi
+
 works() { # a system upgrade may have taken the Python away that .venv was made from
     [ -f "$done_file" ] && .venv/bin/python -c '' 2>/dev/null
 }
