@@ -82,7 +82,6 @@ def run(
         with _telling(f"cross_validation.scoring failed on {where}"):
             scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
         folds.append(scores)
-        print(f"[cross_validation] {where}: {', '.join(f'{name}={value:.6g}' for name, value in scores.items())}", flush=True)
         on_fold(number, scores)
     return Scores(
         scorers=scorers,
