@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test nexus lint down destroy clean bench experiment-check docs lock venv venv-test vault
+.PHONY: help lab check test nexus lint down destroy clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -34,6 +34,13 @@ clean: venv ## remove what an interrupted run may have left on the hosts
 
 bench: vault ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml
+
+bench-trials: vault ## measure what a search costs in the running lab: trials per minute, overhead, time to the first line
+	@.venv/bin/python benchmarks/trials.py $(ARGS)
+
+screenshots: vault ## take the pictures in docs/pictures from the running lab (needs apt install chromium)
+	@tools/make_venv.sh requirements-screenshots.txt
+	@.venv/bin/python tools/screenshots.py $(ARGS)
 
 experiment-check: venv ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
 	@.venv/bin/python tools/experiment_check.py $(EXPERIMENT)

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Take the pictures in docs/pictures from a running lab, with a real browser: ``make screenshots``.
+
+They show a run of an experiment with a search: the last one that succeeded, or one that is made for them. The browser is Debian's and Ubuntu's Chromium
+(``apt install chromium``); CHROMIUM names another one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+import running_lab
+
+WINDOW = {"width": 1400, "height": 900}
+PATIENCE = 60_000
+"""Milliseconds that a page may take."""
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    running_lab.options(parser)
+    parser.add_argument("--experiment", default="wine_search", help="an experiment with a search (%(default)s)")
+    parser.add_argument("--folder", type=Path, default=running_lab.ROOT / "docs" / "pictures", help="where the pictures go (%(default)s)")
+    given = parser.parse_args()
+    browser_path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser_path:
+        sys.exit("No browser was found: install one (on Debian and Ubuntu: apt install chromium), or name it in CHROMIUM.")
+    lab = running_lab.Lab.of(given.report, given.vault)
+    run_id = last_run(lab, given.experiment)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own sandbox refuses root
+        browser = playwright.chromium.launch(executable_path=browser_path, args=arguments)
+        credentials: Any = {"username": lab.users["MLflow"], "password": lab.passwords["MLflow"], "origin": lab.mlflow}
+        context = browser.new_context(viewport=WINDOW, http_credentials=credentials, locale="en-GB", timezone_id="UTC", color_scheme="light")
+        context.set_default_timeout(PATIENCE)
+        camera = Camera(context.new_page(), given.folder)
+        airflow(camera, lab, given.experiment, run_id)
+        mlflow(camera, lab, run_id)
+        browser.close()
+
+
+def last_run(lab: running_lab.Lab, experiment: str) -> str:
+    """The last run of an experiment that succeeded; makes one if there is none."""
+    runs = lab.ask_airflow("dags/train/dagRuns?state=success&order_by=-run_after&limit=100")["dag_runs"]
+    found = [run["dag_run_id"] for run in runs if (run["conf"] or {}).get("experiment") == experiment]
+    if found:
+        return str(found[0])
+    print(f"There is no run of {experiment} yet; one is made", flush=True)
+    run_id = lab.trigger({"experiment": experiment})
+    lab.finished(run_id)
+    return run_id
+
+
+class Camera:
+    """A page, and the folder for its pictures."""
+
+    def __init__(self, page: Page, folder: Path) -> None:
+        self.page = page
+        self.folder = folder
+
+    def take(self, name: str) -> None:
+        """Take a picture once nothing moves any more."""
+        self.page.wait_for_timeout(2000)
+        self.page.screenshot(path=self.folder / f"{name}.png", animations="disabled")
+        print(self.folder / f"{name}.png", flush=True)
+
+
+def airflow(camera: Camera, lab: running_lab.Lab, experiment: str, run_id: str) -> None:
+    """Log in to Airflow; take the trigger form, and the grid with the tasks of the run."""
+    page = camera.page
+    page.goto(f"{lab.airflow}/auth/login/")
+    page.fill("input[name=username]", lab.users["Airflow"])
+    page.fill("input[name=password]", lab.passwords["Airflow"])
+    page.click("input[type=submit]")
+    page.wait_for_url(lambda url: "/auth/login" not in url)
+
+    page.goto(f"{lab.airflow}/dags/train")
+    page.locator("button", has_text="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_placeholder("Start typing to see options").click()
+    page.keyboard.type(experiment)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.set_viewport_size({**WINDOW, "height": 1500})
+    form.get_by_text("Instead of what the file says").click()
+    camera.take("trigger_form")
+    page.set_viewport_size(WINDOW)
+
+    page.goto(f"{lab.airflow}/dags/train/runs/{urllib.parse.quote(run_id)}")
+    page.get_by_text("searcher 1", exact=False).first.wait_for()
+    camera.take("search_run")
+
+
+def mlflow(camera: Camera, lab: running_lab.Lab, run_id: str) -> None:
+    """Take MLflow's pages of the run: what it was and gave, its plots, and the trials of its search."""
+    page = camera.page
+    found = lab.run_of(run_id)
+    run, of = found["info"]["run_id"], f"{lab.mlflow}/#/experiments/{found['info']['experiment_id']}"
+    page.goto(f"{of}/runs/{run}")
+    page.get_by_text("Metrics", exact=False).first.wait_for()
+    camera.take("mlflow_run")
+    for name, picture in (("mlflow_history", "plots/search/optimization_history.png"), ("mlflow_confusion_matrix", "plots/confusion_matrix.png")):
+        page.goto("about:blank")
+        page.goto(f"{of}/runs/{run}/artifacts/{picture}")
+        page.locator("img[src^=blob], img[src^=data], img[src*=artifact]").first.wait_for()
+        camera.take(name)
+
+
+if __name__ == "__main__":
+    main()
