@@ -29,9 +29,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
+
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ("preflight", "provision", "index", "image", "stack", "models", "train", "verify", "clean")
-GROUP, HOSTED = "/repository/pypi-all/simple/", "/repository/pypi-internal/"
 # Reports of an earlier build in this workspace
 STALE = ("lab.json", "mistakes.txt", "description.txt", "junit", "lock", "sbom.json")
 # Files of FOLDER, in the order of the docstring
@@ -47,22 +48,6 @@ class Unsafe(str):
 
 
 yaml.SafeDumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text)))
-
-
-class Wrong(Exception):
-    """A parameter that cannot be used; the text is the sentence for the user."""
-
-
-def wrong_url(name: str, url: str) -> str:
-    """Return what is wrong with the address of an index, or an empty text."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        return f"{name} is '{url}', which is no address: write it as in https://nexus.example.org."
-    if parts.username or parts.password:
-        return f"{name} has a user or a password in it: write the address alone, and the id of a credential into NEXUS_CREDS_ID."
-    if parts.query or parts.fragment:
-        return f"{name} is '{url}', with something after the path: write the address of the Nexus or of its group alone."
-    return ""
 
 
 def index(given: Mapping[str, str]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from packaging.version import InvalidVersion, Version
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "roles/package_index/files"))
 import build_wheel  # type: ignore[import-not-found]  # the lab builds its own projects with it: the same files give the same bytes
 
-from jenkins_parameters import GROUP, HOSTED, Wrong, wrong_url
+from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
 
 # Extras and dependency groups that name what tests need, the first that is there
 TESTS = ("test", "tests", "testing", "dev")

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pypiserver  # type: ignore[import-untyped]
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_tool
 
 HERE = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache/jenkins"
@@ -143,16 +142,36 @@ def controller(tmp_path: Path, jars: list[Path]) -> Iterator[Controller]:
             process.wait(60)
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, files: list[Path]) -> Callable[[str], Path]:
-    """A function that makes a workspace of a job: the files of the project as they are now, and this Python environment."""
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that returns a Python environment that holds some locks and nothing else, made as a pipeline makes it, once for all tests."""
+    made: dict[tuple[str, ...], Path] = {}
 
-    def make(name: str) -> Path:
+    def make(*locks: str) -> Path:
+        if locks not in made:
+            folder = tmp_path_factory.mktemp("environment")
+            (folder / "tools").mkdir()
+            for path in ("tools/make_venv.sh", *locks):
+                shutil.copy2(ROOT / path, folder / path)
+            for lock in locks:
+                done = run_tool([folder / "tools/make_venv.sh", lock], cwd=folder)
+                assert done.returncode == 0, done.stdout
+            made[locks] = folder / ".venv"
+        return made[locks]
+
+    return make
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, files: list[Path], environments: Callable[..., Path]) -> Callable[..., Path]:
+    """A function that makes a workspace of a job: the files of the project as they are now, and the environment of some locks."""
+
+    def make(name: str, *locks: str) -> Path:
         workspace = tmp_path / "workspace" / name
         for path in files:
             (workspace / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, workspace / path, follow_symlinks=False)
-        (workspace / ".venv").symlink_to(Path(sys.prefix))
+        (workspace / ".venv").symlink_to(environments(*(locks or ("requirements.txt", "requirements-jenkins.txt"))))
         return workspace
 
     return make

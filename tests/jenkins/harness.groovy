@@ -266,6 +266,9 @@ class Build {
         return new File(path).absolute ? new File(path) : new File(base, path)
     }
 
+    /** Removes a directory. Groovy's own deleteDir() would follow links and empty what they point to. */
+    void remove(File folder) { ['rm', '-rf', '--', folder.path].execute().waitFor() }
+
     // ------------------------------------------------------------------ the life of a build
 
     void run() {
@@ -658,7 +661,7 @@ class Steps {
         build.say("[Pipeline] sh${how.label ? " ($how.label)" : ''}")
         int code = follow(builder.start(), how.returnStdout ? errors : output)
         String text = output.text
-        control.deleteDir()
+        build.remove(control)
         build.checkpoint()
         if (how.returnStatus) { return code }
         if (code != 0) { throw new Failed("script returned exit code $code") }
@@ -702,7 +705,7 @@ class Steps {
         }
     }
 
-    void doDeleteDir() { (build.dirs ? build.dirs.last() : build.workspace).deleteDir() }
+    void doDeleteDir() { build.remove(build.dirs ? build.dirs.last() : build.workspace) }
 
     boolean doFileExists(String path) { return build.at(path).exists() }
 
@@ -760,7 +763,7 @@ class Steps {
             return build.withOverlay(more) { inside(body) }
         } finally {
             secrets.each { build.masks.remove(it) }
-            files*.deleteDir()
+            files.each { build.remove(it) }
         }
     }
 
@@ -816,7 +819,7 @@ class Steps {
 
     void doGit(Map how) {
         File place = build.dirs ? build.dirs.last() : build.workspace
-        place.deleteDir()
+        build.remove(place)
         List command = ['git', 'clone', '--quiet', '--branch', how.branch ?: 'master', how.url, place.path]
         build.say("Cloning repository $how.url")
         Process process = new ProcessBuilder(command*.toString()).redirectErrorStream(true).start()

@@ -90,7 +90,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab(controller: Controller, checkout: Callable[[str], Path], vault: Vault, tmp_path: Path) -> Iterator[Lab]:
+def lab(controller: Controller, checkout: Callable[..., Path], vault: Vault, tmp_path: Path) -> Iterator[Lab]:
     """A job with credentials, on an inventory that is the shipped one under other names, ports and directories."""
     workspace, staged = checkout("lab"), Path(f"/dev/shm/jenkins-test-{free_port()}")
     shutil.copytree(workspace / "inventories/lab", workspace / "inventories/test")

@@ -17,7 +17,8 @@ from packaging.version import Version
 import jenkins_parameters
 import jenkins_report
 import publish_wheel
-from jenkins_parameters import Given, Wrong
+from jenkins_index import Wrong
+from jenkins_parameters import Given
 from tests.conftest import BIN, ROOT, Run
 
 INVENTORY = {"custom": ["wine-cultivars==1.0.0", "other_package==2"], "environment": {"AIRFLOW__CORE__PARALLELISM": "4"}, "lock_dir": ""}

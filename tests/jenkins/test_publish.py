@@ -67,9 +67,9 @@ class Project:
 
 
 @pytest.fixture
-def project(controller: Controller, checkout: Callable[[str], Path], index: str, tmp_path: Path) -> Project:
+def project(controller: Controller, checkout: Callable[..., Path], index: str, tmp_path: Path) -> Project:
     """A project that copied Jenkinsfile.publish; the lab's repository is a clone of this one with the files as they are now."""
-    tools = checkout("tools.git")
+    tools = checkout("tools.git", "requirements-jenkins.txt")
     git(tools, "init", "-q", "--initial-branch", "main")
     git(tools, "add", "-A")
     git(tools, "add", "--force", ".venv")
@@ -117,7 +117,7 @@ def test_a_tag_is_published_once(project: Project) -> None:
     assert_no_secret(build)
 
 
-def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project, checkout: Callable[[str], Path]) -> None:
+def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project, checkout: Callable[..., Path]) -> None:
     git(project.workspace, "tag", "v1.2.0")
     project.commit(src__other=MODULE)
     lab = checkout("lab")
