@@ -14,7 +14,7 @@ fail() {
 
 # One at a time: another one would take .venv for left half made, and remove it.
 if command -v flock >/dev/null; then
-    exec 9<Makefile
+    exec 9<tools/make_venv.sh
     flock 9
 fi
 
