@@ -275,20 +275,25 @@ def test_a_wrong_password_is_one_sentence(lab: Lab, document: dict[str, Any]) ->
     assert answer["failure"].startswith("track: making a run in the experiment 'wine' failed with MlflowException: ") and "401" in answer["failure"]
 
 
-def test_a_killed_task_leaves_a_killed_run(lab: Lab, document: dict[str, Any], package: Any) -> None:
-    site = package("import time\ndef train(table):\n    print('sleeping', flush=True)\n    time.sleep(120)\ndef score(model): return {}\n")
-    process, _ = lab.start("run", lab.request(trained_by(document, "theirs:train"), "killed"), PYTHONPATH=str(site), PYTHONUNBUFFERED="1")
+def test_a_killed_task_leaves_a_killed_run_and_its_next_try_goes_on_with_it(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    source = "import time\ndef train(table):\n    print('sleeping', flush=True)\n    time.sleep(%d)\n    import theirs_too\ndef score(model): return {}\n"
+    site = package(source % 120)
+    request = lab.request(trained_by(document, "theirs:train"), "killed")
+    _, prepared, _ = lab.do("prepare", request)
+    request["run"] = prepared["values"]["run"]
+    process, _ = lab.start("train", request, PYTHONPATH=str(site), PYTHONUNBUFFERED="1")
     assert process.stdout
-    run_id = ""
-    for line in process.stdout:
-        if "MLflow run" in line:
-            run_id = line.split()[3]
-        if line.startswith("sleeping"):
-            break
+    assert any(line.startswith("sleeping") for line in iter(process.stdout.readline, ""))
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
+    run_id = request["run"]["mlflow_run_id"]
     assert lab.mlflow.get("runs/get", run_id=run_id)["run"]["info"]["status"] == "KILLED"
+    package(source % 0)
+    _, answer, output = lab.do("train", request, PYTHONPATH=str(site))
+    assert answer["failure"].endswith("raised ModuleNotFoundError: No module named 'theirs_too'")
+    assert "[steps." not in output, "what prepare did is not done again"
+    assert lab.mlflow.get("runs/get", run_id=run_id)["run"]["info"]["status"] == "FAILED"
 
 
 def test_a_task_that_is_gone_takes_its_process_along(lab: Lab, package: Callable[[str], Path]) -> None:

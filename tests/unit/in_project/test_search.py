@@ -274,6 +274,19 @@ def test_a_trial_whose_searcher_is_gone_is_tried_again(job: Make, monkeypatch: p
     }
 
 
+def test_a_searcher_that_is_told_to_end_leaves_its_trial_to_the_others_at_once(job: Make) -> None:
+    def score(x: float) -> float:
+        sys.exit(143)
+
+    one = job(score, trials=2)
+    with pytest.raises(SystemExit):
+        searched(one)
+    assert mlflow.get_run(one.run["mlflow_run_id"]).info.status == "KILLED"
+    first, *others = searched(job(lambda x: x, run_id=one.run_id, trials=2))
+    assert [first.state.name, *(trial.state.name for trial in others)] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert others[0].params == first.params
+
+
 def test_folds_are_intermediate_values_and_runs(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.datasets import load_iris
     from sklearn.tree import DecisionTreeClassifier
