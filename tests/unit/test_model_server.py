@@ -39,11 +39,16 @@ warnings.simplefilter("ignore")
 rows = pandas.DataFrame({"x": [1.0, 2.0, 3.0]})
 
 class Times(mlflow.pyfunc.PythonModel):
-    def __init__(self, factor, wait=0.0, ballast=0):
-        self.factor, self.wait, self.ballast = factor, wait, numpy.ones(ballast * 131072)
+    def __init__(self, factor, ballast=0):
+        self.factor, self.ballast = factor, numpy.ones(ballast * 131072)
     def predict(self, context, model_input, params=None):
-        time.sleep(self.wait)
         return [float(x) * self.factor for x in model_input["x"]]
+
+class Slow(Times):
+    def predict(self, context, model_input, params=None):
+        while os.path.exists(os.environ["AT_WORK"]):
+            time.sleep(0.05)
+        return super().predict(context, model_input, params)
 
 class Broken(Times):
     def predict(self, context, model_input, params=None):
@@ -55,6 +60,11 @@ class Leaving(Times):
     def load_context(self, context):
         if "MAKING" not in os.environ:
             sys.exit("I go")
+
+class Killing(Times):
+    def load_context(self, context):
+        if "MAKING" not in os.environ:
+            os._exit(1)
 
 class Gone:
     def __reduce__(self):
@@ -80,8 +90,8 @@ def log(kind, factor):
         with open("its_code.py", "w") as file:
             file.write(f"FACTOR = {factor}\n")
         more["code_paths"] = ["its_code.py"]
-    make = {"slow": lambda: Times(factor, 1.0), "heavy": lambda: Times(factor, 0.0, 100), "broken": lambda: Broken(factor),
-            "leaving": lambda: Leaving(factor), "unloadable": lambda: Unloadable(factor), "coded": Coded}[kind]
+    make = {"slow": lambda: Slow(factor), "heavy": lambda: Times(factor, 100), "broken": lambda: Broken(factor),
+            "leaving": lambda: Leaving(factor), "killing": lambda: Killing(factor), "unloadable": lambda: Unloadable(factor), "coded": Coded}[kind]
     return mlflow.pyfunc.log_model("model", python_model=make(), **more)
 
 def register(name, kind, factor):
@@ -148,6 +158,11 @@ class Registry:
         url = f"{self.mlflow.uri}/api/2.0/mlflow/registered-models/alias"
         requests.delete(url, json={"name": name, "alias": alias}, auth=("admin", self.mlflow.password), timeout=60).raise_for_status()
 
+    def drop_all(self, name: str) -> None:
+        """Remove all aliases of a model."""
+        for alias in self.mlflow.get("registered-models/get", name=name)["registered_model"].get("aliases", []):
+            self.drop(name, alias["alias"])
+
 
 @dataclass
 class Server:
@@ -171,7 +186,7 @@ class Server:
         models: list[dict[str, Any]] = self.get("/models").json()["models"]
         return next((model for model in models if (model["name"], model["alias"]) == (name, alias)), {})
 
-    def wait(self, done: Callable[[], Any], seconds: float = 20) -> None:
+    def wait(self, done: Callable[[], Any], seconds: float = 60) -> None:
         """Wait until something is so."""
         until = time.monotonic() + seconds
         while not done():
@@ -197,7 +212,9 @@ def start(installed: Path, python: Path, folder: Path, environment: dict[str, st
         "LAB_MODELS_POLL": "0.2",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "OMP_NUM_THREADS": "1",
+        "AT_WORK": str(folder / "at-work"),
     }
     log = folder / "log"
     with log.open("wb") as output:
@@ -229,14 +246,6 @@ def registry(mlflow_server: Mlflow, python: Path, tmp_path_factory: pytest.TempP
     return Registry(mlflow_server, python, tmp_path_factory.mktemp("models"))
 
 
-@pytest.fixture(scope="module")
-def server(installed: Path, python: Path, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The application, in service."""
-    running = start(installed, python, tmp_path_factory.mktemp("server"), registry.environment())
-    yield running
-    stop(running)
-
-
 # All versions of all tests, made in one process since importing MLflow takes seconds.
 MODELS: dict[str, list[tuple[str, int]]] = {
     "swapped": [("linear", 10), ("linear", 100)],
@@ -245,6 +254,7 @@ MODELS: dict[str, list[tuple[str, int]]] = {
     "slow": [("slow", 8), ("linear", 10)],
     "heavy": [("heavy", 1), ("heavy", 2)],
     "coded": [("coded", 1), ("coded", 2)],
+    "killing": [("killing", 1)],
 }
 
 
@@ -262,14 +272,25 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def models(registry: Registry) -> dict[str, Model]:
+def models(registry: Registry) -> Iterator[dict[str, Model]]:
     """The models by their names."""
     suffix = f" of {registry.python.parts[-3]}"
     wanted = [(name + suffix, kind, factor) for name, versions in MODELS.items() for kind, factor in versions]
     found = {name: Model(name + suffix, [], registry) for name in MODELS}
     for (name, _kind, _factor), number in zip(wanted, registry.make(*wanted), strict=True):
         found[name.removesuffix(suffix)].versions.append(number)
-    return found
+    yield found
+    for model in found.values():  # the other environment cannot load these
+        model.registry.drop_all(model.name)
+
+
+@pytest.fixture(scope="module")
+def server(installed: Path, python: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The application, in service; started when all versions are made, for which MLflow needs its time."""
+    assert models
+    running = start(installed, python, tmp_path_factory.mktemp("server"), registry.environment())
+    yield running
+    stop(running)
 
 
 def test_requests_never_fail_while_versions_change(server: Server, models: dict[str, Model]) -> None:
@@ -409,15 +430,18 @@ def test_requests_of_the_former_version_are_finished_by_it(server: Server, model
     slow, quick = model.versions
     model.point("live", slow)
     server.wait_for(model.name, slow)
+    at_work = server.log.parent / "at-work"
+    at_work.touch()
     answers: list[requests.Response] = []
     asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1]))) for _ in range(3)]
     for thread in asking:
         thread.start()
-    time.sleep(0.3)
+    time.sleep(1)  # by now they are with the model
     model.point("live", quick)
     server.wait_for(model.name, quick)
     assert not answers, "the former version is still at work"
     assert server.score(model.name, [1]).json() == {"predictions": pytest.approx([10.0])}
+    at_work.unlink()
     for thread in asking:
         thread.join()
     assert [(answer.headers["X-Model-Version"], answer.json()) for answer in answers] == [(slow, {"predictions": [8.0]})] * 3
@@ -476,6 +500,24 @@ def test_serving_goes_on_without_the_registry(installed: Path, python: Path, mod
             assert said.count("the registry does not answer") == 1 and said.count("the registry answers again") == 1 and "Traceback" not in said
         finally:
             stop(server)
+
+
+def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
+    good, killing = models["first steps"], models["killing"]
+    good.point("live", good.versions[0])
+    server = start(installed, python, tmp_path / "server", good.registry.environment())
+    try:
+        server.wait_for(good.name, good.versions[0])
+        killing.point("live", killing.versions[0])
+        for _ in range(2):  # as Docker does
+            assert server.process.wait(60) == 1
+            server = start(installed, python, tmp_path / "server", good.registry.environment())
+        server.wait(lambda: server.slot(killing.name).get("error"))
+        assert "2 times the server ended" in server.slot(killing.name)["error"]
+        assert server.score(good.name, [1]).headers["X-Model-Version"] == good.versions[0]
+    finally:
+        killing.registry.drop(killing.name, "live")
+        stop(server)
 
 
 class Relay:

@@ -36,6 +36,7 @@ def main() -> None:
     level = os.environ.get("LAB_MODELS_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stdout)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # the follower says it in one line when the registry does not answer
     logging.getLogger(__package__).setLevel(level)
     credentials = Path(os.environ["LAB_MODELS_CREDENTIALS_FILE"]).read_bytes().strip()
     if not credentials.partition(b":")[2]:

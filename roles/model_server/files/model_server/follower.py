@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from . import registry
-from .registry import Address, Wanted
+from .registry import ALIASES, Address, Wanted
 from .version import Unusable, Version, load, sentence
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,8 @@ T = TypeVar("T")
 
 #: seconds until a version that cannot be loaded is tried again; doubled each time up to the second
 RETRY = (15.0, 600.0)
+#: how often the process may end while it loads a version until that is left alone
+DEATHS = 2
 
 
 class Slot:
@@ -53,6 +57,40 @@ class Slot:
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
 
 
+class Attempt:
+    """Remembers over the end of the process which version was being loaded then, so that one that ends it does not do so for ever.
+
+    Args:
+        file: there while a version is being loaded.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._deaths: dict[Wanted, int] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            wanted, deaths = json.loads(file.read_text(encoding="utf-8"))
+            self._deaths[Wanted(*wanted)] = deaths
+        file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def at(self, wanted: Wanted) -> Iterator[None]:
+        """Note that a version is being loaded.
+
+        Raises:
+            Unusable: the process has ended in that too often.
+        """
+        deaths = self._deaths.get(wanted, 0)
+        if deaths >= DEATHS:
+            raise Unusable(
+                f"version {wanted.number} is not loaded: {deaths} times the server ended while it was, for want of memory perhaps; restart it to try again"
+            )
+        self._file.write_text(json.dumps([wanted, deaths + 1]), encoding="utf-8")
+        try:
+            yield
+        finally:  # also when the server is stopped meanwhile
+            self._file.unlink(missing_ok=True)
+
+
 class Follower:
     """Keeps the versions in service equal to what the registry wants.
 
@@ -71,6 +109,7 @@ class Follower:
         self._every = every
         self._patience = patience
         self._thread = ThreadPoolExecutor(1, "registry")
+        self._attempt = Attempt(downloads / "loading.json")
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -104,7 +143,7 @@ class Follower:
             logger.info("%s: alias %s is gone", *address)
             self._let_go(slot.version)
         tried = False
-        for address, version in wanted.items():
+        for address, version in sorted(wanted.items(), key=lambda item: ALIASES.index(item[0].alias)):
             slot = self.slots.setdefault(address, Slot())
             if not slot.want(version):
                 continue
@@ -125,11 +164,12 @@ class Follower:
         return tried
 
     async def _load(self, wanted: Wanted) -> Version:
-        try:
-            return await asyncio.wait_for(self._in_thread(load, wanted, self._downloads), self._patience)
-        except TimeoutError:
-            self._thread = ThreadPoolExecutor(1, "registry")  # the former thread cannot be ended, only left alone
-            raise Unusable(f"version {wanted.number} cannot be loaded: it took longer than {self._patience:g} seconds") from None
+        with self._attempt.at(wanted):
+            try:
+                return await asyncio.wait_for(self._in_thread(load, wanted, self._downloads), self._patience)
+            except TimeoutError:
+                self._thread = ThreadPoolExecutor(1, "registry")  # the former thread cannot be ended, only left alone
+                raise Unusable(f"version {wanted.number} cannot be loaded: it took longer than {self._patience:g} seconds") from None
 
     def _let_go(self, version: Version | None) -> None:
         """Give a version back after its last request, unless it is in service elsewhere."""

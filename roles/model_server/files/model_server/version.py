@@ -48,15 +48,17 @@ class Version:
 
     Args:
         wanted: which one it is.
+        model: the model as MLflow loaded it.
         app: MLflow's scoring application with the model in it.
         folder: where its files are; a model may read them as long as it is served.
     """
 
-    def __init__(self, wanted: Wanted, app: ASGIApp, folder: Path) -> None:
+    def __init__(self, wanted: Wanted, model: mlflow.pyfunc.PyFuncModel, app: ASGIApp, folder: Path) -> None:
         self.wanted = wanted
         self.requests = 0
         self.on_idle: Callable[[Version], None] | None = None
         """Called after the last request; set when nothing refers to the version any more."""
+        self._model = model
         self._app = app
         self._folder = folder
 
@@ -87,7 +89,8 @@ class Version:
 
     def give_back(self) -> None:
         """Free memory and disk. Nobody may use the version afterwards."""
-        del self._app
+        vars(self._model).clear()  # FastAPI keeps functions that it has seen, and these keep the object
+        del self._model, self._app
         sys.path[:] = [entry for entry in sys.path if not Path(entry).is_relative_to(self._folder)]
         shutil.rmtree(self._folder, ignore_errors=True)
         gc.collect()  # an application refers to itself
@@ -102,7 +105,7 @@ def load(wanted: Wanted, downloads: Path) -> Version:
     """
     folder = Path(tempfile.mkdtemp(prefix="version-", dir=downloads))
     try:
-        version = Version(wanted, _application(wanted, folder, downloads), folder)
+        version = Version(wanted, *_model_and_application(wanted, folder, downloads), folder)
     except BaseException as error:  # a model may do anything, also end the process
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, Unusable):
@@ -112,7 +115,7 @@ def load(wanted: Wanted, downloads: Path) -> Version:
     return version
 
 
-def _application(wanted: Wanted, folder: Path, downloads: Path) -> ASGIApp:
+def _model_and_application(wanted: Wanted, folder: Path, downloads: Path) -> tuple[mlflow.pyfunc.PyFuncModel, ASGIApp]:
     path = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{wanted.name}/{wanted.number}", dst_path=str(folder))
     # Code that other versions brought must not be taken for this one's; they keep what they imported.
     for name, module in list(sys.modules.items()):
@@ -127,8 +130,7 @@ def _application(wanted: Wanted, folder: Path, downloads: Path) -> ASGIApp:
     example = model.metadata.get_serving_input(path)
     if example is not None:
         asyncio.run(_warm_up(wanted, app, example))
-    asgi: ASGIApp = app
-    return asgi
+    return model, app
 
 
 async def _warm_up(wanted: Wanted, app: ASGIApp, example: str) -> None:
