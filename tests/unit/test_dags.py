@@ -158,8 +158,10 @@ def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, projec
         "LAB_EXPERIMENTS_DIR": str(ROOT / "experiments"),
         "LAB_RUNS_DIR": str(tmp_path / "runs"),
         "LAB_PROJECT_PYTHON": str(project_python),
+        "LAB_OPTUNA_STORAGE_FILE": str(tmp_path / "optuna_url"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    (tmp_path / "optuna_url").write_text(f"sqlite:///{tmp_path}/optuna.db")
 
     def airflow(*arguments: str) -> str:
         done = subprocess.run([airflow_python, "-m", "airflow", *arguments], env=environment, text=True, capture_output=True, check=False)
@@ -167,8 +169,13 @@ def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, projec
         return done.stdout + done.stderr
 
     airflow("db", "migrate")
-    output = airflow("dags", "test", "train", "-c", '{"experiment": "wine"}')
-    assert "[track] the model is models:/wine-cultivars/" in output, output[-4000:]
-    latest = mlflow_server.get("registered-models/get", name="wine-cultivars")["registered_model"]["latest_versions"][0]
-    tags = {tag["key"]: tag["value"] for tag in mlflow_server.get("runs/get", run_id=latest["run_id"])["run"]["data"]["tags"]}
+    conf = {"experiment": "wine_search", "trials": 4, "inputs": {"test_share": 0.3}, "overrides": {"register.name": "found"}}
+    output = airflow("dags", "test", "train", "-c", json.dumps(conf))
+    assert "[track] the model is models:/found/" in output, output[-4000:]
+    assert "searcher 2 of 2" in output and "; the best is trial " in output
+    latest = mlflow_server.get("registered-models/get", name="found")["registered_model"]["latest_versions"][0]
+    run = mlflow_server.get("runs/get", run_id=latest["run_id"])["run"]
+    tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+    assert run["info"]["status"] == "FINISHED"
     assert tags["airflow.dag_id"] == "train" and tags["airflow.run_id"].startswith("manual__")
+    assert {"key": "search.trials", "value": "4"} in run["data"]["params"] and {"key": "inputs.test_share", "value": "0.3"} in run["data"]["params"]
