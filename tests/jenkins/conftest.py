@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pypiserver  # type: ignore[import-untyped]
 import pytest
+import yaml
 
 from tests.conftest import ROOT, run_tool
 
@@ -175,6 +177,34 @@ def checkout(tmp_path: Path, files: list[Path], environments: Callable[..., Path
         return workspace
 
     return make
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
+    """A function that adds ``inventories/test`` to a workspace: the shipped inventory, whose names, ports and directories no other lab has.
+
+    It returns the directory on the host where a build of that lab would leave secrets if it were killed.
+    """
+    staged = Path(f"/dev/shm/jenkins-test-{free_port()}")
+
+    def make(workspace: Path) -> Path:
+        values = workspace / "inventories/test/group_vars/all"
+        shutil.copytree(workspace / "inventories/lab", workspace / "inventories/test")
+        ports = re.findall(r"^(lab_\w+_port):", (values / "shared.yml").read_text(encoding="utf-8"), re.M)
+        own = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
+        own |= {"ansible_remote_tmp": f"{tmp_path}/remote", "ansible_async_dir": f"{tmp_path}/async"}
+        (values / "zz_test.yml").write_text(yaml.safe_dump(own | {port: free_port() for port in ports}), encoding="utf-8")
+        return staged
+
+    yield make
+    shutil.rmtree(staged, ignore_errors=True)
 
 
 class Server(ThreadingMixIn, WSGIServer):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +40,6 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
     return Vault(password, (folder / "vault.yml").read_text(encoding="utf-8"), [*secrets, password])
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @dataclass
 class Lab:
     """The job `lab` and its inventory `inventories/test`; `staged` is where a build that was killed would have left a secret on the host."""
@@ -62,7 +52,7 @@ class Lab:
     def set(self, **values: Any) -> None:
         """Set more values in the inventory."""
         path = self.workspace / "inventories/test/group_vars/all/zz_test.yml"
-        known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump(known | values), encoding="utf-8")
 
     def leave(self) -> None:
@@ -90,26 +80,15 @@ class Lab:
 
 
 @pytest.fixture
-def lab(controller: Controller, checkout: Callable[..., Path], vault: Vault, tmp_path: Path) -> Iterator[Lab]:
-    """A job with credentials, on an inventory that is the shipped one under other names, ports and directories."""
-    workspace, staged = checkout("lab"), Path(f"/dev/shm/jenkins-test-{free_port()}")
-    shutil.copytree(workspace / "inventories/lab", workspace / "inventories/test")
+def lab(controller: Controller, checkout: Callable[..., Path], own_lab: Callable[[Path], Path], vault: Vault) -> Lab:
+    """A job with credentials, and an inventory with a vault."""
+    workspace = checkout("lab")
+    staged = own_lab(workspace)
     (workspace / "inventories/test/group_vars/all/vault.yml").write_text(vault.content, encoding="utf-8")
-    lab = Lab(controller, workspace, vault, staged)
-    ports = re.findall(r"^(lab_\w+_port):", (workspace / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
-    lab.set(
-        lab_name="jenkins-test",
-        lab_dir=f"{tmp_path}/host",
-        lab_staging_dir=str(staged),
-        ansible_remote_tmp=f"{tmp_path}/remote",
-        ansible_async_dir=f"{tmp_path}/async",
-        **{port: free_port() for port in ports},
-    )
     controller.job("lab", workspace / "Jenkinsfile", workspace)
     controller.credentials["vault"] = {"kind": "file", "filename": "password", "content": vault.password}
     controller.credentials["nexus"] = {"kind": "usernamePassword", "username": "planted-user", "password": PLANTED}
-    yield lab
-    shutil.rmtree(staged, ignore_errors=True)
+    return Lab(controller, workspace, vault, staged)
 
 
 def test_a_wrong_parameter_stops_in_the_first_stage(lab: Lab) -> None:

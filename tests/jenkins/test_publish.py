@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.jenkins.conftest import PUBLISHER, Build, Controller
@@ -117,12 +118,13 @@ def test_a_tag_is_published_once(project: Project) -> None:
     assert_no_secret(build)
 
 
-def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project, checkout: Callable[..., Path]) -> None:
+def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project, checkout: Callable[..., Path], own_lab: Callable[[Path], Path]) -> None:
     git(project.workspace, "tag", "v1.2.0")
     project.commit(src__other=MODULE)
     lab = checkout("lab")
+    own_lab(lab)
     jenkinsfile = (lab / "Jenkinsfile").read_text(encoding="utf-8")
-    for name, default in (("VAULT_CREDS_ID", "''"), ("DRY_RUN", "true"), ("VERBS", "'clean'")):  # as the form of that job may be set up
+    for name, default in {"INVENTORY": "'inventories/test'", "VAULT_CREDS_ID": "''", "VERBS": "'clean'"}.items():  # as that job may be set up
         jenkinsfile = re.sub(rf"(name: '{name}', defaultValue: )[^,]+", rf"\g<1>{default}", jenkinsfile)
     (lab / "Jenkinsfile").write_text(jenkinsfile, encoding="utf-8")
     project.controller.job("mlops-lab", lab / "Jenkinsfile", lab)
@@ -132,7 +134,8 @@ def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project
     assert list(project.published()) == [f"small_project-{version}-py3-none-any.whl"]
     triggered = project.controller.last("mlops-lab")
     assert triggered.told["parameters"]["PROJECT"] == f"small-project=={version}"
-    assert re.search(rf'"airflow_image_custom_requirements": \[\s+"wine-cultivars[^]]+"small-project=={version}"', triggered.console), triggered.console
+    others = yaml.safe_load((lab / "inventories/lab/group_vars/all/airflow_image.yml").read_text(encoding="utf-8"))["airflow_image_custom_requirements"]
+    assert all(f'"{line}"' in triggered.console for line in [*others, f"small-project=={version}"]), triggered.console
     assert build.told["triggered"] == [{"job": "mlops-lab", "number": 1, "result": "SUCCESS"}]
     assert build.result == "SUCCESS"
     assert_no_secret(build)
