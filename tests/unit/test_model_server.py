@@ -107,7 +107,12 @@ print(json.dumps(numbers))
 """
 
 
-@pytest.fixture(scope="module", params=["project", "project-2.19"])
+ENVIRONMENTS = ["project", "project-2.19"]
+# What has nothing to do with the environment is tried in one.
+once = pytest.mark.parametrize("python", ENVIRONMENTS[:1], indirect=True)
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
 def python(request: pytest.FixtureRequest) -> Path:
     """The Python of a project's environment."""
     return make_environment("project", PROJECT) if request.param == "project" else make_environment(request.param)
@@ -387,6 +392,7 @@ def test_the_protocol_is_mlflow_s(server: Server, models: dict[str, Model], pyth
     assert "secret" not in server.log.read_text(), "what is asked is in the log"
 
 
+@once
 def test_only_who_has_the_password_gets_in(server: Server, models: dict[str, Model]) -> None:
     def status(path: str, auth: Any) -> int:
         return server.get(path, auth=auth).status_code
@@ -425,6 +431,7 @@ def test_a_version_that_cannot_be_used_leaves_the_former_one_in_service(server: 
     assert "Traceback" not in server.log.read_text()
 
 
+@once
 def test_requests_of_the_former_version_are_finished_by_it(server: Server, models: dict[str, Model]) -> None:
     model = models["slow"]
     slow, quick = model.versions
@@ -478,6 +485,7 @@ def test_the_code_that_a_version_brought_is_that_version_s(server: Server, model
         assert server.score(model.name, [1]).json() == {"predictions": [change % 2 + 1.0]}
 
 
+@once
 def test_serving_goes_on_without_the_registry(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
     """A server of its own, with a relay in front of MLflow that can be cut."""
     model = models["first steps"]
@@ -502,6 +510,7 @@ def test_serving_goes_on_without_the_registry(installed: Path, python: Path, mod
             stop(server)
 
 
+@once
 def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
     good, killing = models["first steps"], models["killing"]
     good.point("live", good.versions[0])
