@@ -12,16 +12,25 @@ import os
 import shutil
 import sys
 import urllib.parse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 import running_lab
 
 WINDOW = {"width": 1400, "height": 900}
+TALL = {"width": 1400, "height": 1400}
 PATIENCE = 60_000
 """Milliseconds that a page may take."""
+
+SETTLED = """
+localStorage.setItem("mlflow.workflowType_v1", JSON.stringify("machine_learning"));
+localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+"""
+"""MLflow's pages as somebody sees them who chose "Model training" and closed the assistant."""
 
 
 def main() -> None:
@@ -43,6 +52,7 @@ def main() -> None:
         credentials: Any = {"username": lab.users["MLflow"], "password": lab.passwords["MLflow"], "origin": lab.mlflow}
         context = browser.new_context(viewport=WINDOW, http_credentials=credentials, locale="en-GB", timezone_id="UTC", color_scheme="light")
         context.set_default_timeout(PATIENCE)
+        context.add_init_script(SETTLED)
         camera = Camera(context.new_page(), given.folder)
         airflow(camera, lab, given.experiment, run_id)
         mlflow(camera, lab, run_id)
@@ -68,10 +78,12 @@ class Camera:
         self.page = page
         self.folder = folder
 
-    def take(self, name: str) -> None:
-        """Take a picture once nothing moves any more."""
-        self.page.wait_for_timeout(2000)
-        self.page.screenshot(path=self.folder / f"{name}.png", animations="disabled")
+    def take(self, name: str, part: Locator | None = None) -> None:
+        """Take a picture of the page, or a part of it, once nothing moves any more."""
+        with suppress(TimeoutError):
+            self.page.wait_for_load_state("networkidle", timeout=PATIENCE / 3)
+        self.page.wait_for_timeout(3000)
+        (part or self.page).screenshot(path=self.folder / f"{name}.png", animations="disabled")
         print(self.folder / f"{name}.png", flush=True)
 
 
@@ -85,19 +97,25 @@ def airflow(camera: Camera, lab: running_lab.Lab, experiment: str, run_id: str) 
     page.wait_for_url(lambda url: "/auth/login" not in url)
 
     page.goto(f"{lab.airflow}/dags/train")
+    page.set_viewport_size(TALL)
     page.locator("button", has_text="Trigger").first.click()
     form = page.get_by_role("dialog")
     form.get_by_placeholder("Start typing to see options").click()
     page.keyboard.type(experiment)
     page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
-    page.set_viewport_size({**WINDOW, "height": 1500})
+    camera.take("trigger_form", form)
     form.get_by_text("Instead of what the file says").click()
-    camera.take("trigger_form")
+    camera.take("trigger_form_overrides", form)
     page.set_viewport_size(WINDOW)
 
     page.goto(f"{lab.airflow}/dags/train/runs/{urllib.parse.quote(run_id)}")
     page.get_by_text("searcher 1", exact=False).first.wait_for()
+    edge = page.locator("[data-panel-resize-handle-id], [data-separator]").first.bounding_box()
+    if edge:  # the grid with all of its columns
+        page.mouse.move(edge["x"] + edge["width"] / 2, edge["y"] + 200)
+        page.mouse.down()
+        page.mouse.move(520, edge["y"] + 200, steps=5)
+        page.mouse.up()
     camera.take("search_run")
 
 
@@ -106,14 +124,21 @@ def mlflow(camera: Camera, lab: running_lab.Lab, run_id: str) -> None:
     page = camera.page
     found = lab.run_of(run_id)
     run, of = found["info"]["run_id"], f"{lab.mlflow}/#/experiments/{found['info']['experiment_id']}"
+    page.set_viewport_size(TALL)
     page.goto(f"{of}/runs/{run}")
-    page.get_by_text("Metrics", exact=False).first.wait_for()
+    page.get_by_text("About this run").wait_for()
     camera.take("mlflow_run")
-    for name, picture in (("mlflow_history", "plots/search/optimization_history.png"), ("mlflow_confusion_matrix", "plots/confusion_matrix.png")):
-        page.goto("about:blank")
-        page.goto(f"{of}/runs/{run}/artifacts/{picture}")
-        page.locator("img[src^=blob], img[src^=data], img[src*=artifact]").first.wait_for()
-        camera.take(name)
+    page.set_viewport_size(WINDOW)
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("plots", exact=True).click()
+    for picture in ("confusion_matrix", "roc_curve", "folds", "search/optimization_history", "search/parallel_coordinates"):
+        folder, _, name = picture.rpartition("/")
+        file = page.get_by_text(f"{name}.png", exact=True).first
+        if folder and not file.is_visible():
+            page.get_by_text(folder, exact=True).last.click()
+        file.click()
+        page.wait_for_function("name => [...document.images].some(image => image.naturalWidth > 400)", arg=name)
+        camera.take(f"mlflow_{name}")
 
 
 if __name__ == "__main__":
