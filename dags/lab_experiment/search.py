@@ -136,7 +136,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Heartbeat of storage")
-        warnings.filterwarnings("ignore", category=FutureWarning, module="optuna")
+        warnings.filterwarnings("ignore", message=".warn_independent_sampling. has been deprecated")
         yield
 
 
