@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -527,6 +528,34 @@ def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Pa
     finally:
         killing.registry.drop(killing.name, "live")
         stop(server)
+
+
+@once
+def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, models: dict[str, Model], tmp_path: Path) -> None:
+    model = models["swapped"]
+    model.point("live", model.versions[1])
+    server.wait_for(model.name, model.versions[1])
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "endpoint.py",
+        "--minutes",
+        "0.1",
+        "--changes",
+        "2",
+        "--model",
+        model.name,
+        "--report",
+        tmp_path / "report.json",
+    ]
+    addresses = ["--url", server.url, "--user", USER, "--mlflow-url", model.registry.mlflow.uri]
+    passwords = {"LAB_MODELS_PASSWORD": PASSWORD, "LAB_MLFLOW_PASSWORD": model.registry.mlflow.password}
+    done = subprocess.run([*map(str, command), *addresses], env={**os.environ, **passwords}, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["failures"], report["changes"]) == (0, 2) and set(report["versions"]) == set(model.versions)
+    assert sum(report["versions"].values()) == report["requests"] > 20 and report["milliseconds"]["longest"] >= report["milliseconds"]["median"] > 0
+    assert server.slot(model.name)["version"] == model.versions[1]
+    assert not any(password in done.stdout + done.stderr for password in passwords.values())
 
 
 class Relay:
