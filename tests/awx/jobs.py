@@ -50,6 +50,7 @@ class Prepared:
     """A private directory that is ready: the playbook, its inventory and options, and what is typed at its prompts (by regular expression)."""
 
     folder: Path
+    seen: Path  # the same as the job sees it
     playbook: str
     inventory: Path
     options: list[str]
@@ -97,7 +98,7 @@ def write_extra_variables(values: Row, path: Path) -> Path:
     return path
 
 
-def inject(controller: Controller, template: Row, folder: Path) -> tuple[list[str], dict[str, str]]:
+def inject(controller: Controller, template: Row, folder: Path, seen: Path) -> tuple[list[str], dict[str, str]]:
     """Put the credentials of a job template where its job finds them; returns options of ansible-playbook and answers to its prompts."""
     options: list[str] = []
     prompts: dict[str, str] = {}
@@ -106,6 +107,9 @@ def inject(controller: Controller, template: Row, folder: Path) -> tuple[list[st
         kind, inputs = controller.tables["credential_types"][credential["credential_type"]], credential.get("inputs", {})
         if kind["name"] == "Machine":
             user = inputs.get("username", user)
+            if "ssh_key_data" in inputs:
+                (folder / "env" / "ssh_key").write_text(inputs["ssh_key_data"], encoding="utf-8")
+                (folder / "env" / "ssh_key").chmod(0o400)
         elif kind["name"] == "Vault":
             options.append("--ask-vault-pass")
             prompts[r"Vault password:\s*?$"] = inputs["vault_password"]
@@ -114,43 +118,54 @@ def inject(controller: Controller, template: Row, folder: Path) -> tuple[list[st
             secret = folder / "env" / f"credential{number}"
             secret.write_text(sandbox.from_string(kind["injectors"]["file"]["template"]).render(**inputs), encoding="utf-8")
             secret.chmod(stat.S_IRUSR | stat.S_IWUSR)
-            tower.filename = str(secret)
+            tower.filename = str(seen / "env" / secret.name)
             values = {name: sandbox.from_string(text).render(tower=tower, **inputs) for name, text in kind["injectors"]["extra_vars"].items()}
-            options += ["-e", f"@{write_extra_variables(values, folder / 'env' / f'variables{number}')}"]
+            options += ["-e", f"@{seen / 'env' / write_extra_variables(values, folder / 'env' / f'variables{number}').name}"]
             assert "env" not in kind["injectors"], "a secret in the environment is seen by every process of the job"
     return ["-u", user, *options], prompts
 
 
-def prepare(controller: Controller, verb: str, project: Callable[[Path], None], folder: Path, answers: dict[str, Any] | None = None) -> Prepared:
-    """Make the private directory of a job of a verb's template in `folder`; `project` writes the project's files into a directory."""
+def prepare(
+    controller: Controller, verb: str, project: Callable[[Path], None], folder: Path, answers: dict[str, Any] | None = None, seen: Path | None = None
+) -> Prepared:
+    """Make the private directory of a job of a verb's template.
+
+    Args:
+        controller: what was declared.
+        verb: the last word of the template's name.
+        project: writes the project's files into a directory.
+        folder: the private directory, which must not exist.
+        answers: what was typed into the form.
+        seen: the directory as the job sees it, where that is a container.
+    """
     template = next(row for row in controller.rows("job_templates") if row["name"].endswith(f" {verb}"))
     (folder / "env").mkdir(parents=True)
     project(folder / "project")
-    options, prompts = inject(controller, template, folder)
+    options, prompts = inject(controller, template, folder, seen or folder)
     meta = {f"{prefix}_{name}": "1" for prefix in ("awx", "tower") for name in ("job_id", "job_template_id", "user_id", "inventory_id")}
     meta |= {"awx_job_template_name": template["name"], "awx_job_launch_type": "manual", "awx_project_revision": "0", "awx_user_name": "admin"}
     write_extra_variables({**survey_answers(controller, template, answers or {}), **meta}, folder / "env" / "extravars")
     inventory = write_inventory(controller, controller.tables["inventories"][template["inventory"]], folder)
-    return Prepared(folder, template["playbook"], inventory, options, prompts)
+    return Prepared(folder, seen or folder, template["playbook"], inventory, options, prompts)
 
 
-def launch(prepared: Prepared, check: bool = False, timeout: float = 900) -> Job:
-    """Run a job with ansible-runner, as a dry run with `check`; `timeout` in seconds."""
-    folder = prepared.folder
+def launch(prepared: Prepared, check: bool = False, timeout: float = 900, image: str = "") -> Job:
+    """Run a job with ansible-runner, as a dry run with `check`, in a container of an `image` or in none; `timeout` in seconds."""
+    folder, seen = prepared.folder, prepared.seen
     collections = "collections:~/.ansible/collections:/usr/share/ansible/collections"  # the project's own setting comes after what was synchronised
     environment = {
-        "ANSIBLE_COLLECTIONS_PATH": f"{folder}/requirements_collections:{collections}",
+        "ANSIBLE_COLLECTIONS_PATH": f"{seen}/requirements_collections:{collections}",
         "ANSIBLE_FORCE_COLOR": "True",
         "ANSIBLE_HOST_KEY_CHECKING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
         "ANSIBLE_PARAMIKO_RECORD_HOST_KEYS": "False",
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{folder}/cp",
-        "AWX_PRIVATE_DATA_DIR": str(folder),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": f"{seen}/cp",
+        "AWX_PRIVATE_DATA_DIR": str(seen),
         "JOB_ID": "1",
         "INVENTORY_ID": "1",
         "PROJECT_REVISION": "0",
-        "HOME": str(folder / "home-of-nobody"),
+        "HOME": str(seen / "home-of-nobody"),
     }
     (folder / "env" / "envvars").write_text(json.dumps(environment), encoding="utf-8")
     (folder / "env" / "passwords").write_text(json.dumps(prepared.prompts), encoding="utf-8")
@@ -158,7 +173,9 @@ def launch(prepared: Prepared, check: bool = False, timeout: float = 900) -> Job
     for path in [folder / "project", *(path for path in (folder / "project").rglob("*") if not path.is_symlink())]:
         path.chmod(path.stat().st_mode & ~0o222)  # root writes all the same: what was written is compared, too
     command = [str(BIN / "ansible-runner"), "run", str(folder), "--ident", "1", "--playbook", prepared.playbook]
-    command += ["--inventory", str(prepared.inventory), "--cmdline", shlex.join([*prepared.options, *(["--check"] if check else [])])]
+    if image:
+        command += ["--process-isolation", "--process-isolation-executable", "docker", "--container-image", image]
+    command += ["--cmdline", shlex.join([*prepared.options, *(["--check"] if check else [])])]
     done = subprocess.run(
         command,
         env={"PATH": f"{BIN}{os.pathsep}{os.defpath}", "LANG": "C.UTF-8"},
