@@ -33,6 +33,14 @@ PUBLISHER = 'planted "publisher" password-9b7e'
 PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "XDG_CACHE_HOME")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a running lab, unless it is asked for with ``-m slow``."""
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.path.parent == HERE and item.get_closest_marker("slow")]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
+
+
 def jar(coordinates: str, digest: str) -> Path:
     """Return a file of Maven Central, fetched once and held against its hash."""
     path = CACHE / f"{'-'.join(coordinates.split(':')[1:])}.jar"
@@ -144,6 +152,13 @@ def controller(tmp_path: Path, jars: list[Path]) -> Iterator[Controller]:
             process.wait(60)
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody, at a time that does not depend on the clock."""
+    when = {"GIT_COMMITTER_DATE": "2026-11-24T10:20:30Z", "GIT_AUTHOR_DATE": "2026-11-24T10:20:30Z"}
+    command = ["git", "-c", "user.name=Test", "-c", "user.email=test@lab.example", "-C", str(folder), *arguments]
+    return subprocess.run(command, env=os.environ | when, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that returns a Python environment that holds some locks and nothing else, made as a pipeline makes it, once for all tests."""
@@ -177,6 +192,17 @@ def checkout(tmp_path: Path, files: list[Path], environments: Callable[..., Path
         return workspace
 
     return make
+
+
+@pytest.fixture
+def lab_repository(checkout: Callable[..., Path]) -> Path:
+    """A git repository of the lab with the files as they are now, which LAB_REPOSITORY may name."""
+    repository = checkout("lab.git", "requirements-jenkins.txt")
+    git(repository, "init", "-q", "--initial-branch", "main")
+    git(repository, "add", "-A")
+    git(repository, "add", "--force", ".venv")
+    git(repository, "commit", "-q", "-m", "The lab")
+    return repository
 
 
 def free_port() -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.jenkins.conftest import PUBLISHER, Build, Controller
+from tests.jenkins.conftest import PUBLISHER, Build, Controller, git
 
 PYPROJECT = """\
 [build-system]
@@ -31,13 +29,6 @@ MODULE = '"""A small project."""\n\n__version__ = "0.1.0"\n\n\ndef twice(number:
 TEST = "from small_project import twice\n\n\ndef test_twice() -> None:\n    assert twice(3) == 6\n"
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody, at a time that does not depend on the clock."""
-    when = {"GIT_COMMITTER_DATE": "2026-11-24T10:20:30Z", "GIT_AUTHOR_DATE": "2026-11-24T10:20:30Z"}
-    command = ["git", "-c", "user.name=Test", "-c", "user.email=test@lab.example", "-C", str(folder), *arguments]
-    return subprocess.run(command, env=os.environ | when, check=True, capture_output=True, text=True).stdout
-
-
 @dataclass
 class Project:
     """The job `publish` of a project, whose workspace is a clone of its repository."""
@@ -46,6 +37,7 @@ class Project:
     workspace: Path
     index: str
     packages: Path
+    lab_repository: Path
 
     def commit(self, **files: str) -> None:
         """Commit files; a name has __ for each slash and ends without .py."""
@@ -58,9 +50,7 @@ class Project:
 
     def build(self, **parameters: str) -> Build:
         """Run a build of the commit that is checked out."""
-        return self.controller.build(
-            "publish", **{"NEXUS_URL": self.index, "LAB_JOB": "", "LAB_REPOSITORY": str(self.workspace.parent / "tools.git")} | parameters
-        )
+        return self.controller.build("publish", **{"NEXUS_URL": self.index, "LAB_JOB": "", "LAB_REPOSITORY": str(self.lab_repository)} | parameters)
 
     def published(self) -> dict[str, str]:
         """Return the wheels in the index with their hashes."""
@@ -68,13 +58,8 @@ class Project:
 
 
 @pytest.fixture
-def project(controller: Controller, checkout: Callable[..., Path], index: str, tmp_path: Path) -> Project:
-    """A project that copied Jenkinsfile.publish; the lab's repository is a clone of this one with the files as they are now."""
-    tools = checkout("tools.git", "requirements-jenkins.txt")
-    git(tools, "init", "-q", "--initial-branch", "main")
-    git(tools, "add", "-A")
-    git(tools, "add", "--force", ".venv")
-    git(tools, "commit", "-q", "-m", "The lab")
+def project(controller: Controller, lab_repository: Path, index: str, tmp_path: Path) -> Project:
+    """A project that copied Jenkinsfile.publish."""
     workspace = tmp_path / "workspace/project"
     workspace.mkdir(parents=True)
     git(workspace, "init", "-q", "--initial-branch", "main")
@@ -82,7 +67,7 @@ def project(controller: Controller, checkout: Callable[..., Path], index: str, t
     (workspace / "Jenkinsfile").write_bytes((ROOT / "Jenkinsfile.publish").read_bytes())
     controller.job("publish", workspace / "Jenkinsfile", workspace)
     controller.credentials["nexus-publisher"] = {"kind": "usernamePassword", "username": "publisher", "password": PUBLISHER}
-    made = Project(controller, workspace, index, tmp_path / "packages")
+    made = Project(controller, workspace, index, tmp_path / "packages", lab_repository)
     made.commit(src__small_project=MODULE, tests__test_small=TEST)
     return made
 
