@@ -35,6 +35,7 @@ import copy
 import json
 import math
 import re
+import sys
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -350,7 +351,12 @@ def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
 
 @cache
 def _validator() -> Any:
-    import jsonschema  # type: ignore[import-untyped]  # here, because Airflow's own Python, which only lists the files, need not have it
+    try:
+        import jsonschema  # type: ignore[import-untyped]  # here, because Airflow's own Python, which only lists the files, need not have it
+    except ImportError:
+        raise Mistakes(
+            [f"The environment of {sys.executable} has no module 'jsonschema', by which experiment files are checked; add it to its requirements."]
+        ) from None
 
     return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 

@@ -185,6 +185,13 @@ def test_the_schema_is_one_and_the_readme_explains_each_of_its_keys() -> None:
     assert not [key for key in keys_of(schema) - aliases if not re.search(rf"\b{key}\b", section)]
 
 
+def test_an_environment_without_jsonschema_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    document._validator.cache_clear()
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(Mistakes, match="has no module 'jsonschema', by which experiment files are checked; add it to its requirements"):
+        document.read(EVERY_KEY)
+
+
 def keys_of(schema: Any) -> set[str]:
     """Names of all properties in a part of the schema."""
     if isinstance(schema, list):
@@ -331,7 +338,13 @@ def test_a_reference_that_cannot_be_met_says_what_there_is(text: str, message: s
 def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callable[[str], None], call: str, arguments: dict[str, Any], sentence: str) -> None:
     theirs("NUMBER = 3\ndef train(table, trees=1): pass\ndef keyword(*, table, **more): pass\ndef position(a, /): pass\n")
     evaluate: dict[str, Any] = {"call": "theirs:keyword", "with": {"table": 1, "any": 2}, "data": None, "scoring": []}
-    content: dict[str, Any] = {"steps": [], "search": None, "cross_validation": None, "train": {"call": call, "with": arguments, "evaluate": evaluate}}
+    content: dict[str, Any] = {
+        "steps": [],
+        "search": None,
+        "cross_validation": None,
+        "deploy": None,
+        "train": {"call": call, "with": arguments, "evaluate": evaluate},
+    }
     with pytest.raises(Mistakes) as caught:
         callables.check(content, "x.yml")
     assert caught.value.sentences[0].startswith(sentence)
