@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from typing import Any
@@ -31,7 +32,7 @@ class Login(AuthenticationBackend):
     """Basic authentication of one user; the health check needs none."""
 
     def __init__(self, credentials: bytes) -> None:
-        self._credentials = credentials
+        self._digest = hashlib.sha256(credentials).digest()
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
         """Let the one user in, in a time that says nothing of the password."""
@@ -42,7 +43,7 @@ class Login(AuthenticationBackend):
             given = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             given = b""
-        if not hmac.compare_digest(given, self._credentials) or scheme.lower() != "basic":
+        if not hmac.compare_digest(hashlib.sha256(given).digest(), self._digest) or scheme.lower() != "basic":
             raise AuthenticationError("user name and password are needed")
         return AuthCredentials(["authenticated"]), SimpleUser(given.partition(b":")[0].decode(errors="replace"))
 
