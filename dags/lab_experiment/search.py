@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,13 @@ def _quiet() -> Iterator[None]:
 
 
 def suggest(trial: Any, space: Mapping[str, Any]) -> dict[str, Any]:
-    """Have a trial choose a value for each parameter whose condition (``when``) is met; conditions speak of parameters above."""
+    """Have a trial choose a value for each parameter whose condition (``when``) is met, after those that the condition speaks of.
+
+    The order is our own: Airflow's database keeps the keys of a mapping in another one than the file.
+    """
     params: dict[str, Any] = {}
-    for name, what in space.items():
+    for name in TopologicalSorter({name: sorted(space[name]["when"]) for name in sorted(space)}).static_order():
+        what = space[name]
         if not all(other in params and params[other] in values for other, values in what["when"].items()):
             continue
         if what["type"] == "categorical":
