@@ -48,18 +48,19 @@ experiment-check: venv ## say what is wrong with the experiment files; one of th
 docs: venv ## write the tables of variables into the READMEs of the roles
 	@.venv/bin/python tools/role_docs.py
 
-lock: ## resolve requirements.in and requirements-test.in again (needs uv)
+lock: ## resolve requirements*.in again (needs uv)
 	$(COMPILE) --upgrade requirements.in -o requirements.txt
 	$(COMPILE) --upgrade -c requirements.txt requirements-test.in -o requirements-test.txt
+	$(COMPILE) --upgrade -c requirements-test.txt requirements-jenkins.in -o requirements-jenkins.txt
 
 venv:
 	@tools/make_venv.sh requirements.txt
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@if ! command -v shellcheck >/dev/null; then \
-		test "$$(id -u)" = 0 || { echo "shellcheck is not installed: sudo apt install shellcheck" >&2; exit 1; }; \
-		apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck; \
+	@if ! command -v shellcheck >/dev/null || ! command -v mvn >/dev/null; then \
+		test "$$(id -u)" = 0 || { echo "shellcheck or mvn is not installed: sudo apt install shellcheck maven" >&2; exit 1; }; \
+		apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck maven; \
 	fi
 
 # On the first run only: a random password and a vault of random credentials
