@@ -159,7 +159,8 @@ def prepare(job: Job) -> Answer:
             client.log_dict(parent.info.run_id, dict(document), "experiment.json")
         if document["search"]:
             job.run |= search.prepare(job)
-            parts = [{"searcher": number, "of": document["search"]["parallel"]} for number in range(1, document["search"]["parallel"] + 1)]
+            searchers = min(document["search"]["parallel"], document["search"]["trials"])
+            parts = [{"searcher": number, "of": searchers} for number in range(1, searchers + 1)]
         done = ", ".join(job.values["steps"]) or "none"
         print(f"[steps] done: {done}", flush=True)
     return {"result": parts, "values": {"run": job.run}}
