@@ -8,6 +8,7 @@ import hashlib
 import io
 import shlex
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 
-def tree_files(root: Path) -> dict[str, bytes]:
-    """Return relative path -> content of the files below `root`, without caches and hidden files."""
+def tree_files(root: Path, hidden: Collection[str] = ()) -> dict[str, bytes]:
+    """Return relative path -> content of the files below `root`, without caches and hidden files other than those named `hidden`."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix != ".pyc" and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(root).parts)
+        if path.is_file() and path.suffix != ".pyc" and not any((part.startswith(".") and part not in hidden) or part == "__pycache__" for part in path.relative_to(root).parts)
     }
 
 
@@ -60,6 +61,7 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(
             {
                 "src": {"type": "path"},
+                "hidden": {"type": "list", "elements": "str", "default": []},
                 "files": {"type": "dict", "no_log": True},
                 "dest": {"type": "path", "required": True},
                 "mode": {"type": "str", "default": "0644"},
@@ -73,7 +75,7 @@ class ActionModule(ActionBase):
             root = Path(args["src"])
             if not root.is_dir():
                 raise AnsibleActionFail(f"{root} is not a directory on the control node.")
-            files = tree_files(root)
+            files = tree_files(root, args["hidden"])
         else:
             files = {name: str(text).encode() for name, text in args["files"].items()}
         dest, mode, group = shlex.quote(args["dest"]), int(args["mode"], 8), args["group"]

@@ -17,6 +17,11 @@ options:
   src:
     description: Directory on the control node.
     type: path
+  hidden:
+    description: Names of hidden files that are placed nevertheless.
+    type: list
+    elements: str
+    default: []
   files:
     description: The files, as a mapping of name to text.
     type: dict

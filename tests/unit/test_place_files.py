@@ -36,6 +36,7 @@ def test_caches_and_hidden_files_of_a_tree_stay_behind(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name, encoding="utf-8")
     assert tree_files(tmp_path) == {name: name.encode() for name in ("lib/steps.py", "train.py", "with space.yml")}
+    assert set(tree_files(tmp_path, [".env"])) == {"lib/steps.py", "train.py", "with space.yml", ".env"}
 
 
 def test_a_checkout_below_a_hidden_directory_is_no_hidden_file(tmp_path: Path) -> None:
