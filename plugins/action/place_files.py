@@ -21,7 +21,9 @@ def tree_files(root: Path, hidden: Collection[str] = ()) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix != ".pyc" and not any((part.startswith(".") and part not in hidden) or part == "__pycache__" for part in path.relative_to(root).parts)
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not any((part.startswith(".") and part not in hidden) or part == "__pycache__" for part in path.relative_to(root).parts)
     }
 
 
