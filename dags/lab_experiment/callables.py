@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,7 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] |
         except LookupError as error:
             sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
     sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
+    sentences += [f"{place(key)}: {words}" for key, words in _undeployable(document)]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
 
@@ -99,6 +101,20 @@ def _missing_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, 
             if name not in names:
                 like = difflib.get_close_matches(name, names, 5, 0.5)
                 yield key, name, f"allowed: scikit-learn's scorers, such as {', '.join(like or ['accuracy', 'f1_macro', 'r2'])}"
+
+
+def _undeployable(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the DAG ``deploy`` would refuse after the training: key and sentence."""
+    if document["deploy"]:
+        from lab_deployment import target, targets  # here, because not every experiment is deployed
+
+        try:
+            target.checked(document["deploy"]["options"], targets.find(document["deploy"]["target"]))
+        except target.Mistakes as error:
+            for sentence in error.sentences:
+                words = sentence.replace("target_options: ", "deploy.options.").replace("target_options", "deploy.options")
+                words = f"deploy.{words}" if words.startswith("target ") else words
+                yield re.split(" |: ", words)[0], words
 
 
 def load(call: str) -> Function:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import experiment_check
+from lab_deployment.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "tests" / "experiments"
@@ -57,8 +58,8 @@ def run(*arguments: str | Path, **more: Any) -> tuple[int, str, str]:
 
 def expected(folder: Path, case: dict[str, Any], number: int, python: str) -> str:
     """The sentence for a case."""
-    comma = "" if case["says"].startswith("this") else ", "
-    return f"{folder}/case-{number:02}.yml{comma}{case['says'].replace('PYTHON', python)}"
+    says = case["says"].replace("PYTHON", python).replace("TARGETS", ", ".join(TARGETS))
+    return f"{folder}/case-{number:02}.yml{'' if says.startswith('this') else ', '}{says}"
 
 
 def test_there_are_many_kinds_of_broken_files() -> None:
