@@ -81,6 +81,13 @@ def _name(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
 
 
+def _explained(lines: Sequence[str]) -> str:
+    """What uv says of a failure in one line: without its drawing, and without hints at options that nobody gives here."""
+    words = [line.strip(" \t\u00d7\u2570\u251c\u2502\u2500\u25b6") for line in lines]
+    hint = next((number for number, line in enumerate(words) if line.startswith("hint:")), len(words))
+    return " ".join(words[:hint] or words)[:800]
+
+
 def _make(place: Path, interpreter: Path, python: str, requirements: str, folder: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
@@ -95,12 +102,14 @@ def _make(place: Path, interpreter: Path, python: str, requirements: str, folder
     begun = time.monotonic()
     print(f"[environment] making {place.name}: Python {python}, {len(requirements.splitlines())} requirements", flush=True)
     try:
-        processes.run([uv, "venv", "--quiet", "--python", python, str(place)], settings)
+        processes.run([uv, "venv", "--quiet", "--python", python, str(place)], settings, _explained)
     except Failure as error:
         raise Mistakes([f"The model demands Python {python}, which is not on this worker: {error}"]) from None
     (place / "requirements.txt").write_text(requirements, encoding="utf-8")
     try:
-        processes.run([uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter), "-r", str(place / "requirements.txt")], settings)
+        processes.run(
+            [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(interpreter), "-r", str(place / "requirements.txt")], settings, _explained
+        )
     except Failure as error:
         raise Failure(f"what the model demands cannot be installed: {error}") from None
     (place / "complete").touch()

@@ -6,24 +6,25 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from lab_deployment.target import Failure
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None, explain: Callable[[Sequence[str]], str] | None = None) -> None:
     """Run a command, print what it prints, and take it along when this process is told to end.
 
     Args:
         command: The program and its arguments; nothing secret, since everybody on the host can read them.
         environment: Variables on top of this process's own.
+        explain: Makes the message of a failure from the last lines; by default it is the very last one.
 
     Raises:
-        Failure: It could not be started, or ended with another exit code than 0; the message is its last line.
+        Failure: It could not be started, or ended with another exit code than 0; the message tells why.
     """
-    last: deque[str] = deque(maxlen=1)
+    last: deque[str] = deque(maxlen=40)
     try:
         process = subprocess.Popen(
             command, env=clean({**os.environ, **(environment or {})}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -44,7 +45,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if code:
-        raise Failure(last[0] if last else f"{Path(command[0]).name} ended with exit code {code} and said nothing")
+        raise Failure((explain(list(last)) if explain else last[-1]) if last else f"{Path(command[0]).name} ended with exit code {code} and said nothing")
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:

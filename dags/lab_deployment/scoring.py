@@ -9,10 +9,14 @@ with exit code 1 and one last line that says so.
 
 from __future__ import annotations
 
+import ctypes
+import gzip
 import json
 import os
 import platform
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,7 @@ def predict(model_folder: str, answer_file: str) -> None:
         predictions = model.predict(example, parameters) if parameters else model.predict(example)
     except Exception as error:
         told(error)
-        raise SystemExit(f"The model cannot predict its own input example: {type(error).__name__}: {first_line(error)}") from None
+        raise SystemExit(f"The model cannot predict its own input example: {type(error).__name__}: {in_a_line(error)}") from None
     check_outputs(model.metadata.signature, example, predictions)
     answer = {
         "predictions": plain(predictions),
@@ -46,6 +50,224 @@ def predict(model_folder: str, answer_file: str) -> None:
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
 
 
+def score(request_file: str, report_file: str) -> None:
+    """Score files; writes predictions of the same names below the output folder, the rows that failed, and a report.
+
+    The request holds ``model``, ``files`` (``path``, ``name``, ``format``), ``output``, ``columns`` (``others``, ``all`` or ``none``), ``rows_at_once``,
+    ``allowed_failures``, and ``uri``, ``digest``, ``by`` and ``input`` for the report.
+    """
+    request = json.loads(Path(request_file).read_text(encoding="utf-8"))
+    begun = time.monotonic()
+    model = load(request["model"])
+    output = Path(request["output"])
+    taken = model.metadata.signature.inputs.input_names() if model.metadata.signature.inputs.has_input_names() else []
+    files = []
+    failed = 0
+    for file in request["files"]:
+        started = time.monotonic()
+        target = output / file["name"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        rows = 0
+        columns: list[str] = []
+        failures = Failures(output / f"{file['name']}.failures.jsonl")
+        writer = Writer(target, file["format"])
+        for table in tables(Path(file["path"]), file["format"], request["rows_at_once"]):
+            missing = [name for name in taken if name not in table.columns and name in model.metadata.signature.inputs.required_input_names()]
+            if missing:
+                raise SystemExit(
+                    f"{file['name']} lacks {', '.join(map(repr, missing))}, which the model takes; its columns are {', '.join(map(str, table.columns))}."
+                )
+            kept = {"none": [], "all": list(table.columns), "others": [name for name in table.columns if name not in taken]}[request["columns"]]
+            table = typed(table, model.metadata.signature.inputs) if taken else table
+            good, predictions = _scored(model, table, failures, rows)
+            failed_now = failed + failures.rows
+            if failed_now > request["allowed_failures"]:
+                raise SystemExit(
+                    f"{failed_now} rows of {rows + len(table)} cannot be scored, the first in {failures.first}; target_options allowed_failures is {request['allowed_failures']}."
+                )
+            if len(good):
+                found = framed(predictions, good.index)
+                clash = [name for name in found.columns if name in kept]
+                result = good[kept].join(found.rename(columns={name: f"{name}_predicted" for name in clash}))
+                columns = [str(name) for name in result.columns]
+                writer.write(result)
+            rows += len(table)
+        writer.close()
+        failures.close()
+        failed += failures.rows
+        files.append({"file": file["name"], "rows": rows, "failures": failures.rows, "columns": columns, "seconds": round(time.monotonic() - started, 3)})
+        print(f"[score] {file['name']}: {rows} rows, {failures.rows} failures, {files[-1]['seconds']} s", flush=True)
+    total = sum(file["rows"] for file in files)
+    if not total:
+        raise SystemExit(f"{request['input']} has no row to score.")
+    seconds = time.monotonic() - begun
+    report = {
+        "model": request["uri"],
+        "digest": request["digest"],
+        "by": request["by"],
+        "input": request["input"],
+        "rows": total,
+        "failures": failed,
+        "seconds": round(seconds, 3),
+        "files": files,
+        "python": platform.python_version(),
+        **about(model),
+    }
+    Path(report_file).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    print(f"[score] {total} rows, {failed} failures, {total / seconds:.0f} rows a second", flush=True)
+
+
+class Failures:
+    """The rows that failed: number, reason and content, a JSON line each; the file is only there when there are some."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = None
+        self.rows = 0
+        self.first = ""
+
+    def add(self, number: int, error: BaseException, row: Any) -> None:
+        """Write down one."""
+        self.rows += 1
+        reason = f"{type(error).__name__}: {in_a_line(error)}"
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+            self.first = f"{self._path.name.removesuffix('.failures.jsonl')}, row {number}: {reason}"
+        self._file.write(json.dumps({"row": number, "reason": reason, "content": json.loads(row.to_json(orient="records", date_format="iso"))[0]}) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def typed(table: Any, schema: Any) -> Any:
+    """A table whose columns have the types that the model promises to take, as far as that is possible without loss: in a text file 1 and 1.0 are the same number.
+
+    A column that cannot be brought there stays as it is; the model then says what is wrong with it.
+    """
+    wanted = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
+    for name, kind in wanted.items():
+        if name in table.columns and table[name].dtype != kind and getattr(kind, "kind", "") in "fiu" and table[name].dtype.kind in "fiub":
+            try:
+                cast = table[name].astype(kind)
+            except (TypeError, ValueError):  # empty cells in a column of whole numbers
+                continue
+            if (cast == table[name]).where(table[name].notna(), True).all():
+                table = table.assign(**{name: cast})
+    return table
+
+
+MOST_FAILURES = 1000
+"""A model that fails at more rows of a file is broken; looking for each of them would take forever."""
+
+
+def _scored(model: Any, table: Any, failures: Failures, before: int) -> tuple[Any, Any]:
+    """Predict a table. Where that fails, halves are tried, so that only the rows that fail are left out.
+
+    Returns:
+        The rows that were predicted, and their predictions.
+    """
+    import pandas as pd
+
+    if not len(table):
+        return table, []
+    try:
+        return table, model.predict(table)
+    except Exception as error:
+        if len(table) == 1:
+            failures.add(before + 1 + int(table.index[0]), error, table)
+            if failures.rows > MOST_FAILURES:
+                raise SystemExit(f"More than {MOST_FAILURES} rows cannot be scored, the first in {failures.first}.") from None
+            return table[:0], []
+    middle = len(table) // 2
+    parts = [_scored(model, half, failures, before) for half in (table[:middle], table[middle:])]
+    framed_parts = [framed(predictions, rows.index) for rows, predictions in parts if len(rows)]
+    rows = pd.concat([rows for rows, _ in parts if len(rows)]) if framed_parts else table[:0]
+    return rows, pd.concat(framed_parts) if framed_parts else []
+
+
+def framed(predictions: Any, index: Any) -> Any:
+    """Predictions as a table; what has no names is called ``prediction``, or ``prediction_0``, ``prediction_1``, ..."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(predictions, pd.DataFrame):
+        found = predictions
+    elif isinstance(predictions, pd.Series):
+        found = predictions.to_frame("prediction")
+    elif isinstance(predictions, list) and predictions and isinstance(predictions[0], dict):
+        found = pd.DataFrame(predictions)
+    else:
+        values = predictions if isinstance(predictions, list) and predictions and isinstance(predictions[0], (list, str)) else np.asarray(predictions)
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            found = pd.DataFrame(values, columns=[f"prediction_{number}" for number in range(values.shape[1])] if values.shape[1] > 1 else ["prediction"])
+        else:
+            found = pd.DataFrame({"prediction": list(values)})
+    if len(found) != len(index):
+        raise SystemExit(f"The model gave {len(found)} predictions for {len(index)} rows; only a model with one prediction for each row can score files.")
+    return found.set_axis(index)
+
+
+def tables(path: Path, kind: str, rows: int) -> Any:
+    """The rows of a file as tables of at most ``rows`` rows, each numbered from 0."""
+    import pandas as pd
+
+    try:
+        if kind == "parquet":
+            import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
+
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(rows):
+                yield batch.to_pandas().reset_index(drop=True)
+        else:
+            reader = (
+                pd.read_csv(path, chunksize=rows, compression="infer") if kind == "csv" else pd.read_json(path, lines=True, chunksize=rows, compression="infer")
+            )
+            with reader:
+                for table in reader:
+                    yield table.reset_index(drop=True)
+    except pd.errors.EmptyDataError:
+        return
+    except SystemExit:
+        raise
+    except Exception as error:
+        told(error)
+        raise SystemExit(f"{path.name} cannot be read as {kind}: {type(error).__name__}: {in_a_line(error)}") from None
+
+
+class Writer:
+    """Writes tables to one file, in the format of the input."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._path = path
+        self._kind = kind
+        self._open: Any = None
+
+    def write(self, table: Any) -> None:
+        """Write rows."""
+        if self._kind == "parquet":
+            import pyarrow  # type: ignore[import-not-found, unused-ignore]
+            import pyarrow.parquet
+
+            content = pyarrow.Table.from_pandas(table, preserve_index=False, schema=self._open.schema if self._open else None)
+            self._open = self._open or pyarrow.parquet.ParquetWriter(self._path, content.schema)
+            self._open.write_table(content)
+            return
+        first = self._open is None
+        if first:
+            opened = gzip.open if self._path.suffix == ".gz" else open
+            self._open = opened(self._path, "wt", encoding="utf-8", newline="")
+        if self._kind == "csv":
+            table.to_csv(self._open, index=False, header=first, lineterminator="\n")
+        else:
+            table.to_json(self._open, orient="records", lines=True, date_format="iso")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._open is not None:
+            self._open.close()
+
+
 def load(model_folder: str) -> Any:
     """Load a model as MLflow's python_function."""
     try:
@@ -54,7 +276,7 @@ def load(model_folder: str) -> Any:
         return mlflow.pyfunc.load_model(model_folder)
     except Exception as error:
         told(error)
-        raise SystemExit(f"The model cannot be loaded here ({sys.executable}): {type(error).__name__}: {first_line(error)}") from None
+        raise SystemExit(f"The model cannot be loaded here ({sys.executable}): {type(error).__name__}: {in_a_line(error)}") from None
 
 
 def about(model: Any) -> dict[str, Any]:
@@ -78,9 +300,11 @@ def check_outputs(signature: Any, example: Any, predictions: Any) -> None:
     try:
         found = infer_signature(example, predictions).outputs
     except Exception as error:  # MLflow knows no types for some outputs; then their equality is all that can be proven
-        print(f"MLflow cannot tell the types of the predictions: {first_line(error)}", flush=True)
+        print(f"MLflow cannot tell the types of the predictions: {in_a_line(error)}", flush=True)
         return
     wanted, got = _kinds(signature.outputs), _kinds(found)
+    if any(kind == "Any" for _, kind in (*wanted, *got)):  # so does MLflow call what it cannot tell
+        return
     named = len(wanted) > 1 or len(got) > 1
     if (wanted if named else [kind for _, kind in wanted]) != (got if named else [kind for _, kind in got]):
         raise SystemExit(f"The model's predictions do not fit its signature: it promises {_words(wanted)}, and gives {_words(got)} for its input example.")
@@ -122,7 +346,7 @@ def _serving_input(info: dict[str, Any], example: Any, model_folder: str) -> str
 
         return str(convert_input_example_to_serving_input(example))
     except Exception as error:
-        raise SystemExit(f"The input example cannot be sent over HTTP: {type(error).__name__}: {first_line(error)}") from None
+        raise SystemExit(f"The input example cannot be sent over HTTP: {type(error).__name__}: {in_a_line(error)}") from None
 
 
 def plain(predictions: Any) -> Any:
@@ -141,9 +365,10 @@ def plain(predictions: Any) -> Any:
     return json.loads(json.dumps(predictions, cls=NumpyEncoder))
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's words; some libraries write pages."""
-    return next(iter(str(error).strip().splitlines()), "")
+def in_a_line(error: BaseException) -> str:
+    """An exception's words in one line. Some libraries write pages; MLflow puts the whole table before what is wrong with it."""
+    words = " ".join(str(error).split())
+    return words.rpartition(" Error: ")[2][:500]
 
 
 def told(error: BaseException) -> None:
@@ -153,5 +378,12 @@ def told(error: BaseException) -> None:
     traceback.print_exception(type(error), error, error.__traceback__)
 
 
+def end_with_parent() -> None:
+    """Have the system end this process when the one that started it is gone (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG in linux/prctl.h
+
+
 if __name__ == "__main__":
-    {"predict": predict}[sys.argv[1]](*sys.argv[2:])
+    end_with_parent()
+    {"predict": predict, "score": score}[sys.argv[1]](*sys.argv[2:])

@@ -37,13 +37,20 @@ class Option:
     choices: Sequence[Any] = ()
     pattern: str = ""
     example: str = ""
+    low: int = 1
+    """The smallest whole number that is allowed."""
 
     @property
     def allowed(self) -> str:
         """What is allowed, in words."""
         if self.choices:
             return " or ".join(map(str, self.choices))
-        words = {str: "text", int: "a whole number above 0", float: "a number", bool: "true or false"}[self.kind]
+        words = {
+            str: "text",
+            int: f"a whole number above {self.low - 1}" if self.low else "a whole number, 0 or more",
+            float: "a number",
+            bool: "true or false",
+        }[self.kind]
         return f"{words}{f' such as {self.example}' if self.example else ''}"
 
     def accepts(self, value: Any) -> bool:
@@ -55,7 +62,7 @@ class Option:
         if self.choices:
             return value in self.choices
         if self.kind is int:
-            return isinstance(value, int) and value > 0
+            return isinstance(value, int) and value >= self.low
         return not isinstance(value, str) or bool(value and re.fullmatch(self.pattern or ".+", value))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit import test_model_server as serving
-from tests.unit.conftest import Mlflow, uv
+from tests.unit.conftest import CA_BUNDLE, Mlflow, uv
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = ROOT / "dags" / "lab_deployment"
@@ -40,13 +40,17 @@ class Failing(mlflow.pyfunc.PythonModel):
             raise ValueError("x is below 0")
         return [1 / (float(x) - 1) for x in model_input["x"]]
 
+class Versioned(mlflow.pyfunc.PythonModel):  # tells in which environment it is
+    def predict(self, context, model_input, params=None):
+        return [pandas.__version__] * len(model_input)
+
 def linear(factor):
     return LinearRegression(fit_intercept=False).fit(rows, rows["x"] * factor)
 
 def log(what, **more):
     module = mlflow.pyfunc if isinstance(what, mlflow.pyfunc.PythonModel) else mlflow.sklearn
     named = {"python_model": what} if module is mlflow.pyfunc else {"sk_model": what}
-    return module.log_model(name="model", pip_requirements=json.loads(os.environ["REQUIREMENTS"]), **named, **more)
+    return module.log_model(name="model", **{"pip_requirements": json.loads(os.environ["REQUIREMENTS"]), **named, **more})
 
 signature = infer_signature(rows, [1.0])
 found = {}
@@ -58,6 +62,9 @@ with mlflow.start_run() as run:
     found["liar"] = [str(log(Liar(), signature=signature, input_example=rows, registered_model_name="liar").registered_model_version)]
     found["bare"] = [str(log(linear(2), registered_model_name="bare").registered_model_version)]
     found["failing"] = [str(log(Failing(), signature=signature, input_example=rows + 1, registered_model_name="failing").registered_model_version)]
+    texts = infer_signature(rows, ["text"])
+    needs = {"pip_requirements": ["pandas==2.2.3", "numpy==2.2.6", f"mlflow-skinny=={mlflow.__version__}"]}
+    found["versioned"] = [str(log(Versioned(), signature=texts, input_example=rows, registered_model_name="versioned", **needs).registered_model_version)]
     found["unregistered"] = [log(linear(5), input_example=rows).model_id]
     found["run"] = [run.info.run_id]
     found["artifacts"] = [mlflow.MlflowClient().get_logged_model(found["unregistered"][0]).artifact_location]
@@ -93,15 +100,16 @@ for line in lines:
 
 
 @pytest.fixture(scope="session")
-def commands(project_python: Path, mlflow_server: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+def commands(project_python: Path, mlflow_server: Mlflow) -> Iterator[subprocess.Popen[str]]:
     """The project's interpreter with ``lab_deployment`` in it."""
     environment = {
         "PATH": f"{project_python.parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(mlflow_server.home),
         "MLFLOW_TRACKING_URI": mlflow_server.uri,
         "PYTHONPATH": str(ROOT / "dags"),
+        **({"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "LAB_ENVIRONMENTS_DIR": str(tmp_path_factory.mktemp("environments")),
+        "LAB_ENVIRONMENTS_DIR": str(ROOT / ".cache" / "model_environments"),
     }
     with subprocess.Popen([project_python, "-c", COMMANDS], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield process
@@ -276,7 +284,7 @@ def test_what_cannot_be_deployed_is_one_sentence_before_anything_runs(endpoint: 
         assert answer.mistakes and answer.mistakes[0].startswith(sentence), (address, answer)
         assert len(answer.mistakes) == 1 or address == "models:/bare/1"
     wrong = {
-        ("nowhere", "{}"): "target has 'nowhere'; allowed: endpoint, object_store.",
+        ("nowhere", "{}"): "target has 'nowhere'; allowed: endpoint, object_store, batch.",
         ("endpoint", '{"url": 1}'): "target_options has 'url', which the target endpoint does not know; allowed: name, wait.",
         ("endpoint", '{"wait": 0}'): "target_options: wait has 0; allowed: a whole number above 0.",
         ("endpoint", '{"name": "other"}'): "target_options: name has 'other', but models:/plain/1 is registered as 'plain'; leave it out.",

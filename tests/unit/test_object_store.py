@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ import pytest
 import requests
 
 from tests.unit import test_deployment as deployments
-from tests.unit.conftest import Mlflow, make_environment
+from tests.unit.conftest import CA_BUNDLE, make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # The module, and the digest of its content as Go's checksum database has it. Apache 2.0; it keeps objects as files of a folder.
 GATEWAY, VERSION, SUM = "github.com/versity/versitygw", "v1.8.0", "h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc="
-models = deployments.models  # fixtures
+models, commands, deployer = deployments.models, deployments.commands, deployments.deployer  # fixtures
 
 # Runs operators in Airflow's own environment, all in one process since importing it takes seconds.
 OPERATORS = """
@@ -64,13 +64,13 @@ class Airflow:
     python: Path
     folder: Path
     environment: dict[str, str]
+    project: deployments.Deployer
     process: subprocess.Popen[str] | None = None
-    common: dict[str, Any] = field(default_factory=dict)
 
     def start(self) -> subprocess.Popen[str]:
         """The process that runs them."""
         if self.process is None or self.process.poll() is not None:
-            command = [self.python, "-W", "ignore", "-c", OPERATORS, str(ROOT / "dags")]
+            command: list[str | Path] = [self.python, "-W", "ignore", "-c", OPERATORS, str(ROOT / "dags")]
             log = (self.folder / "log").open("w")
             self.process = subprocess.Popen(command, env=self.environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         return self.process
@@ -92,23 +92,27 @@ class Airflow:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def check(self, uri: str, **options: Any) -> dict[str, Any]:
-        """Check a deployment to the object store."""
-        return self.do("CheckOperator", {"params": {"model_uri": uri, "target": "object_store", "target_options": options}})
+    def check(self, uri: str, target: str = "object_store", **options: Any) -> dict[str, Any]:
+        """Check a deployment."""
+        return self.do("CheckOperator", {"params": {"model_uri": uri, "target": target, "target_options": options}})
 
-    def request(self, uri: str, **options: Any) -> dict[str, Any]:
+    def request(self, uri: str, target: str = "object_store", **options: Any) -> dict[str, Any]:
         """What the task ``deploy`` is asked for."""
-        checked = self.check(uri, **options)
-        assert "result" in checked, checked
-        return {"plan": checked["result"][0], "runs_dir": str(self.folder), "key": f"manual__{secrets.token_hex(4)}-0", "by": "deploy/manual__1"}
+        checked = self.project.check(uri, target, **options)
+        assert checked.result, checked
+        request = {"plan": checked.result[0], "runs_dir": str(self.folder), "key": f"manual__{secrets.token_hex(4)}-0", "by": "deploy/manual__1"}
+        fetched = self.project.do("fetch", **request)
+        assert fetched.result, fetched
+        return request
 
-    def deploy(self, uri: str, fault: str = "", **options: Any) -> dict[str, Any]:
-        """Deploy to the object store."""
-        return self.do("DeployOperator", fault=fault, request=self.request(uri, **options))
+    def deploy(self, uri: str, fault: str = "", target: str = "object_store", **options: Any) -> dict[str, Any]:
+        """Check, fetch and deploy."""
+        return self.do("DeployOperator", fault=fault, request=self.request(uri, target, **options))
 
 
-def worker(python: Path, project_python: Path, mlflow: Mlflow, folder: Path, **more: str) -> Airflow:
+def worker(python: Path, project_python: Path, project: deployments.Deployer, **more: str) -> Airflow:
     """A worker with Airflow in one environment, and the project in another."""
+    mlflow, folder = project.mlflow, project.folder
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(mlflow.home),
@@ -116,12 +120,14 @@ def worker(python: Path, project_python: Path, mlflow: Mlflow, folder: Path, **m
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "LAB_PROJECT_PYTHON": str(project_python),
         "LAB_RUNS_DIR": str(folder),
+        "LAB_ENVIRONMENTS_DIR": str(ROOT / ".cache" / "model_environments"),
         "MLFLOW_TRACKING_URI": mlflow.uri,
         "PYTHONDONTWRITEBYTECODE": "1",
+        **({"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}),
         "AWS_EC2_METADATA_DISABLED": "true",
         **more,
     }
-    return Airflow(python, folder, environment)
+    return Airflow(python, folder, environment, project)
 
 
 @dataclass
@@ -174,7 +180,7 @@ def s3(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     environment = {**os.environ, "ROOT_ACCESS_KEY": server.key, "ROOT_SECRET_KEY": server.secret, "VGW_PORT": f"127.0.0.1:{port}"}
     log = folder / "log"
     with log.open("wb") as output:
-        command = [gateway, "posix", "--sidecar", folder / "metadata", folder / "objects"]
+        command: list[str | Path] = [gateway, "posix", "--sidecar", folder / "metadata", folder / "objects"]
         (folder / "metadata").mkdir()
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -193,10 +199,10 @@ def s3(gateway: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture
-def airflow(project_python: Path, mlflow_server: Mlflow, s3: S3, models: dict[str, list[str]], tmp_path: Path) -> Iterator[Airflow]:
+def airflow(project_python: Path, deployer: deployments.Deployer, s3: S3) -> Iterator[Airflow]:
     """Airflow with the provider for S3, a connection ``store``, and one with a wrong password."""
     connections = {"AIRFLOW_CONN_STORE": s3.connection(), "AIRFLOW_CONN_WRONG": s3.connection("wrong"), "AIRFLOW_CONN_FILES": '{"conn_type": "fs"}'}
-    running = worker(make_environment("object_store"), project_python, mlflow_server, tmp_path, **connections)
+    running = worker(make_environment("object_store"), project_python, deployer, **connections)
     yield running
     if running.process:
         running.process.kill()
@@ -273,7 +279,7 @@ def test_a_killed_upload_is_never_seen_and_the_next_one_completes_it(airflow: Ai
     assert manifest_of(folder)["version"] == 1
 
 
-def test_what_cannot_be_used_is_one_sentence(airflow: Airflow, s3: S3, tmp_path: Path, project_python: Path, mlflow_server: Mlflow) -> None:
+def test_what_cannot_be_used_is_one_sentence(airflow: Airflow, s3: S3, tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     cases = {
         ("s3://models/x", None): "target_options lacks 'connection', the id of the Airflow connection for s3://models/x.",

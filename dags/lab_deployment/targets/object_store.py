@@ -62,6 +62,7 @@ class ObjectStore(Target):
         super().__init__(deployment)
         self._store = Store(deployment.options["url"], deployment.options["connection"])
         self._path = f"{MODELS}/{self.model.digest}"
+        self._files = workspace.files(self.model.folder)
         self._former: bytes | None = None
         self._written = b""
         self._new = False
@@ -84,35 +85,25 @@ class ObjectStore(Target):
 
     def stage(self) -> None:
         """Upload the files that are not there, or not as they should be."""
-        listed = workspace.files(self.model.folder)
         self._former = self._store.read(MANIFEST)
         there = self._store.sizes(self._path)
         self._new = not there
         sent = 0
-        for path, (sha256, size) in listed.items():
+        for path, (sha256, size) in self._files.items():
             name = f"{self._path}/{path}"
             if there.get(path) != size or self._store.sha256(name) != sha256:
                 self._store.put(self.model.folder / path, name)
                 sent += size
-        self.deployment.say(f"{sent} bytes uploaded to {self._store.url}/{self._path}, {sum(size for _, size in listed.values()) - sent} were there")
+        self.deployment.say(f"{sent} bytes uploaded to {self._store.url}/{self._path}, {sum(size for _, size in self._files.values()) - sent} were there")
 
     def predict(self) -> Any:
-        """What the uploaded files predict, once they are downloaded again by the names and digests that a reader gets."""
-        manifest = json.loads(self._store.read(MANIFEST) or b"{}") if self._released else self._manifest()
-        if manifest.get("digest") != self.model.digest:
-            found = f"{manifest.get('model')} of {manifest.get('deployed_by')}"
-            raise Mistakes([f"{self.model.title} is not deployed: {found} was put in its place while this deployment was under way."])
-        copy = self.deployment.folder / ("released" if self._released else "staged")
-        for file in manifest["files"]:
-            target = copy / file["path"]
+        """What the uploaded files predict, once they are downloaded again."""
+        copy = self.deployment.folder / "staged"
+        for path in self._files:
+            target = copy / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._store.get(f"{manifest['path']}/{file['path']}", target)
-        found_files = workspace.files(copy)
-        for file in manifest["files"]:
-            if found_files[file["path"]] != (file["sha256"], file["size"]):
-                raise Failure(
-                    f"the proof failed: {self._store.url}/{manifest['path']}/{file['path']} does not have the digest {file['sha256']} that was uploaded"
-                )
+            self._store.get(f"{self._path}/{path}", target)
+        self._hold(self._manifest(), workspace.files(copy))
         return self.deployment.predict(copy)
 
     def release(self) -> str:
@@ -123,8 +114,14 @@ class ObjectStore(Target):
         return f"{self._store.url}/{self._path}"
 
     def confirm(self) -> None:
-        """Prove what the manifest points to, and remove models that are older than the last ``keep``."""
-        super().confirm()
+        """Read back the manifest and hold what it names against the digests, which were proven; remove models that are older than the last ``keep``."""
+        manifest = json.loads(self._store.read(MANIFEST) or b"{}")
+        if manifest.get("digest") != self.model.digest:
+            found = f"{manifest.get('model')} of {manifest.get('deployed_by')}"
+            raise Mistakes([f"{self.model.title} is not deployed: {found} was put in its place while this deployment was under way."])
+        names = [file["path"] for file in manifest["files"]]
+        sizes = self._store.sizes(manifest["path"])
+        self._hold(manifest, {name: (self._store.sha256(f"{manifest['path']}/{name}"), sizes.get(name, 0)) for name in names})
         kept = {entry["digest"] for entry in self._manifest()["former"]} | {self.model.digest}
         for digest in self._store.folders(MODELS) - kept:
             known = digest in {entry["digest"] for entry in json.loads(self._former or b"{}").get("former", [])}
@@ -142,6 +139,14 @@ class ObjectStore(Target):
         if self._new:
             self._store.remove(self._path)
 
+    def _hold(self, manifest: Mapping[str, Any], found: Mapping[str, tuple[str, int]]) -> None:
+        """Hold files against a manifest."""
+        for file in manifest["files"]:
+            if found[file["path"]] != (file["sha256"], file["size"]):
+                raise Failure(
+                    f"the proof failed: {self._store.url}/{manifest['path']}/{file['path']} does not have the digest {file['sha256']} that was uploaded"
+                )
+
     def _manifest(self) -> dict[str, Any]:
         """What readers are told."""
         former: list[dict[str, Any]] = []
@@ -158,7 +163,7 @@ class ObjectStore(Target):
             "run_id": self.model.run_id,
             "path": self._path,
             "digest": self.model.digest,
-            "files": [{"path": path, "sha256": sha256, "size": size} for path, (sha256, size) in workspace.files(self.model.folder).items()],
+            "files": [{"path": path, "sha256": sha256, "size": size} for path, (sha256, size) in self._files.items()],
             "deployed_at": self._at,
             "deployed_by": self.deployment.by,
             "former": former,

@@ -1,0 +1,116 @@
+"""Files scored for real: in the environment that the model demands, made by uv; from folders and from a real S3 server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.unit import test_object_store as stores
+from tests.unit.conftest import make_environment
+
+models, commands, deployer, gateway, s3, airflow = stores.models, stores.commands, stores.deployer, stores.gateway, stores.s3, stores.airflow  # fixtures
+
+
+def score(airflow: stores.Airflow, uri: str, **options: Any) -> dict[str, Any]:
+    """Have files scored."""
+    return airflow.deploy(uri, target="batch", **options)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_scored_in_the_models_own_environment(airflow: stores.Airflow, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "scored"
+    (data / "more").mkdir(parents=True)
+    (data / "a.csv").write_text("id,x\n" + "".join(f"{number},{number}\n" for number in range(25)))
+    (data / "more" / "b.jsonl").write_text('{"x": 1.5, "id": "one"}\n{"x": 2.5, "id": "two"}\n')
+    (data / ".hidden").write_text("no table")
+    done = score(airflow, "models:/plain/1", input=str(data), output=str(out), rows_at_once=10)
+    assert "result" in done, done
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == ["a.csv", "more/b.jsonl", "report.json"]
+    scored = rows_of(out / "a.csv")
+    assert list(scored[0]) == ["id", "prediction"], "the model does not take id, so it stands beside the predictions"
+    assert [(int(row["id"]), round(float(row["prediction"]), 6)) for row in scored] == [(number, 2 * number) for number in range(25)]
+    lines = [json.loads(line) for line in (out / "more" / "b.jsonl").read_text().splitlines()]
+    assert [(line["id"], round(line["prediction"], 6)) for line in lines] == [("one", 3), ("two", 5)]
+    report = json.loads((out / "report.json").read_text())
+    assert (report["model"], report["rows"], report["failures"], report["by"]) == ("models:/plain/1", 27, 0, "deploy/manual__1")
+    assert [(file["file"], file["rows"], file["columns"]) for file in report["files"]] == [
+        ("a.csv", 25, ["id", "prediction"]),
+        ("more/b.jsonl", 2, ["id", "prediction"]),
+    ]
+    assert report["inputs"][0]["name"] == "x" and report["digest"] == done["result"]["digest"] and report["seconds"] > 0
+    again = airflow.check("models:/plain/1", "batch", input=str(data), output=str(out))
+    assert again["words"] == f"target_options: output has '{out}', where files lie already; allowed: a folder that is not there or empty."
+
+
+def test_the_environment_is_the_models_own_and_is_kept(airflow: stores.Airflow, project_python: Path, tmp_path: Path) -> None:
+    theirs = subprocess.run([project_python, "-c", "import pandas; print(pandas.__version__)"], text=True, capture_output=True, check=True).stdout.strip()
+    assert theirs != "2.2.3"
+    (tmp_path / "x.csv").write_text("x\n1\n2\n")
+    assert "result" in score(airflow, "models:/versioned/1", input=str(tmp_path / "x.csv"), output=str(tmp_path / "one"))
+    assert [row["prediction"] for row in rows_of(tmp_path / "one" / "x.csv")] == ["2.2.3", "2.2.3"]
+    again = score(airflow, "models:/versioned/1", input=str(tmp_path / "x.csv"), output=str(tmp_path / "two"))
+    assert "result" in again and "making" not in again["output"]
+
+
+def test_rows_that_fail_are_written_down_or_fail_the_whole(airflow: stores.Airflow, tmp_path: Path) -> None:
+    data, out = tmp_path / "x.csv", tmp_path / "out"
+    data.write_text("x,id\n2,a\n1,b\n3,c\n-4,d\n5,e\n")
+    failed = score(airflow, "models:/failing/1", input=str(data), output=str(out), rows_at_once=2)
+    assert (
+        failed["words"]
+        == "1 rows of 2 cannot be scored, the first in x.csv, row 2: ZeroDivisionError: float division by zero; target_options allowed_failures is 0."
+    )
+    assert not out.exists(), "half of the predictions are there"
+    assert "result" in score(airflow, "models:/failing/1", input=str(data), output=str(out), allowed_failures=2)
+    assert [row["id"] for row in rows_of(out / "x.csv")] == ["a", "c", "e"]
+    rows = [json.loads(line) for line in (out / "x.csv.failures.jsonl").read_text().splitlines()]
+    assert [(row["row"], row["content"]["id"]) for row in rows] == [(2, "b"), (4, "d")] and rows[1]["reason"] == "ValueError: x is below 0"
+    assert json.loads((out / "report.json").read_text())["failures"] == 2
+    data.write_text("y\n1\n")
+    assert score(airflow, "models:/plain/1", input=str(data), output=str(tmp_path / "other"))["words"] == (
+        "x.csv lacks 'x', which the model takes; its columns are y."
+    )  # fmt: skip
+
+
+def test_parquet_in_an_object_store_is_scored_there(airflow: stores.Airflow, s3: stores.S3) -> None:
+    folder = s3.folder / "orders"
+    folder.mkdir()
+    (folder / "a.csv").write_text("x,id\n1,a\n2,b\n")
+    done = score(airflow, "models:/plain/2", input="s3://models/orders", output="s3://models/orders-scored", connection="store")
+    assert "result" in done, done
+    assert [round(float(row["prediction"]), 6) for row in rows_of(s3.folder / "orders-scored" / "a.csv")] == [3, 6]
+    (folder / "a.csv").unlink()
+    make = "import pandas, sys; pandas.DataFrame({'x': [1.0, 2.0, 4.0], 'id': list('abc')}).to_parquet(sys.argv[1])"
+    read = "import pandas, sys; print(pandas.read_parquet(sys.argv[1]).to_json(orient='records'))"
+    arrow = make_environment("mlflow")  # MLflow's server comes with pyarrow
+    subprocess.run([arrow, "-c", make, str(folder / "b.parquet")], check=True)
+    done = score(airflow, "models:/plain/2", input="s3://models/orders/b.parquet", output="s3://models/orders-parquet", connection="store", columns="all")
+    assert "result" in done, done
+    found = subprocess.run([arrow, "-c", read, str(s3.folder / "orders-parquet" / "b.parquet")], text=True, capture_output=True, check=True).stdout
+    assert [(row["id"], round(row["x"], 6), round(row["prediction"], 6)) for row in json.loads(found)] == [("a", 1, 3), ("b", 2, 6), ("c", 4, 12)]
+
+
+def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: stores.Airflow, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").touch()
+    known = ".csv, .csv.gz, .parquet, .jsonl, .ndjson, .jsonl.gz"
+    out = str(tmp_path / "out")
+    cases = {
+        (
+            f"{tmp_path}/nothing",
+            out,
+        ): f"target_options: input has '{tmp_path}/nothing', where this worker finds no file; allowed: a file, or a folder of files, ending in {known}.",
+        (f"{tmp_path}/x.txt", out): f"target_options: input has '{tmp_path}/x.txt', with the file 'x.txt'; allowed are names ending in {known}.",
+        ("s3://models/x", out): "target_options lacks 'connection', the id of the Airflow connection for s3://models/x.",
+        ("relative/x.csv", out): "target_options: input has 'relative/x.csv'; allowed: text such as /opt/airflow/data/orders.parquet or s3://bucket/orders.",
+    }
+    for (source, output), sentence in cases.items():
+        answer = airflow.check("models:/plain/1", "batch", input=source, output=output)
+        assert (answer.get("kind"), answer.get("words")) == ("AirflowFailException", sentence)
