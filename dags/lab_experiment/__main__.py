@@ -61,7 +61,9 @@ def overrides(params: dict[str, Any]) -> dict[str, Any]:
 
 def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
     """Do a part of what ``check`` gave (``checked``) in the DAG run's folder (``runs_dir``, ``run_id``), with ``tags``, and since ``prepare`` ``run``."""
-    from lab_experiment import run  # here, because it imports MLflow, which a check does not need
+    if command == "cross_validate" and not request["checked"]["document"]["cross_validation"]:
+        return {"skip": "The experiment has no section cross_validation."}
+    from lab_experiment import run  # here, because it imports MLflow, which takes seconds
 
     return run.COMMANDS[command](run.Job.of_request(request))
 

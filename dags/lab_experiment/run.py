@@ -148,6 +148,7 @@ def prepare(job: Job) -> Answer:
         from lab_experiment import search
 
         search.check(job.document["search"], job.file)
+        search.storage_of()  # a database that cannot be reached is found before the steps are done
     document, client = job.document, job.client
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     parent = tracking.parent(client, document, digest, {**job.tags, "lab.file": job.file, "lab.packages": tracking.packages(document)})
@@ -157,12 +158,11 @@ def prepare(job: Job) -> Answer:
         with tracking.failures("logging parameters to MLflow"):
             tracking.log(client, parent.info.run_id, params=tracking.parameters(document))
             client.log_dict(parent.info.run_id, dict(document), "experiment.json")
+        print(f"[steps] done: {', '.join(job.values['steps']) or 'none'}", flush=True)
         if document["search"]:
             job.run |= search.prepare(job)
             searchers = min(document["search"]["parallel"], document["search"]["trials"])
             parts = [{"searcher": number, "of": searchers} for number in range(1, searchers + 1)]
-        done = ", ".join(job.values["steps"]) or "none"
-        print(f"[steps] done: {done}", flush=True)
     return {"result": parts, "values": {"run": job.run}}
 
 
@@ -170,18 +170,16 @@ def search(job: Job) -> Answer:
     """Try parameters, beside the other searchers, until there are enough trials."""
     from lab_experiment import search as searching
 
-    with tracking.working_on(job.client, job.run["mlflow_run_id"], {}):
+    with tracking.working_on(job.client, job.run["mlflow_run_id"], {}), tracking.working_on(job.client, job.run["search_run_id"], {}):
         found = searching.work(job)
     return {"result": found, "title": found.pop("title")}
 
 
 def cross_validate(job: Job) -> Answer:
     """Cross-validate the estimator with the best parameters of the search, if there was one."""
-    settings = job.document["cross_validation"]
-    if not settings:
-        return {"skip": "The experiment has no section cross_validation."}
     from lab_experiment import cross_validation, pictures
 
+    settings = job.document["cross_validation"]
     client, run_id = job.client, job.run["mlflow_run_id"]
     with tracking.working_on(client, run_id, {}):
         values = {**job.values, "params": best(job)}

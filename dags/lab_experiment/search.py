@@ -572,6 +572,8 @@ def settle(job: run.Job) -> dict[str, Any]:
             client.log_artifact(run_id, str(picture), "plots")
             client.log_artifact(job.run["mlflow_run_id"], str(picture), "plots/search")
         tracking.log(client, run_id, tags={"lab.settled": digest})
+        if "lab.failure" in known.data.tags:  # of a searcher whose next try did better
+            client.delete_tag(run_id, "lab.failure")
         tracking.end(client, run_id)
     shown = ", ".join(f"{name}={_number(value)}" for name, value in chosen.params.items())
     print(f"[search] {_counts(trials)}; the best is trial {chosen.number}: {shown} -> {', '.join(map(_number, chosen.values))}", flush=True)

@@ -113,9 +113,6 @@ for name, request in json.loads(sys.argv[1]).items():
     try:
         prepared = run.prepare(run.Job.of_request(request))
         request["run"] = prepared["values"]["run"]
-        for part in prepared["result"]:
-            run.search(run.Job.of_request({**request, "part": part}))
-        run.cross_validate(run.Job.of_request(request))
         answers[name] = run.train(run.Job.of_request(request))
     except run.Failure as error:
         answers[name] = {"failure": str(error)}
