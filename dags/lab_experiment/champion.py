@@ -40,7 +40,7 @@ def promote(
         client: An ``MlflowClient``.
         name: The registered model.
         version: The new version, which is registered.
-        rule: ``metric``, ``direction`` (``maximize`` or ``minimize``) and ``margin``, by which the new version must be better at least.
+        rule: ``metric``, ``direction`` (``maximize`` or ``minimize``) and ``margin``: by more than this the new version must be better.
         metrics: What the new version reached on the held-back data.
         evaluate: Measures another model, of the kind that the training returns, on the same data.
 
@@ -112,7 +112,7 @@ def _verdict(
         )
         return verdict | {"reason": words}
     better = value - former if rule.get("direction", "maximize") == "maximize" else former - value
-    enough = better > 0 and (better >= margin or math.isclose(better, margin, rel_tol=1e-9))
-    by = f", at least {margin:g} better" if margin else ", better"
-    comparison = f"its {metric} of {value:.6g} is {'' if enough else 'not '}{by.removeprefix(', ')} than the {former:.6g} of version {present} on the same data"
+    enough = better > margin and not math.isclose(better, margin, rel_tol=1e-9)  # 0.9 - 0.8 is not exactly 0.1
+    by = f"better by more than {margin:g}" if margin else "better"
+    comparison = f"its {metric} of {value:.6g} is {'' if enough else 'not '}{by} than the {former:.6g} of version {present} on the same data"
     return verdict | {"promoted": enough, "reason": comparison, "former_value": former}

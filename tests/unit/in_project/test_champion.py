@@ -84,12 +84,13 @@ def test_the_champion_is_measured_now_and_its_former_figures_do_not_count(client
     assert promote(client, name, log(name, 0.6), 0.6)["former_value"] == 0.5
 
 
-def test_a_margin_must_be_reached_in_the_stated_direction(client: Any, name: str) -> None:
+def test_a_margin_must_be_exceeded_in_the_stated_direction(client: Any, name: str) -> None:
     promote(client, name, log(name, 0.5), 0.5, LOSS)
     little = promote(client, name, log(name, 0.46), 0.46, LOSS)
-    assert little["reason"] == "its loss of 0.46 is not at least 0.05 better than the 0.5 of version 1 on the same data"
+    assert little["reason"] == "its loss of 0.46 is not better by more than 0.05 than the 0.5 of version 1 on the same data"
     assert not promote(client, name, log(name, 0.6), 0.6, LOSS)["promoted"]
-    assert promote(client, name, log(name, 0.45), 0.45, LOSS)["promoted"]  # 0.5 - 0.45 is less than 0.05 to a computer
+    assert not promote(client, name, log(name, 0.45), 0.45, LOSS)["promoted"]
+    assert promote(client, name, log(name, 0.44), 0.44, LOSS)["promoted"]
 
 
 def test_a_champion_that_cannot_be_measured_stays_and_it_is_said(client: Any, name: str) -> None:
