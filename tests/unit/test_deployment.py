@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -301,3 +302,43 @@ def test_what_cannot_be_deployed_is_one_sentence_before_anything_runs(endpoint: 
     assert endpoint.check("models:/plain/1").mistakes == [
         "target endpoint: LAB_MODELS_URL is not set in the worker's environment; it must hold the address of the scoring service."
     ]
+
+
+def test_the_example_of_a_new_target_works(deployer: Deployer, project_python: Path) -> None:
+    example = re.search(r'```python\n(""".*?)```', (ROOT / "docs" / "targets.md").read_text(), re.DOTALL)
+    assert example
+    share = deployer.folder / "share"
+    share.mkdir()
+    asked = []
+    for version in ("1", "2"):
+        plan = deployer.check(f"models:/plain/{version}", "object_store", url="file:///unused").result[0]
+        request = {"plan": {**plan, "options": {"folder": str(share)}}, "runs_dir": str(deployer.folder), "key": version, "by": "deploy/manual__1"}
+        assert deployer.do("fetch", **request).result
+        asked.append(request)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "dags")}
+    command: list[str | Path] = [project_python, "-c", SHARE, example[1], json.dumps(asked)]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second, failed, now = json.loads(done.stdout.splitlines()[-1])
+    assert first == second == str(share / "current")
+    assert failed.startswith("the proof failed: ")
+    assert now == json.loads((deployer.folder / "deploy-2" / "fetched.json").read_text())["digest"][:16], "the failed deployment left its model in service"
+
+
+SHARE = """
+import json, os, sys
+from lab_deployment import deploying, workspace
+from lab_deployment.target import Failure, checked
+names = {}
+exec(sys.argv[1], names)
+requests = json.loads(sys.argv[2])
+assert names["Share"].check(checked(requests[0]["plan"]["options"], names["Share"]), {}) == []
+made = [workspace.of(request).deployment(request["plan"], request["by"]) for request in requests]
+answers = [deploying.deploy(names["Share"], deployment)["where"] for deployment in made]
+made[0].expected = [0, 0, 0]
+try:
+    deploying.deploy(names["Share"], made[0])
+except Failure as error:
+    answers.append(str(error))
+print(json.dumps([*answers, os.readlink(made[0].options["folder"] + "/current")]))
+"""
