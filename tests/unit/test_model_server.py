@@ -512,25 +512,6 @@ def test_serving_goes_on_without_the_registry(installed: Path, python: Path, mod
 
 
 @once
-def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
-    good, killing = models["first steps"], models["killing"]
-    good.point("live", good.versions[0])
-    server = start(installed, python, tmp_path / "server", good.registry.environment())
-    try:
-        server.wait_for(good.name, good.versions[0])
-        killing.point("live", killing.versions[0])
-        for _ in range(2):  # as Docker does
-            assert server.process.wait(60) == 1
-            server = start(installed, python, tmp_path / "server", good.registry.environment())
-        server.wait(lambda: server.slot(killing.name).get("error"))
-        assert "2 times the server ended" in server.slot(killing.name)["error"]
-        assert server.score(good.name, [1]).headers["X-Model-Version"] == good.versions[0]
-    finally:
-        killing.registry.drop(killing.name, "live")
-        stop(server)
-
-
-@once
 def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, models: dict[str, Model], tmp_path: Path) -> None:
     model = models["swapped"]
     model.point("live", model.versions[1])
@@ -556,6 +537,26 @@ def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, m
     assert sum(report["versions"].values()) == report["requests"] > 20 and report["milliseconds"]["longest"] >= report["milliseconds"]["median"] > 0
     assert server.slot(model.name)["version"] == model.versions[1]
     assert not any(password in done.stdout + done.stderr for password in passwords.values())
+
+
+@once
+def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
+    # The last test: the server that the others share ends as well.
+    good, killing = models["first steps"], models["killing"]
+    good.point("live", good.versions[0])
+    server = start(installed, python, tmp_path / "server", good.registry.environment())
+    try:
+        server.wait_for(good.name, good.versions[0])
+        killing.point("live", killing.versions[0])
+        for _ in range(2):  # as Docker does
+            assert server.process.wait(60) == 1
+            server = start(installed, python, tmp_path / "server", good.registry.environment())
+        server.wait(lambda: server.slot(killing.name).get("error"))
+        assert "2 times the server ended" in server.slot(killing.name)["error"]
+        assert server.score(good.name, [1]).headers["X-Model-Version"] == good.versions[0]
+    finally:
+        killing.registry.drop(killing.name, "live")
+        stop(server)
 
 
 class Relay:
