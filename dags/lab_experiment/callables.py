@@ -136,10 +136,20 @@ def load(call: str) -> Function:
         raise LookupError(f"importing {module_name} failed with {type(error).__name__}: {error}") from None
     function = getattr(module, function_name, None)
     if not callable(function):
-        there = sorted(name for name, value in vars(module).items() if inspect.isroutine(value) and not name.startswith("_"))
         what = "has no such function" if function is None else "holds something there that cannot be called"
-        raise LookupError(f"the module {module_name} {what}; its functions are {', '.join(there) or 'none'}")
+        raise LookupError(f"the module {module_name} {what}; {_there(module, function_name)}")
     return function  # type: ignore[no-any-return]
+
+
+def _there(module: Any, wanted: str) -> str:
+    """The functions and classes of a package that a module has, in words; of many those with a name like the one wanted."""
+    package = module.__name__.partition(".")[0]
+    own = {name for name, value in vars(module).items() if callable(value) and str(getattr(value, "__module__", "")).partition(".")[0] == package}
+    names = sorted(name for name in own if not name.startswith("_"))
+    if len(names) > 12:
+        names = difflib.get_close_matches(wanted, names, 5, 0.4)
+        return f"it has many others, such as {', '.join(names)}" if names else "it has many others, none with such a name"
+    return f"its functions are {', '.join(names) or 'none'}"
 
 
 def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:

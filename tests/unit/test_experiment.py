@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,20 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     with pytest.raises(Mistakes) as caught:
         callables.check(content, "x.yml")
     assert caught.value.sentences[0].startswith(sentence)
+
+
+def test_a_class_will_do_as_a_factory_and_of_many_names_the_like_are_told() -> None:
+    assert isinstance(callables.call("cross_validation.estimator", "fractions:Fraction", {"numerator": 3}), Fraction)
+    with pytest.raises(LookupError, match="the module yaml has no such function; it has many others, such as safe_dump, safe_dump_all, "):
+        callables.load("yaml:safe_dumps")
+
+
+def test_the_examples_in_the_documentation_are_right(tmp_path: Path) -> None:
+    blocks = [block for path in (ROOT / "docs").glob("*.md") for block in re.findall(r"```yaml\n(# yaml-language-server.*?)```", path.read_text(), re.S)]
+    assert blocks
+    for number, block in enumerate(blocks):
+        (tmp_path / f"block{number}.yml").write_text(block)
+        document.read(tmp_path / f"block{number}.yml")
 
 
 def test_the_callables_of_a_document_are_told_in_the_order_they_are_called() -> None:
