@@ -41,7 +41,7 @@ def test_every_required_variable_has_a_value(role: str) -> None:
 
 
 def test_every_credential_that_is_used_is_in_the_example() -> None:
-    used = {name for path in FILES for name in re.findall(r"\bvault_\w+", path.read_text(encoding="utf-8"))}
+    used = {name for path in FILES for name in re.findall(r"(?<![.])\bvault_\w+", path.read_text(encoding="utf-8"))}
     assert used == values(GROUP_VARS / "vault.yml.example").keys()
 
 
