@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import http.server
 import json
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lab_deployment import environments
+from lab_deployment.target import Failure, Mistakes
 from tests.unit import test_object_store as stores
 from tests.unit.conftest import make_environment
 
@@ -114,3 +123,52 @@ def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: sto
     for (source, output), sentence in cases.items():
         answer = airflow.check("models:/plain/1", "batch", input=source, output=output)
         assert (answer.get("kind"), answer.get("words")) == ("AirflowFailException", sentence)
+
+
+@pytest.fixture
+def index() -> Iterator[tuple[str, list[str | None]]]:
+    """A package index that has nothing, and asks for a password first; its address, and the credentials that it was given."""
+    given: list[str | None] = []
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given.append(self.headers.get("Authorization"))
+            self.send_response(404 if given[-1] else 401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}", given
+    server.shutdown()
+
+
+def test_the_index_is_asked_with_the_credentials_of_a_file_that_nobody_sees(
+    index: tuple[str, list[str | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address, given = index
+    configuration = tmp_path / "uv.toml"
+    configuration.write_text(f'[[index]]\nname = "lab"\nurl = "http://reader:pass%2Fword@{address}/simple/"\ndefault = true\n')
+    monkeypatch.setenv("LAB_INDEX_CONFIG_FILE", str(configuration))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "environments"))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "requirements.txt").write_text("theirs==1.0\n")
+    (model / "MLmodel").write_text("mlflow_version: 3.17.2\n")
+    (model / "python_env.yaml").write_text(f"python: {sys.version_info.major}.{sys.version_info.minor}.1\n")
+    with pytest.raises(Failure, match=r"what the model demands cannot be installed: .*theirs was not found"):
+        environments.of_model(model)
+    assert "Basic " + base64.b64encode(b"reader:pass/word").decode() in given
+    told = capfd.readouterr()
+    assert "pass" not in told.out.replace("passed", "") and "pass" not in told.err
+    configuration.unlink()
+    with pytest.raises(Mistakes, match=r"LAB_INDEX_CONFIG_FILE has .*, which cannot be read; it must name a uv.toml"):
+        environments.of_model(model)
+    (model / "python_env.yaml").write_text("python: 3.4.1\n")
+    monkeypatch.delenv("LAB_INDEX_CONFIG_FILE")
+    with pytest.raises(Mistakes, match=r"The model demands Python 3\.4, which is not on this worker"):
+        environments.of_model(model)
