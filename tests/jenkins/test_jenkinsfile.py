@@ -138,23 +138,23 @@ def test_a_dry_run_changes_nothing(lab: Lab) -> None:
 def test_a_failing_stage_still_cleans(lab: Lab) -> None:
     lab.set(lab_check_min_memory_mb=99_999_999)
     lab.leave()
-    build = lab.build(VERBS="preflight stack")
+    build = lab.build(VERBS="preflight stack", NEXUS_CREDS_ID="nexus")
     assert build.result == "FAILURE"
     assert build.stages["preflight"] == "FAILURE" and build.stages["stack"] == "SKIPPED"
     assert not lab.staged.exists()
     assert build.told["tests"]["failed"] > 0
-    lab.assert_no_secret(build)
+    lab.assert_no_secret(build, PLANTED)
 
 
 def test_an_aborted_build_cleans(lab: Lab) -> None:
     lab.leave()
-    process = lab.controller.start("lab", **lab.parameters(VERBS="preflight stack"))
+    process = lab.controller.start("lab", **lab.parameters(VERBS="preflight stack", NEXUS_CREDS_ID="nexus"))
     build = lab.controller.abort(process, "lab", when="PLAY [Check everything")
     assert build.result == "ABORTED"
     assert build.stages["preflight"] == "ABORTED" and build.stages["stack"] == "SKIPPED"
     assert "Aborted by the user" in build.console
     assert not lab.staged.exists()
-    lab.assert_no_secret(build)
+    lab.assert_no_secret(build, PLANTED)
 
 
 def test_a_credential_that_does_not_exist_is_named(lab: Lab) -> None:

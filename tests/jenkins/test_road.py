@@ -58,7 +58,8 @@ def test_a_pushed_tag_becomes_a_trained_model(controller: Controller, checkout: 
     assert trained.told["tests"]["total"] > 20 and trained.told["tests"]["failed"] == 0
 
     verdict = json.loads((trained.folder / "archive/reports/lab.json").read_text(encoding="utf-8"))
-    assert verdict["ok"] and verdict["model"]["uri"].startswith("models:/wine-cultivars/")
+    assert verdict["ok"] and verdict["model"]["uri"].startswith("models:/")
+    assert verdict["run"]["id"].endswith(verdict["image"]["id"].removeprefix("sha256:")[:12]), "trained by the image with this version"
     assert f"wine-cultivars=={version}" in (trained.folder / "archive/reports/lock/project.txt").read_text(encoding="utf-8")
     bill = json.loads((trained.folder / "archive/reports/sbom.json").read_text(encoding="utf-8"))
     assert f"pkg:pypi/wine-cultivars@{version}" in [part["purl"] for part in bill["components"]]
