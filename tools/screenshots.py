@@ -131,7 +131,7 @@ def mlflow(camera: Camera, lab: running_lab.Lab, run_id: str) -> None:
     page.set_viewport_size(WINDOW)
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("plots", exact=True).click()
-    for picture in ("confusion_matrix", "roc_curve", "folds", "search/optimization_history", "search/parallel_coordinates"):
+    for picture in ("confusion_matrix", "folds", "search/optimization_history", "search/parallel_coordinates"):
         folder, _, name = picture.rpartition("/")
         file = page.get_by_text(f"{name}.png", exact=True).first
         if folder and not file.is_visible():
