@@ -67,7 +67,7 @@ with DAG(
             type=["object", "null"],
             title="Overrides",
             section="Instead of what the file says",
-            description_md='Any other key of the file, by its path: `{"search.sampler": "random", "steps.prepare.with.seed": 8, "register.name": "wine-trial"}`.',
+            description_md='Any other key of the file, by its path: `{"search.sampler": "random"}`, `{"steps.prepare.with.seed": 8}`. Null takes a section out: `{"deploy": null}`.',
         ),
     },
 ):
