@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import types
@@ -14,7 +15,7 @@ import mlflow
 import optuna
 import pytest
 
-from lab_experiment import run, search
+from lab_experiment import run, search, tracking
 from lab_experiment.callables import Failure
 from lab_experiment.document import Mistakes
 
@@ -87,7 +88,7 @@ def searched(job: run.Job, *numbers: int) -> list[Any]:
 
 def trials_of(job: run.Job) -> list[Any]:
     """The trials of a search."""
-    return list(optuna.load_study(study_name=job.run["study"], storage=Path(search.os.environ["LAB_OPTUNA_STORAGE_FILE"]).read_text().strip()).trials)
+    return list(optuna.load_study(study_name=job.run["study"], storage=Path(os.environ["LAB_OPTUNA_STORAGE_FILE"]).read_text().strip()).trials)
 
 
 def runs(job: run.Job, kind: str) -> list[Any]:
@@ -190,7 +191,7 @@ def test_a_seed_gives_the_same_trials_whoever_searches(job: Make) -> None:
     together = job(lambda x: x, trials=6, parallel=2)
     together.run = run.prepare(together)["values"]["run"]
     first, second = search.Searcher(together), search.Searcher(together)
-    with search.Heartbeat(first.storage) as heart, run.tracking.Writer() as writer:
+    with search.Heartbeat(first.storage) as heart, tracking.Writer() as writer, search._quiet():
         for searcher in (first, second, second, first, second, first):
             searcher.writer = writer
             searcher._try(searcher._claim(heart), together.values)
@@ -228,8 +229,11 @@ def test_a_wrong_value_names_the_callable(job: Make) -> None:
 
 
 def test_the_time_budget_ends_a_search(job: Make) -> None:
-    trials = searched(job(lambda x: time.sleep(0.4) or x, trials=100, timeout=1.0))
-    assert 2 <= len(trials) <= 4
+    def score(x: float) -> float:
+        time.sleep(0.4)
+        return x
+
+    assert 2 <= len(searched(job(score, trials=100, timeout=1.0))) <= 4
 
 
 def test_a_search_that_is_done_is_not_done_again_and_a_greater_one_goes_on(job: Make) -> None:
@@ -302,7 +306,7 @@ def test_folds_are_intermediate_values_and_runs(job: Make, monkeypatch: pytest.M
         "scoring": ["accuracy", "f1_macro"],
     }
     depth = {"depth": {"type": "int", "low": 1, "high": 3, "step": 1, "log": False, "when": {}}}
-    train = {"call": None, "with": {}, "input_example": None, "evaluate": None}
+    train: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}
     one = job("cross_validation", space=depth, trials=2, direction=["maximize"], others={"cross_validation": folds, "train": train})
     trials = searched(one)
     assert list(trials[0].intermediate_values) == [0, 1, 2]
