@@ -47,13 +47,13 @@ def declare_databases(databases: dict[str, str]) -> None:
         # Whoever has another database of this server has no business in Airflow's.
         cursor.execute("REVOKE CONNECT ON DATABASE airflow FROM PUBLIC")
         for name, password in databases.items():
-            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,))
             if not cursor.fetchone():
                 cursor.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))
             # The server never sees the password itself, so it cannot log it.
             verifier = encrypt_password(password, name, connection, "scram-sha-256")
             cursor.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(verifier)))
-            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if not cursor.fetchone():
                 cursor.execute(SQL("CREATE DATABASE {0} OWNER {0}").format(Identifier(name)))
             cursor.execute(SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(Identifier(name)))
