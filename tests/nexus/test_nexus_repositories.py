@@ -200,8 +200,10 @@ def test_the_lab_proves_this_index_and_publishes_to_it_once(lab: Lab, tmp_path: 
     (project / "src/lab_project/__init__.py").write_text("TEXT = 'second'\n", encoding="utf-8")
     other = lab.run(role="package_index", **values)
     assert other.returncode != 0 and "with another content" in other.output, other.output
+    settings = project / "pyproject.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace("'1.0'", "'1.1'"), encoding="utf-8")
     swapped = lab.run(role="package_index", **{**values, "package_index_publisher_user": lab.reader[0], "package_index_publisher_password": lab.reader[1]})
-    assert swapped.returncode != 0
+    assert swapped.returncode != 0 and "answered 403" in swapped.output and "this user may not upload" in swapped.output, swapped.output
     wrong = lab.run(role="package_index", **{**values, "package_index_password": "wrong"})
     assert wrong.returncode != 0 and "vault_nexus_pass" in wrong.output and "(401)" in wrong.output, wrong.output
 
