@@ -17,6 +17,8 @@ from typing import Any
 import mlflow.data
 import pandas as pd
 from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 LOCK = Path(sys.prefix) / "project.txt"
@@ -24,6 +26,9 @@ LOCK = Path(sys.prefix) / "project.txt"
 
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
+
+LARGE = 200 * 2**20
+"""Bytes above which a file is not read again for its columns."""
 
 
 @dataclass(frozen=True)
@@ -73,30 +78,42 @@ def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), f
     details = {**known, "packages": packages.split(), "python": sys.version, "platform": platform.platform(), "installed": installed()}
     client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
+    record_data(client, run_id, data)
+    return tags
+
+
+def record_data(client: Any, run_id: str, data: Sequence[Data]) -> None:
+    """Record what data went into a run."""
     inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", one.context)]) for one in data if (dataset := dataset_of(one))]
     if inputs:
         client.log_inputs(run_id, inputs)
-    return tags
 
 
 def installed() -> list[str]:
     """All distributions of this environment, ``name==version``, sorted."""
-    return sorted({f"{distribution.metadata['Name'].lower()}=={distribution.version}" for distribution in importlib.metadata.distributions()})
+    found = ((distribution.metadata["Name"], distribution.version) for distribution in importlib.metadata.distributions())
+    return sorted({f"{name.lower()}=={version}" for name, version in found if name})
 
 
 def dataset_of(data: Data) -> Dataset | None:
     """Data as MLflow keeps it: name, digest, source, columns, size; None if it is no table, which is said.
 
-    A file's digest is the start of its SHA-256, so that ``sha256sum`` confirms it; that of a frame or an array is MLflow's own.
+    A file's digest is the start of its SHA-256, so that ``sha256sum`` confirms it; that of a frame or an array is MLflow's own. Of a file above
+    :data:`LARGE` there is nothing but digest and source.
     """
     table, digest = data.value, None
     try:
-        if isinstance(table, (str, Path)):
-            digest = hashlib.sha256(Path(table).read_bytes()).hexdigest()[:16]
-            table = pd.read_parquet(table) if str(table).endswith(".parquet") else pd.read_csv(table)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice about columns that may lack values later
-            dataset = _table(table, _source(data.source), data.name, digest)
+            source = _source(data.source)
+            if isinstance(table, (str, Path)):
+                digest = _digest(Path(table))
+            if digest and Path(table).stat().st_size > LARGE:
+                dataset = MetaDataset(source, name=data.name, digest=digest)
+            else:
+                if digest:
+                    table = pd.read_parquet(table) if str(table).endswith(".parquet") else pd.read_csv(table)
+                dataset = _table(table, source, data.name, digest)
     except Exception as error:
         print(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})", flush=True)
         return None
@@ -121,7 +138,16 @@ def _table(table: Any, source: Any, name: str, digest: str | None) -> Any:
 
 
 def _source(source: str) -> Any:
-    return source if "://" in source or Path(source).exists() else CodeDatasetSource({"mlflow.source.name": source})
+    known = "://" in source or Path(source).exists()
+    return resolve_dataset_source(source) if known else CodeDatasetSource({"mlflow.source.name": source})
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while part := content.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def _facts(file: Path | None) -> dict[str, str]:

@@ -139,7 +139,7 @@ def resolved(key: str, value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def prepare(job: Job) -> Answer:
-    """Make the run in MLflow, or go on with the one of an earlier try, and do the steps.
+    """Make the run in MLflow, or go on with the one of an earlier try, do the steps, and record the environment.
 
     Returns:
         As result a list with a part for each searcher, empty without a search; as value ``run`` what the later commands need.
@@ -149,9 +149,11 @@ def prepare(job: Job) -> Answer:
 
         search.check(job.document["search"], job.file)
         search.storage_of()  # a database that cannot be reached is found before the steps are done
-    document, client = job.document, job.client
+    from lab_experiment import environment
+
+    document, client, packages = job.document, job.client, tracking.packages(job.document)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    parent = tracking.parent(client, document, digest, {**job.tags, "lab.file": job.file, "lab.packages": tracking.packages(document)})
+    parent = tracking.parent(client, document, digest, {**job.tags, "lab.file": job.file, "lab.packages": packages})
     job.run = {"mlflow_run_id": parent.info.run_id, "experiment_id": parent.info.experiment_id}
     parts: list[dict[str, int]] = []
     with tracking.working_on(client, parent.info.run_id, job.tags):
@@ -163,6 +165,8 @@ def prepare(job: Job) -> Answer:
             job.run |= search.prepare(job)
             searchers = min(document["search"]["parallel"], document["search"]["trials"])
             parts = [{"searcher": number, "of": searchers} for number in range(1, searchers + 1)]
+        with tracking.failures("recording the environment"):
+            environment.record(client, parent.info.run_id, packages)
     return {"result": parts, "values": {"run": job.run}}
 
 
@@ -287,8 +291,8 @@ def train(job: Job) -> Answer:
                 tracking.log(client, run_id, tags={f"lab.best.{name}": tracking.text(value) for name, value in params.items()})
         if document["train"] is not None:
             outcome |= training.run()
-        with tracking.failures("recording the environment"):
-            environment.record(client, run_id, tracking.packages(document), training.data)
+        with tracking.failures("recording the data"):
+            environment.record_data(client, run_id, training.data)
     folders.remove(job.folder)
     deploy = document["deploy"] if outcome["model_uri"] else None
     return {"result": outcome, "event": {"model_uri": outcome["model_uri"], "experiment": document["name"], "deploy": deploy}}
