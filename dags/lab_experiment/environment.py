@@ -114,10 +114,10 @@ def dataset_of(data: Data) -> Dataset | None:
                 if digest:
                     table = pd.read_parquet(table) if str(table).endswith(".parquet") else pd.read_csv(table)
                 dataset = _table(table, source, data.name, digest)
+            content = dataset.to_dict()
     except Exception as error:
         print(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})", flush=True)
         return None
-    content = dataset.to_dict()
     return Dataset(**{key: content.get(key) for key in ("name", "digest", "source_type", "source", "schema", "profile")})
 
 

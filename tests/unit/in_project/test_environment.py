@@ -59,7 +59,9 @@ def test_without_lock_and_facts_it_lists_what_is_installed(client: Any, run_id: 
     assert "numpy==" in text(client, run_id, "environment/requirements.txt", tmp_path)
 
 
-def test_data_is_found_with_its_digest_and_its_source(client: Any, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_is_found_with_its_digest_and_its_source(
+    client: Any, run_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = load_wine(return_X_y=True, as_frame=True)
     table = tmp_path / "train.csv"
     x.to_csv(table, index=False)
@@ -80,6 +82,10 @@ def test_data_is_found_with_its_digest_and_its_source(client: Any, run_id: str, 
     assert "s3://bucket/wine.csv" in found["frame"].dataset.source
     assert "target" in found["frame"].dataset.schema and "alcohol" in found["frame"].dataset.schema
     assert json.loads(found["frame"].dataset.profile)["num_rows"] == 178
+    monkeypatch.setattr(environment, "LARGE", 100)
+    environment.record(client, run_id, "", [Data("large", str(table), "training", "s3://bucket/large.csv")])
+    [large] = [entry.dataset for entry in client.get_run(run_id).inputs.dataset_inputs if entry.dataset.name == "large"]
+    assert (large.digest, large.source_type) == (found["prepare.train"].dataset.digest, "s3")
     out = capsys.readouterr().out
     assert "[environment] model is not recorded as a data set (TypeError: a object is neither a frame nor an array)" in out
     assert "[environment] words is not recorded as a data set (FileNotFoundError" in out
