@@ -140,8 +140,10 @@ def asking(absent: str = "") -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        words = str(error).strip().splitlines()[0]
-        if absent and error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"):
+        lines = str(error).strip().splitlines()
+        missing = next((line.strip() for line in lines if re.search(r"\b404\b|No such (artifact|file)", line)), None)  # a file store's own words
+        words = missing or lines[0]
+        if absent and (missing or error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")):
             raise Mistakes([f"{absent} ({words})."]) from None
         raise Failure(f"MLflow at {os.environ.get('MLFLOW_TRACKING_URI')} failed: {words}") from None
 

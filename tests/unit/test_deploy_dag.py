@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,6 @@ def test_a_whole_run_deploys_and_records(airflow_python: Path, project_python: P
     assert recorded["where"] == f"file://{tmp_path}/store/{manifest['path']}" and recorded["log"].startswith("http")
     aliases = {alias["alias"]: alias["version"] for alias in mlflow_server.get("registered-models/get", name="plain")["registered_model"]["aliases"]}
     assert aliases["object_store"] == "2"
+    with sqlite3.connect(tmp_path / "airflow" / "airflow.db") as database:
+        titles = dict(database.execute("SELECT task_id, rendered_map_index FROM task_instance WHERE map_index = 0"))
+    assert titles["deployment.deploy"] == "plain 2 to object_store"

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -249,6 +251,23 @@ def test_a_failed_proof_leaves_the_former_version_in_service(endpoint: Deployer,
         "The model's predictions do not fit its signature: it promises numbers, and gives texts for its input example."
     )  # fmt: skip
     assert endpoint.aliases("liar") == {}
+
+
+def test_of_two_deployments_at_once_the_later_wins_and_the_earlier_says_so(endpoint: Deployer, service: serving.Server) -> None:
+    assert endpoint.deploy("models:/plain/1").result
+    plan = endpoint.check("models:/plain/3").result[0]
+    request = {"plan": plan, "runs_dir": str(endpoint.folder), "key": "overtaken", "by": "deploy/manual__1"}
+    assert endpoint.do("fetch", **request).result
+    with ThreadPoolExecutor(1) as pool:
+        deploying = pool.submit(endpoint.do, "deploy", **request)
+        until = time.monotonic() + 60
+        while endpoint.aliases("plain").get("candidate") != "3":
+            assert time.monotonic() < until
+        endpoint.mlflow.post("registered-models/alias", name="plain", alias="candidate", version="2")  # what another deployment begins with
+        assert deploying.result().mistakes == ["plain 3 is not deployed: version 2 was put in its place while this deployment was under way."]
+    aliases = endpoint.aliases("plain")
+    assert (aliases["live"], aliases["candidate"]) == ("1", "2"), "what the other deployment did is undone"
+    assert predicted(service, "plain") == [2, 4]
 
 
 def test_a_model_of_any_address_is_registered_once_and_deployed(endpoint: Deployer, service: serving.Server) -> None:
