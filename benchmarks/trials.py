@@ -164,6 +164,7 @@ def table(figures: dict[str, Any]) -> str:
         ("from trigger to the first line of the first step", f"{first['step']:.1f} s", f"each of {first['steps']}"),
         ("from trigger to the first trial", f"{first['trial']:.1f} s", f"each of {first['trials']}"),
     ]
+    rows.append(("load of this machine before", f"{figures['load_before']:.1f}", "figures are good on a quiet machine only"))
     width = max(len(name) for name, _, _ in rows)
     return "\n" + "\n".join(f"{name:<{width}}  {value:>8}  ({words})" for name, value, words in rows)
 
