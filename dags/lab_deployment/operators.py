@@ -42,8 +42,8 @@ class CheckOperator(DeploymentOperator):
         events = [event for of_asset in (context.get("triggering_asset_events") or {}).values() for event in of_asset]
         wanted = _of_events([event.extra for event in events]) if events else [_of_parameters(context["params"])]
         if not wanted:
-            names = ", ".join(str(event.extra.get("experiment") or event.extra.get("model_uri")) for event in events)
-            raise AirflowSkipException(f"Nothing is to be deployed: the experiment file of {names} has no deploy.")
+            names = ", ".join(dict.fromkeys(str(event.extra.get("experiment")) for event in events))
+            raise AirflowSkipException(f"Nothing is to be deployed: the experiment file of {names} has no deploy, or trained no model.")
         sentences = [sentence for one in wanted for sentence in _of_airflow(one)]
         self.request = {"wanted": wanted}
         try:
@@ -105,8 +105,8 @@ def _of_events(extras: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     wanted: dict[str, dict[str, Any]] = {}
     for extra in extras:
         deploy = extra.get("deploy")
-        if deploy:
-            one = {"model_uri": extra.get("model_uri"), "target": deploy["target"], "target_options": deploy.get("options") or {}}
+        if deploy and extra.get("model_uri"):
+            one = {"model_uri": extra["model_uri"], "target": deploy["target"], "target_options": deploy.get("options") or {}}
             key = json.dumps([extra.get("experiment"), one["target"], one["target_options"]], sort_keys=True)
             if key in wanted:
                 print(f"{wanted[key]['model_uri']} is passed over: {one['model_uri']} of the same experiment is newer.")

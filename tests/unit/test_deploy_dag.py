@@ -55,12 +55,12 @@ def test_a_trained_model_is_deployed_as_its_experiment_says_or_the_run_is_skippe
         return {"model_uri": f"models:/wine/{version}", "experiment": "wine", "deploy": deploy or None}
 
     cases = [
-        [trained(1)],
+        [trained(1), {**trained(1, target="endpoint"), "model_uri": None}],
         [trained(2, target="endpoint", options={})],
         [trained(3, target="endpoint"), trained(4, target="endpoint"), trained(5, target="batch", options={"input": "/x.csv"})],
     ]
     (skipped, one, several), _ = worker(EVENTS, str(ROOT / "dags"), json.dumps(cases))
-    assert skipped == {"kind": "AirflowSkipException", "words": "Nothing is to be deployed: the experiment file of wine has no deploy."}
+    assert skipped == {"kind": "AirflowSkipException", "words": "Nothing is to be deployed: the experiment file of wine has no deploy, or trained no model."}
     assert one["wanted"] == [{"model_uri": "models:/wine/2", "target": "endpoint", "target_options": {}}]
     assert [(wanted["model_uri"], wanted["target"]) for wanted in several["wanted"]] == [("models:/wine/4", "endpoint"), ("models:/wine/5", "batch")]
 
