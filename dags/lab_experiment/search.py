@@ -31,6 +31,12 @@ from lab_experiment.document import Mistakes
 try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
+
+    # Optuna calls experimental what it has had for years, and does not expect its heartbeat to be sent by anyone else. For good, and not just while it is
+    # called: each change of the filters lets every warning of a package be shown once more.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message="Heartbeat of storage")
+    warnings.filterwarnings("ignore", message=".warn_independent_sampling. has been deprecated")
 except ImportError:
     optuna = None
 
@@ -123,22 +129,11 @@ def _made(module: Any, kind: str, name: str, options: Mapping[str, Any]) -> Any:
     if unknown:
         raise Failure(f"has the option {unknown[0]!r}; allowed for {name}: {', '.join(taken)}")
     try:
-        with _quiet():
-            return getattr(module, kind)(**options)
+        return getattr(module, kind)(**options)
     except ImportError:
         raise Failure(f"{name} needs {NEEDS.get(name, 'a package that is not there')}; add it to the image's requirements") from None
     except Exception as error:
         raise Failure(f"{name} was refused by Optuna: {error}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna calls experimental what it has had for years, and does not expect its heartbeat to be sent by anyone else."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Heartbeat of storage")
-        warnings.filterwarnings("ignore", message=".warn_independent_sampling. has been deprecated")
-        yield
 
 
 def suggest(trial: Any, space: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,8 +172,7 @@ def storage_of() -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for tries in (2, 1, 0):
         try:
-            with _quiet():
-                return optuna.storages.RDBStorage(url, engine_kwargs=engine, **options)
+            return optuna.storages.RDBStorage(url, engine_kwargs=engine, **options)
         except ImportError as error:
             raise Final(f"the database for searches needs a driver that the environment of the project does not have: {error}") from None
         except Exception as error:  # two that meet an empty database both make its tables, and one of them fails
@@ -190,9 +184,8 @@ def storage_of() -> Any:
 
 def _lost(study: Any, trial: FrozenTrial) -> None:
     """A trial whose searcher is gone: its parameters go back into the queue, a few times."""
-    with _quiet():
-        kind = getattr(optuna.storages, "RetryHeartbeatStaleTrialCallback", None) or optuna.storages.RetryFailedTrialCallback
-        kind(max_retry=LOST)(study, trial)
+    kind = getattr(optuna.storages, "RetryHeartbeatStaleTrialCallback", None) or optuna.storages.RetryFailedTrialCallback
+    kind(max_retry=LOST)(study, trial)
     print(f"[search] trial {trial.number} was lost with its worker; its parameters are tried again", flush=True)
 
 
@@ -203,7 +196,7 @@ def prepare(job: run.Job) -> dict[str, str]:
     definition = {key: value for key, value in settings.items() if key not in ("trials", "timeout", "parallel", "allowed_failures")}
     digest = hashlib.sha256(json.dumps([definition, job.document["cross_validation"]], sort_keys=True).encode()).hexdigest()[:16]
     name = f"{job.document['name']}/{job.run_id}"
-    with _database(f"making the study {name}"), _quiet():
+    with _database(f"making the study {name}"):
         study = _create(storage, name, settings)
         if study.user_attrs.get("lab.definition", digest) != digest:  # the file was changed before the run was cleared: other trials
             name = f"{name}/{digest}"
@@ -311,7 +304,7 @@ class Searcher:
         self.job = job
         self.settings: Mapping[str, Any] = job.document["search"]
         self.storage = storage_of()
-        with _database(f"loading the study {job.run['study']}"), _quiet():
+        with _database(f"loading the study {job.run['study']}"):
             self.study = optuna.load_study(
                 study_name=job.run["study"],
                 storage=self.storage,
@@ -330,14 +323,14 @@ class Searcher:
         with tracking.Writer() as writer, Heartbeat(self.storage) as heart:
             self.writer = writer
             while True:
-                with _database("claiming a trial"), _quiet():
+                with _database("claiming a trial"):
                     trial = self._claim(heart)
                 if trial is None:
                     break
                 try:
                     self._try(trial, values)
                 except BaseException:
-                    with suppress(Exception), _quiet():  # killed in an orderly way: the trial need not be waited for
+                    with suppress(Exception):  # killed in an orderly way: the trial need not be waited for
                         if self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
                             _lost(self.study, self.study._storage.get_trial(trial._trial_id))
                     raise
@@ -416,7 +409,7 @@ class Searcher:
         folds: list[dict[str, float]] = []
         state, result = TrialState.COMPLETE, None
         try:
-            with _database("suggesting parameters"), _quiet():
+            with _database("suggesting parameters"):
                 params = suggest(trial, self.settings["space"])
             result = self._value(trial, {**values, "params": params}, folds)
         except optuna.TrialPruned:
@@ -428,8 +421,7 @@ class Searcher:
         shown = ", ".join(f"{name}={_number(value)}" for name, value in params.items())
         words = {TrialState.COMPLETE: ", ".join(map(_number, result or [])), TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[state]
         try:
-            with _quiet():
-                told = self.study.tell(trial, result, state)
+            told = self.study.tell(trial, result, state)
         except Exception as error:
             now = self.study._storage.get_trial(trial._trial_id)
             if not now.state.is_finished():
@@ -550,7 +542,7 @@ def settle(job: run.Job) -> dict[str, Any]:
     from lab_experiment import pictures
 
     settings, client, run_id = job.document["search"], job.client, job.run["search_run_id"]
-    with _database(f"loading the study {job.run['study']}"), _quiet():
+    with _database(f"loading the study {job.run['study']}"):
         study = optuna.load_study(study_name=job.run["study"], storage=storage_of())
         trials = study.get_trials(deepcopy=False)
     chosen = best(trials, settings["direction"])

@@ -61,7 +61,11 @@ def connected() -> Any:
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise Failure("MLFLOW_TRACKING_URI is not set in the worker's environment; it must hold the address of MLflow")
-    return mlflow.MlflowClient()
+    client = mlflow.MlflowClient()
+    inner = getattr(client, "_tracking_client", None)
+    if inner is not None and hasattr(inner, "_log_url"):  # an older MLflow prints the address of every run that ends, and has no setting for that
+        inner._log_url = lambda *_: None
+    return client
 
 
 def parent(client: Any, document: Mapping[str, Any], digest: str, tags: Mapping[str, str]) -> Run:

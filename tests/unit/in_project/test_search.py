@@ -191,7 +191,7 @@ def test_a_seed_gives_the_same_trials_whoever_searches(job: Make) -> None:
     together = job(lambda x: x, trials=6, parallel=2)
     together.run = run.prepare(together)["values"]["run"]
     first, second = search.Searcher(together), search.Searcher(together)
-    with search.Heartbeat(first.storage) as heart, tracking.Writer() as writer, search._quiet():
+    with search.Heartbeat(first.storage) as heart, tracking.Writer() as writer:
         for searcher in (first, second, second, first, second, first):
             searcher.writer = writer
             searcher._try(searcher._claim(heart), together.values)
@@ -256,12 +256,11 @@ def test_a_trial_whose_searcher_is_gone_is_tried_again(job: Make, monkeypatch: p
     one = job(lambda x: x, trials=3)
     one.run = run.prepare(one)["values"]["run"]
     gone = search.Searcher(one)
-    with search._quiet():
-        for beats in (True, False):  # killed in the middle of a trial, and before its first heartbeat
-            trial = gone.study.ask()
-            trial.suggest_float("x", 0.0, 1.0)
-            if beats:
-                gone.storage.record_heartbeat(trial._trial_id)
+    for beats in (True, False):  # killed in the middle of a trial, and before its first heartbeat
+        trial = gone.study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        if beats:
+            gone.storage.record_heartbeat(trial._trial_id)
     time.sleep(2.1)
     run.search(one)
     trials = trials_of(one)
