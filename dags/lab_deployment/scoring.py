@@ -79,7 +79,7 @@ def score(request_file: str, report_file: str) -> None:
                 )
             kept = {"none": [], "all": list(table.columns), "others": [name for name in table.columns if name not in taken]}[request["columns"]]
             table = typed(table, model.metadata.signature.inputs) if taken else table
-            good, predictions = _scored(model, table, failures, rows)
+            good, predictions = _scored(model, [name for name in taken if name in table.columns], table, failures, rows)
             failed_now = failed + failures.rows
             if failed_now > request["allowed_failures"]:
                 raise SystemExit(
@@ -162,7 +162,7 @@ MOST_FAILURES = 1000
 """A model that fails at more rows of a file is broken; looking for each of them would take forever."""
 
 
-def _scored(model: Any, table: Any, failures: Failures, before: int) -> tuple[Any, Any]:
+def _scored(model: Any, columns: list[str], table: Any, failures: Failures, before: int) -> tuple[Any, Any]:
     """Predict a table. Where that fails, halves are tried, so that only the rows that fail are left out.
 
     Returns:
@@ -173,7 +173,7 @@ def _scored(model: Any, table: Any, failures: Failures, before: int) -> tuple[An
     if not len(table):
         return table, []
     try:
-        return table, model.predict(table)
+        return table, model.predict(table[columns] if columns else table)
     except Exception as error:
         if len(table) == 1:
             failures.add(before + 1 + int(table.index[0]), error, table)
@@ -181,7 +181,7 @@ def _scored(model: Any, table: Any, failures: Failures, before: int) -> tuple[An
                 raise SystemExit(f"More than {MOST_FAILURES} rows cannot be scored, the first in {failures.first}.") from None
             return table[:0], []
     middle = len(table) // 2
-    parts = [_scored(model, half, failures, before) for half in (table[:middle], table[middle:])]
+    parts = [_scored(model, columns, half, failures, before) for half in (table[:middle], table[middle:])]
     framed_parts = [framed(predictions, rows.index) for rows, predictions in parts if len(rows)]
     rows = pd.concat([rows for rows, _ in parts if len(rows)]) if framed_parts else table[:0]
     return rows, pd.concat(framed_parts) if framed_parts else []
