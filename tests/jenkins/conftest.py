@@ -98,7 +98,8 @@ class Controller:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         config = {"home": str(self.home), "job": job, "parameters": parameters, "environment": environment, "jobs": self.jobs, "credentials": self.credentials}
         file = self.home / f"config-{len(self.running)}.json"
-        file.write_text(json.dumps(config), encoding="utf-8")
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(config), encoding="utf-8")  # the harness removes it
         command = [
             "java",
             "-XX:+UseSerialGC",

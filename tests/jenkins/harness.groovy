@@ -840,6 +840,7 @@ class Steps {
 }
 
 Map config = new JsonSlurper().parse(new File(args[0])) as Map
+new File(args[0]).delete() // it holds the credentials
 Controller controller = new Controller(config)
 ['TERM', 'INT'].each { String name ->
     sun.misc.Signal.handle(new sun.misc.Signal(name), { controller.abort('Aborted by the user') } as sun.misc.SignalHandler)
