@@ -17,6 +17,7 @@ import logging
 import os
 import site
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -33,6 +34,7 @@ def main() -> None:
         sys.exit(f"The project's environment cannot run the model server: {error}. It needs MLflow 2.19 or later (mlflow or mlflow-skinny), and pandas.")
     if sys.argv[1:] == ["--check"]:
         return
+    warnings.simplefilter("ignore")  # models repeat theirs for each request
     level = os.environ.get("LAB_MODELS_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stdout)
     logging.getLogger("httpx").setLevel(logging.WARNING)
