@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import ROOT, Run
 
-ORDER = ["preflight", "provision", "index", "image", "stack", "train", "verify", "clean"]
+ORDER = ["preflight", "provision", "index", "image", "stack", "models", "train", "verify", "clean"]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 PLAYS = [(path, play) for path in PLAYBOOKS for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
 # Plays of the lab's hosts that can fail after they changed something

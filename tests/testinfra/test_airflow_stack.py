@@ -146,7 +146,14 @@ for name, own in (("result_backend", "celery"), ("optuna_url", "optuna")):
             print(own, database, "closed" if "permission denied for database" in str(error) else error)
 """
     answers = host.check_output(f"docker exec {PROJECT}-airflow-worker-1 python -c {shlex.quote(script)}").splitlines()
-    assert answers == ["celery celery open", "celery optuna closed", "celery airflow closed", "optuna celery closed", "optuna optuna open", "optuna airflow closed"]
+    assert answers == [
+        "celery celery open",
+        "celery optuna closed",
+        "celery airflow closed",
+        "optuna celery closed",
+        "optuna optuna open",
+        "optuna airflow closed",
+    ]
 
 
 def test_the_broker_refuses_who_has_no_password(host: Host) -> None:

@@ -172,7 +172,15 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
 
 
 def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
-    assert set(stack("worker alone")["secrets"]) == {"broker_url", "result_backend", "secret_key", "optuna_url", "models_credentials", "uv.toml", "mlflow_credentials"}
+    assert set(stack("worker alone")["secrets"]) == {
+        "broker_url",
+        "result_backend",
+        "secret_key",
+        "optuna_url",
+        "models_credentials",
+        "uv.toml",
+        "mlflow_credentials",
+    }
 
 
 def test_flower_knows_broker_and_its_own_users_alone() -> None:
