@@ -52,6 +52,7 @@ lock: ## resolve requirements*.in again (needs uv)
 	$(COMPILE) --upgrade requirements.in -o requirements.txt
 	$(COMPILE) --upgrade -c requirements.txt requirements-test.in -o requirements-test.txt
 	$(COMPILE) --upgrade -c requirements-test.txt requirements-jenkins.in -o requirements-jenkins.txt
+	$(COMPILE) --upgrade -c requirements-test.txt requirements-screenshots.in -o requirements-screenshots.txt
 
 venv:
 	@tools/make_venv.sh requirements.txt
