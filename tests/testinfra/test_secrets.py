@@ -19,7 +19,7 @@ MARKER = b"canary7q"
 ENCODED = [base64.b64encode(b"x" * shift + MARKER)[-(-shift * 8 // 6) : (shift + len(MARKER)) * 8 // 6].decode() for shift in (0, 1, 2)]
 PATTERN = "|".join([MARKER.decode(), *ENCODED])
 # Where the runtime's credentials have to be: files that root alone can reach (a test of the stack looks at their modes).
-AT_HOME = re.compile(r"^/opt/mlops-lab/(airflow_stack|mlflow_server)/secrets/")
+AT_HOME = re.compile(r"^/opt/mlops-lab/(airflow_stack|mlflow_server|model_server)/secrets/")
 
 
 def hits(host: Host, *places: str) -> list[str]:
