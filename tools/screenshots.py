@@ -62,7 +62,8 @@ def main() -> None:
 def last_run(lab: running_lab.Lab, experiment: str) -> str:
     """The last run of an experiment that succeeded; makes one if there is none."""
     runs = lab.ask_airflow("dags/train/dagRuns?state=success&order_by=-run_after&limit=100")["dag_runs"]
-    found = [run["dag_run_id"] for run in runs if (run["conf"] or {}).get("experiment") == experiment]
+    # as the file says it, without overrides: those of a benchmark train nothing
+    found = [run["dag_run_id"] for run in runs if (run["conf"] or {}).get("experiment") == experiment and not run["conf"].get("overrides")]
     if found:
         return str(found[0])
     print(f"There is no run of {experiment} yet; one is made", flush=True)
