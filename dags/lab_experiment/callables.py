@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,27 @@ def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:
         tell(error)
         raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
+    """Turn whatever is raised within into one sentence, below its own traceback.
+
+    Args:
+        beginning: What the sentence begins with; the exception's type and words follow.
+        first_line: Leave out all but the first line of its words.
+
+    Raises:
+        Failure: Something was raised. A failure is passed on as it is.
+    """
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:
+        tell(error)
+        words = str(error).partition("\n")[0] if first_line else str(error)
+        raise Failure(f"{beginning} {type(error).__name__}: {words}") from None
 
 
 def tell(error: BaseException) -> None:

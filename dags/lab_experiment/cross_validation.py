@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,15 +70,15 @@ def run(
     splitter = splitter_of(settings.get("splitter") or AUTOMATIC, kind)
     scorers = scorers_of(settings.get("scoring"), kind)
     folds: list[dict[str, float]] = []
-    with _telling("cross_validation.splitter cannot split the data"):
+    with callables.told_as("cross_validation.splitter cannot split the data:"):
         if "Group" in type(splitter).__name__ and groups is None:
             raise Failure("cross_validation.splitter needs groups, but cross_validation.data returned (X, y); allowed is (X, y, groups)")
         splits = list(splitter.split(x, y, groups))
     for number, (train, test) in enumerate(splits):
         where = f"fold {number} of {len(splits)}"
-        with _telling(f"cross_validation.estimator could not be fitted on {where}"):
+        with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:"):
             fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
-        with _telling(f"cross_validation.scoring failed on {where}"):
+        with callables.told_as(f"cross_validation.scoring failed on {where}:"):
             scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
         folds.append(scores)
         on_fold(number, scores)
@@ -127,7 +126,7 @@ def splitter_of(settings: Mapping[str, Any], kind: str) -> Any:
     for option in options:
         if option not in taken:
             raise Failure(f"cross_validation.splitter has {option!r}; allowed for {SPLITTERS[name]} of this scikit-learn: {', '.join(taken)}")
-    with _telling(f"cross_validation.splitter: {SPLITTERS[name]} refused its options"):
+    with callables.told_as(f"cross_validation.splitter: {SPLITTERS[name]} refused its options:"):
         return splitter(**options)
 
 
@@ -213,14 +212,3 @@ class _Classifier(ClassifierMixin, _Fitted):
 
 class _Regressor(RegressorMixin, _Fitted):
     """A fitted regressor."""
-
-
-@contextmanager
-def _telling(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Failure:
-        raise
-    except Exception as error:
-        callables.tell(error)
-        raise Failure(f"{what}: {type(error).__name__}: {error}") from None

@@ -19,7 +19,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -226,15 +226,8 @@ def _create(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
     return optuna.create_study(storage=storage, study_name=name, directions=settings["direction"], load_if_exists=True)
 
 
-@contextmanager
-def _database(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Failure:
-        raise
-    except Exception as error:
-        callables.tell(error)
-        raise Failure(f"search: {what} failed with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from None
+def _database(what: str) -> AbstractContextManager[None]:
+    return callables.told_as(f"search: {what} failed with", first_line=True)  # SQLAlchemy's words go on with the statement
 
 
 def _counts(trials: Iterable[FrozenTrial]) -> str:

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,20 +264,9 @@ def packages(document: Mapping[str, Any]) -> str:
     return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
-@contextmanager
-def failures(what: str) -> Iterator[None]:
-    """Tell what MLflow refuses in one sentence.
-
-    Raises:
-        Failure: It did.
-    """
-    try:
-        yield
-    except Failure:
-        raise
-    except Exception as error:
-        callables.tell(error)
-        raise Failure(f"track: {what} failed with {type(error).__name__}: {error}") from None
+def failures(what: str) -> AbstractContextManager[None]:
+    """Tell what MLflow refuses in one sentence, as a :class:`Failure`."""
+    return callables.told_as(f"track: {what} failed with")
 
 
 def example_of(source: Any, model: Any) -> Any:
