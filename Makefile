@@ -14,8 +14,8 @@ lab: vault ## turn the machines of inventories/lab into a running lab and train 
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
-test: venv-test ## run all tests, the cheapest first
-	@.venv/bin/pytest
+test: venv-test ## run all tests, the cheapest first, in two processes
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, the Docker engine and half an hour)
 	@.venv/bin/pytest tests/nexus -m "nexus or slow"

@@ -101,6 +101,7 @@ def test_the_inventory_has_hosts_groups_and_the_values_as_they_are_written(decla
     shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
     different = {name for name in shared if values[name] != shared[name]}
     assert different == {"lab_checkout", "lab_reports_dir", "lab_index_url", "lab_index_upload_url", "lab_python_version"}
+    assert "playbooks/awx.yml" in values["lab_check_credentials_hint"], "a job says what helps in a controller"
 
 
 def test_secrets_are_in_credentials_alone(checkout: Checkout, declared: Controller) -> None:

@@ -225,8 +225,9 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
         values = workspace / "inventories/test/group_vars/all"
         shutil.copytree(workspace / "inventories/lab", workspace / "inventories/test")
         ports = re.findall(r"^(lab_\w+_port):", (values / "shared.yml").read_text(encoding="utf-8"), re.M)
-        own = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
+        own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
         own |= {"ansible_remote_tmp": f"{tmp_path}/remote", "ansible_async_dir": f"{tmp_path}/async"}
+        own |= {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
         (values / "zz_test.yml").write_text(yaml.safe_dump(own | {port: free_port() for port in ports}), encoding="utf-8")
         return staged
 

@@ -7,6 +7,7 @@ The lab must run, with an index of its own (``make lab``), and nobody else may u
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -30,11 +31,20 @@ def test_a_pushed_tag_becomes_a_trained_model(controller: Controller, checkout: 
 
     # The job of the lab: what a checkout of its repository has, the vault and the lock that its team committed
     lab = checkout("lab")
+    (lab / ".git").write_text(f"gitdir: {git(ROOT, 'rev-parse', '--absolute-git-dir')}", encoding="utf-8")  # of the same revision
     shutil.copy2(VALUES / "vault.yml", lab / "inventories/lab/group_vars/all/vault.yml")
     if (ROOT / "locks").exists():
         shutil.copytree(ROOT / "locks", lab / "locks", dirs_exist_ok=True)
     controller.job("mlops-lab", lab / "Jenkinsfile", lab)
     controller.credentials["mlops-lab-vault-password"] = {"kind": "file", "filename": "password", "content": password}
+
+    # The same inventory gives the lab that the shell made: no file is written, no image built, no container started
+    shell = json.loads((ROOT / "reports/lab.json").read_text(encoding="utf-8"))
+    same = controller.build("mlops-lab")
+    assert same.result == "SUCCESS" and set(same.stages.values()) == {"SUCCESS"}, same.console
+    changed = re.findall(r" changed=(\d+) ", same.console)
+    assert len(changed) > 8 and set(changed) == {"0"}, same.console
+    assert json.loads((same.folder / "archive/reports/lab.json").read_text(encoding="utf-8"))["image"] == shell["image"]
 
     # The job of the project
     project = tmp_path / "workspace/project"
@@ -65,7 +75,7 @@ def test_a_pushed_tag_becomes_a_trained_model(controller: Controller, checkout: 
     assert f"pkg:pypi/wine-cultivars@{version}" in [part["purl"] for part in bill["components"]]
 
     secrets = [str(value) for name, value in vault.items() if not name.endswith("user")] + [password]
-    for build in (published, trained):
+    for build in (same, published, trained):
         assert [str(path) for path, text in build.everything() if any(secret in text for secret in secrets)] == []
         assert build.told["masked"] == 0
     for workspace in (project, lab):

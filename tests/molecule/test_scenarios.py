@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ SCENARIOS.sort(key=lambda name: name == "default")
 @pytest.mark.molecule
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with capfd.disabled():
-        print(f"\nmolecule test --scenario-name {scenario}", flush=True)
-        done = subprocess.run([BIN / "molecule", "test", "--scenario-name", scenario], cwd=root, env=environment(), check=False)
+    with capfd.disabled():  # to standard error: one of several test processes has no other output
+        print(f"\nmolecule test --scenario-name {scenario}", file=sys.stderr, flush=True)
+        done = subprocess.run([BIN / "molecule", "test", "--scenario-name", scenario], cwd=root, env=environment(), stdout=sys.stderr, check=False)
     assert done.returncode == 0, f"molecule test --scenario-name {scenario} ended with {done.returncode}; its output is above"
