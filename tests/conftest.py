@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
@@ -45,6 +48,13 @@ def run_tool(command: Sequence[str | Path], cwd: Path = ROOT, **more: str) -> su
         stderr=subprocess.STDOUT,
         check=False,
     )
+
+
+def forms(secret: str) -> set[str]:
+    """Return what a secret looks like after what programs do to text: quoted for JSON (twice), a URL or YAML, and base64 wherever in it the secret begins."""
+    quoted, data = json.dumps(secret)[1:-1], secret.encode()
+    encoded = {base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode() for shift in range(3)}
+    return {secret, quoted, json.dumps(quoted)[1:-1], quote(secret, safe=""), secret.replace("'", "''")} | encoded
 
 
 @pytest.fixture(scope="session")

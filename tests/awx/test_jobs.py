@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import yaml
@@ -17,7 +15,7 @@ import yaml
 from tests.awx.conftest import VAULT_PASSWORD, Checkout, copy_project
 from tests.awx.controller import Controller, serving
 from tests.awx.jobs import Job, launch, prepare
-from tests.conftest import ROOT, run_tool
+from tests.conftest import ROOT, forms, run_tool
 
 Launch = Callable[..., Job]
 DRY = ["provision", "index", "image", "stack", "models", "train", "verify"]
@@ -71,12 +69,6 @@ def job(declared: Controller, tmp_path: Path) -> Launch:
         return launch(prepare(declared, verb, copy_project, tmp_path / verb, answers), check)
 
     return start
-
-
-def forms(secret: str) -> set[str]:
-    """Return what a secret looks like after what programs do to text."""
-    quoted = json.dumps(secret)[1:-1]
-    return {secret, quoted, json.dumps(quoted)[1:-1], quote(secret, safe=""), secret.replace("'", "''"), base64.b64encode(secret.encode()).decode()}
 
 
 def assert_clean(done: Job, lab: Checkout) -> None:
