@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test nexus lint down destroy clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
+.PHONY: help lab check test nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -25,6 +25,12 @@ lint: venv-test ## run only the linters
 
 down: venv ## stop the lab and keep its data
 	@$(PLAYBOOK) playbooks/down.yml
+
+backup: venv ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
+	@$(PLAYBOOK) playbooks/backup.yml
+
+restore: venv ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
+	@$(PLAYBOOK) playbooks/restore.yml
 
 destroy: venv ## remove the lab with all its data, saying first what goes
 	@$(PLAYBOOK) playbooks/destroy.yml
