@@ -162,13 +162,10 @@ def test_removed_with_one_variable_and_nothing_else(checkout: Checkout, declared
     [
         ("awx_project_url=https://user:pass@git.example.com/x.git", "awx_project_url holds credentials"),
         ("awx_vault_file=/nowhere", "awx_vault_file is '/nowhere', which is not there or not encrypted"),
-        ("awx_backup_schedule=DTSTART:20270101T030000Z", "awx_backup_schedule is set, but this version of the playbooks has no backup.yml"),
         ("awx_state=gone", "value of awx_state must be one of: present, absent"),
     ],
 )
 def test_bad_values_stop_before_the_first_request(checkout: Checkout, controller: Controller, values: str, sentence: str) -> None:
-    if "backup" in values and (ROOT / "playbooks/backup.yml").exists():
-        return
     done = checkout.apply(controller, "-e", values)
     assert done.returncode != 0 and sentence in done.stdout, done.stdout
     assert controller.changes == []
