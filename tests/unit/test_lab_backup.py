@@ -87,7 +87,11 @@ def test_a_backup_that_fits_is_taken(tmp_path: Path, chosen: str) -> None:
     ("manifest", "values", "sentence"),
     [
         ({}, {"__lab_backup_complete": []}, "There is no complete backup in"),
-        ({}, {"lab_backup_restore": ""}, f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}."),
+        (
+            {},
+            {"lab_backup_restore": ""},
+            f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
+        ),
         ({}, {"lab_backup_restore": "../elsewhere"}, "There is no complete backup '../elsewhere' (lab_backup_restore)"),
         ({"format": 2, "collection_version": "9.0.0"}, {}, "has the format 2, which version 9.0.0 of the collection wrote"),
         ({"versions": VERSIONS | {"airflow": "3.4.0"}}, {}, "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring"),
