@@ -51,7 +51,7 @@ def backup(folder: Path, **more: Any) -> Path:
         "format": 1,
         "collection_version": "0.1.0",
         "versions": VERSIONS,
-        "fingerprints": {"vault_airflow_fernet_key": digest(f"lab_backup {KEY}"), "vault_mlflow_admin_password": digest(f"{KEY} {PASSWORD}")},
+        "fingerprints": {"vault_airflow_fernet_key": digest(f"backup {KEY}"), "vault_mlflow_admin_password": digest(f"{KEY} {PASSWORD}")},
         "airflow_state": "",
         "bytes_unpacked": 1000,
         "files": [{"name": "airflow.dump", "bytes": 4, "sha256": hashlib.sha256(b"data").hexdigest()}],
