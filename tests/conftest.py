@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -75,6 +77,27 @@ def files() -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
     return [path for name in listed.split("\0") if name and (path := Path(name)) and os.path.lexists(ROOT / path)]
+
+
+def has_compose() -> bool:
+    """Say whether Docker's client has the compose plugin."""
+    return shutil.which("docker") is not None and run_tool(["docker", "compose", "version"]).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compose's plugin, which needs no daemon; where it is missing the project's own role installs it, for one of the test processes at a time."""
+    from tests.unit.plays import play  # which imports this module
+
+    (ROOT / ".cache").mkdir(exist_ok=True)
+    with (ROOT / ".cache/docker_engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if has_compose():
+            return
+        role = {"ansible.builtin.import_role": {"name": "mlops.lab.docker_engine"}, "become": True}
+        done = play(tmp_path_factory.mktemp("engine"), [{"ansible.builtin.setup": None}, role])
+    if done.returncode or not has_compose():
+        pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -16,6 +16,7 @@ SCENARIOS.sort(key=lambda name: name == "default")
 
 
 @pytest.mark.molecule
+@pytest.mark.usefixtures("compose_plugin")  # by one test process at a time
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with capfd.disabled():  # to standard error: one of several test processes has no other output

@@ -74,18 +74,7 @@ def test_every_template_is_rendered_here() -> None:
 # -------------------------------------------------------------------- compose files
 
 
-@pytest.fixture(scope="session")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compose's plugin, which needs no daemon; where it is missing the project's own role installs it."""
-    if run_tool(["docker", "compose", "version"]).returncode == 0:
-        return
-    role = {"ansible.builtin.import_role": {"name": "mlops.lab.docker_engine"}, "become": True}
-    done = play(tmp_path_factory.mktemp("engine"), [{"ansible.builtin.setup": None}, role])
-    if done.returncode or run_tool(["docker", "compose", "version"]).returncode:
-        pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
-
-
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("compose_plugin")
 @compose_files
 def test_compose_accepts_the_file(case: Case, tmp_path: Path) -> None:
     (tmp_path / "compose.yml").write_text(case.render(), encoding="utf-8")
