@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, run_tool
-from tests.unit.plays import play
 from tests.unit.rendering import CANARY, COMPOSE_FILES, DOCKERFILES, OTHERS, PARTS, STACK, Case, stacks
 
 compose_files = pytest.mark.parametrize("case", COMPOSE_FILES, ids=str)
