@@ -1,7 +1,7 @@
 """Every verb of the lab for real, as jobs of AWX one after the other; then a shell finds nothing to change, and removes the lab.
 
 Not collected by `make test`: it builds a lab of its own name beside the one that may run. `pytest tests/awx/whole_lab.py`, as root on a machine
-with a Docker engine or none, takes half an hour.
+with a Docker engine or none, takes eleven minutes.
 """
 
 from __future__ import annotations
