@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,24 @@ from tests.conftest import BIN, ROOT, environment
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 # The whole lab comes last: a role that fails is found sooner alone.
 SCENARIOS.sort(key=lambda name: name == "default")
+# What a failed task and a failed test say in the middle of thousands of lines.
+TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra/\S+: )""")
 
 
 @pytest.mark.molecule
 @pytest.mark.usefixtures("compose_plugin")  # by one test process at a time
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["molecule", "test", "--scenario-name", scenario]
+    telling = []
     with capfd.disabled():  # to standard error: one of several test processes has no other output
-        print(f"\nmolecule test --scenario-name {scenario}", file=sys.stderr, flush=True)
-        done = subprocess.run([BIN / "molecule", "test", "--scenario-name", scenario], cwd=root, env=environment(), stdout=sys.stderr, check=False)
-    assert done.returncode == 0, f"molecule test --scenario-name {scenario} ended with {done.returncode}; its output is above"
+        print(f"\n{' '.join(command)}", file=sys.stderr, flush=True)
+        with subprocess.Popen(
+            [BIN / command[0], *command[1:]], cwd=root, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as running:
+            assert running.stdout
+            for line in running.stdout:
+                print(line, end="", file=sys.stderr, flush=True)
+                if TELLING.match(line):
+                    telling.append(line[:500])
+    assert running.returncode == 0, f"{' '.join(command)} ended with {running.returncode}; its output is above, and in it:\n{''.join(telling[-60:])}"
