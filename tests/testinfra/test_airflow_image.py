@@ -95,4 +95,4 @@ def test_no_layer_and_no_history_holds_a_credential(host: Host, images: list[str
     encoded = re.escape(quote("canary7q-reader@:/%41", safe=""))
     for image in images[:1]:
         done = host.run(f"docker history --no-trunc {image} | grep -aE '{PATTERN}|{encoded}'; docker save {image} | grep -acE '{PATTERN}|{encoded}'")
-        assert done.stdout.strip() == "0", f"{MARKER.decode()} is in {image}"
+        assert done.stdout.strip() == "0", f"{MARKER} is in {image}"

@@ -93,7 +93,7 @@ def postgres(host: Host, prefix: str) -> Iterator[str]:
 def wait_for_postgres(host: Host, name: str) -> None:
     """Wait until Postgres takes connections from the network, which it does after its scripts."""
     ready = f'docker exec {name} bash -c "pg_isready --quiet --host $(hostname -i)"'.replace("$(", "\\$(")
-    assert host.run(f"for i in $(seq 60); do {ready} && exit 0; sleep 0.5; done; docker logs --tail 20 {name} >&2; exit 1").rc == 0
+    assert host.run(f"for i in $(seq 240); do {ready} && exit 0; sleep 0.5; done; docker logs --tail 20 {name} >&2; exit 1").rc == 0
 
 
 def query(host: Host, name: str, password: str, sql: str) -> tuple[int, str]:
@@ -117,9 +117,8 @@ def test_postgres_keeps_its_data_and_runs_scripts_once(host: Host, postgres: str
 
 
 def test_postgres_stops_cleanly(host: Host, postgres: str) -> None:
-    """A database that has to be killed after ten seconds recovers at its next start."""
-    seconds = host.check_output(f"bash -c 'TIMEFORMAT=%R; time docker stop --time 10 {postgres}' 2>&1 | tail -n 1")
-    assert float(seconds) < 5
+    """One that ignored the signal would be killed after ten seconds (exit code 137), and recover at its next start."""
+    host.check_output(f"docker stop --time 10 {postgres}")
     assert host.check_output(f"docker inspect --format '{{{{.State.ExitCode}}}}' {postgres}") == "0"
     host.check_output(f"docker start {postgres}")
 
@@ -142,7 +141,7 @@ def redis(host: Host, prefix: str) -> Iterator[str]:
 
 
 def test_redis_asks_for_the_password_of_its_options(host: Host, redis: str) -> None:
-    ping = f"for i in $(seq 20); do docker exec {redis} redis-cli ping 2>&1 | grep -q NOAUTH && break; sleep 0.3; done; docker exec {redis} redis-cli ping"
+    ping = f"for i in $(seq 200); do docker exec {redis} redis-cli ping 2>&1 | grep -q NOAUTH && break; sleep 0.3; done; docker exec {redis} redis-cli ping"
     assert "NOAUTH" in host.check_output(f"{ping} 2>&1")
     assert host.check_output(f"docker exec --env REDISCLI_AUTH={shlex.quote(PASSWORD)} {redis} redis-cli ping") == "PONG"
 
@@ -151,16 +150,14 @@ def test_redis_is_not_root_and_keeps_what_it_has(host: Host, redis: str) -> None
     call = f"docker exec --env REDISCLI_AUTH={shlex.quote(PASSWORD)} {redis} redis-cli"
     host.check_output(f"{call} set kept yes")
     host.check_output(f"docker restart {redis}")
-    assert host.check_output(f"for i in $(seq 20); do {call} get kept 2>/dev/null | grep . && break; sleep 0.3; done") == "yes"
+    assert host.check_output(f"for i in $(seq 200); do {call} get kept 2>/dev/null | grep . && break; sleep 0.3; done") == "yes"
     assert host.check_output(f"docker exec {redis} grep ^Uid /proc/1/status").split()[1] == "999"
 
 
 def test_redis_takes_a_configuration_file_and_another_user(host: Host, prefix: str) -> None:
     """As the lab starts it: the password is in a file, not in an argument."""
-    script = (
-        'printf "port 0\\nunixsocket /tmp/s\\nrequirepass fromfile\\n" >/tmp/c; /usr/local/bin/docker-entrypoint.sh redis-server /tmp/c >/dev/null & sleep 1; '
-    )
-    script += "REDISCLI_AUTH=fromfile redis-cli -s /tmp/s ping; redis-cli -s /tmp/s ping"
+    script = 'printf "port 0\\nunixsocket /tmp/s\\nrequirepass fromfile\\n" >/tmp/c; /usr/local/bin/docker-entrypoint.sh redis-server /tmp/c >/dev/null & '
+    script += "for i in $(seq 200); do test -S /tmp/s && break; sleep 0.3; done; REDISCLI_AUTH=fromfile redis-cli -s /tmp/s ping; redis-cli -s /tmp/s ping"
     said = host.check_output(in_container(f"{prefix}/redis:8", script, "--user", "999:0"))
     assert said.splitlines()[0] == "PONG" and "NOAUTH" in said
 

@@ -78,7 +78,7 @@ def test_it_comes_back_when_it_is_killed(host: Host, user: tuple[str, str]) -> N
     script = f"""
 import base64, json, time, urllib.request
 request = urllib.request.Request({URL + "/models"!r}, headers={{"Authorization": "Basic " + base64.b64encode({":".join(user).encode()!r}).decode()}})
-until = time.monotonic() + 120
+until = time.monotonic() + 240
 while True:
     try:
         found = {{slot["path"]: slot["version"] for slot in json.load(urllib.request.urlopen(request, timeout=10))["models"]}}

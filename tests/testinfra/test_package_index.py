@@ -163,7 +163,7 @@ def test_packages_are_there_after_a_restart(host: Host, accounts: dict[str, tupl
     page = f"{GROUP}/simple/{SHADOWED}/"
     before = ask(host, accounts["reader"], page)
     assert host.run(f"docker compose -p {PROJECT} restart").rc == 0
-    for _ in range(60):
+    for _ in range(240):
         after = ask(host, accounts["reader"], page)
         if after[0] == 200:
             break
