@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,8 @@ class Done:
     folder: Path
 
     def left(self) -> list[str]:
-        """Return the files that the play left in the directories that Ansible itself uses on a host; a job's guard removes its own within 5 s."""
-        until = time.monotonic() + 10
-        while (found := sorted(str(path) for name in ("async", "remote") for path in (self.folder / name).rglob("*") if path.is_file())) and (
-            time.monotonic() < until
-        ):
-            time.sleep(0.2)
-        return found
+        """Return the files that the play left in the directories that Ansible itself uses on a host."""
+        return sorted(str(path) for name in ("async", "remote") for path in (self.folder / name).rglob("*") if path.is_file())
 
 
 def play(folder: Path, tasks: list[dict[str, Any]], *options: str, **more: str) -> Done:
