@@ -72,6 +72,7 @@ class ActionModule(WatchingAction):
                 "repository": {"type": "str", "required": True},
                 "version": {"type": "str", "required": True},
                 "alias": {"type": "str"},
+                "keep": {"type": "int", "default": 3},
                 "dockerfile": {"type": "str", "required": True},
                 "files": {"type": "dict", "default": {}},
                 "base_images": {"type": "list", "elements": "str", "default": []},
@@ -114,7 +115,10 @@ class ActionModule(WatchingAction):
         if args["output"] is not None:
             return {**result, "changed": True}
         image_id = self._image_id(image)
-        return {**result, **self._move_alias(args["alias"], image, image_id), "changed": True, "image_id": image_id}
+        moved = self._move_alias(args["alias"], image, image_id)
+        if args["keep"] > 0:
+            self._remove_older(f"{args['repository']}:{args['version']}-", image, args["keep"])
+        return {**result, **moved, "changed": True, "image_id": image_id}
 
     def _build(self, args: dict[str, Any], image: str, staged: str, log: str, task_vars: dict[str, Any]) -> str | None:
         """Build the staged context; return what the failed step printed, or None when all went well."""
@@ -158,6 +162,12 @@ class ActionModule(WatchingAction):
         """Return the id of an image of the host, or an empty string."""
         answer = self.on_host(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(image)} 2>/dev/null")
         return answer["stdout"].strip() if answer["rc"] == 0 else ""
+
+    def _remove_older(self, prefix: str, image: str, keep: int) -> None:
+        """Remove the images whose names begin with `prefix`, but `image` and those before it, `keep` in all; Docker refuses for those that have containers."""
+        names = f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {shlex.quote(prefix.partition(':')[0])}"  # the newest first
+        others = f"grep -F {shlex.quote(prefix)} | grep -vxF {shlex.quote(image)} | tail -n +{keep}"
+        self.on_host(f"{names} | {others} | xargs -r -n 1 docker image rm >/dev/null 2>&1")
 
     def _move_alias(self, alias: str | None, image: str, image_id: str) -> dict[str, Any]:
         """Point the alias to the image; say whether that changed anything."""

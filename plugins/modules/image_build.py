@@ -27,6 +27,12 @@ options:
   alias:
     description: A second full name that is moved onto the image.
     type: str
+  keep:
+    description:
+      - After a build, how many images of the same repository and version stay on the host, the new one and the newest of the others.
+      - Images that a container uses, running or not, stay in any case. 0 removes none.
+    type: int
+    default: 3
   dockerfile:
     description: Text of the Dockerfile.
     type: str

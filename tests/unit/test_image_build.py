@@ -41,6 +41,11 @@ known = dict(line.split() for line in images.read_text().splitlines())
 if words[:2] == ["image", "inspect"]:
     if words[-1] not in known: sys.exit(1)
     print(known[words[-1]])
+elif words[:2] == ["image", "ls"]:
+    print("\\n".join(name for name in reversed(known) if name.startswith(words[-1] + ":")))
+elif words[:2] == ["image", "rm"]:
+    if words[2] in (state / "used").read_text(): sys.exit("conflict: a container uses it")
+    images.write_text("".join(f"{name} {known[name]}\\n" for name in known if name != words[2]))
 elif words[0] == "tag":
     images.write_text(images.read_text() + f"{words[2]} {known[words[1]]}\\n")
 elif words[:2] == ["buildx", "build"]:
@@ -180,6 +185,24 @@ def test_an_image_is_built_once_for_each_content(builder: Builder) -> None:
     # Another base image under the same name is another content, although no text changed.
     (builder.path / "images").write_text("base:1 sha256:newer\n", encoding="utf-8")
     assert builder.run().result["image"] != done.result["image"]
+
+
+def test_older_images_go_after_a_build_and_those_in_use_stay(builder: Builder) -> None:
+    (builder.path / "used").write_text("lab/thing:1.0-in-use\n", encoding="utf-8")
+    strangers = ["lab/thing:2.0-other-version", "lab/thing:1.0", "lab/thing-more:1.0-other-name"]
+    present = ["base:1", *strangers, "lab/thing:1.0-in-use", *(f"lab/thing:1.0-{number}" for number in range(4))]
+    (builder.path / "images").write_text("".join(f"{name} sha256:{name}\n" for name in present), encoding="utf-8")
+
+    def images() -> list[str]:
+        return [line.split()[0] for line in (builder.path / "images").read_text(encoding="utf-8").splitlines()]
+
+    done = builder.run()
+    assert done.returncode == 0, done.output
+    assert images() == ["base:1", *strangers, "lab/thing:1.0-in-use", "lab/thing:1.0-2", "lab/thing:1.0-3", done.result["image"]]
+    assert builder.run().result["changed"] is False
+    everything = images()
+    done = builder.run(files={}, keep=0)
+    assert images() == [*everything, done.result["image"]]
 
 
 def test_a_moved_alias_is_a_change_without_a_build(builder: Builder) -> None:
