@@ -35,7 +35,7 @@ def test_the_daemon_took_its_configuration(host: Host) -> None:
     info = json.loads(host.check_output("docker info --format '{{json .}}'"))
     assert info["LoggingDriver"] == "json-file"
     assert info["LiveRestoreEnabled"] is True
-    assert info["Driver"] == "overlay2"
+    assert info["Driver"] in ("overlay2", "overlayfs")  # the second with containerd's store, as Docker 29 has it
 
 
 @pytest.fixture
