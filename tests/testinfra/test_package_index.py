@@ -33,9 +33,11 @@ except urllib.error.HTTPError as error: answer = error
 print(json.dumps([answer.status, answer.read().decode(errors="replace")]))
 """
 
-# Runs in a container of the host, with uv and twine from the index itself: builds a wheel of two files, uploads it, installs it.
+# Runs in a container of the host, with uv and twine from the index itself: builds a wheel of two files, uploads it, installs it. Its variables come
+# over standard input: containerd's database keeps the environment of a container after its end, where the search for credentials finds it.
 CIRCLE = r"""
 set -eu
+. /dev/stdin
 cd "$(mktemp -d)"
 python - "$NAME" "$VERSION" <<'END'
 import sys, zipfile
@@ -89,9 +91,9 @@ def circle(host: Host, accounts: dict[str, tuple[str | None, str]], uploader: st
         "NAME": name,
         "VERSION": version,
     }
-    environment = " ".join(f"--env {key}={shlex.quote(str(value))}" for key, value in values.items())
+    exports = "".join(f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items())
     image = host.check_output("docker image ls --format '{{.Repository}}:{{.Tag}}' --filter 'reference=mlops-lab/airflow-base' | head -n 1")
-    return host.run(f"docker run --rm --network host --entrypoint bash {environment} {image} -c {shlex.quote(CIRCLE)}")
+    return host.run(f"printf %s {shlex.quote(exports)} | docker run --rm --interactive --network host --entrypoint bash {image} -c {shlex.quote(CIRCLE)}")
 
 
 @pytest.mark.parametrize(("who", "status"), [("reader", 200), ("publisher", 200), ("wrong password", 401), ("nobody", 401)])
