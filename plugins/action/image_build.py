@@ -165,7 +165,7 @@ class ActionModule(WatchingAction):
 
     def _remove_older(self, prefix: str, image: str, keep: int) -> None:
         """Remove the images whose names begin with `prefix`, but `image` and those before it, `keep` in all; Docker refuses for those that have containers."""
-        names = f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {shlex.quote(prefix.partition(':')[0])}"  # the newest first
+        names = f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {shlex.quote(prefix.rpartition(':')[0])}"  # the newest first
         others = f"grep -F {shlex.quote(prefix)} | grep -vxF {shlex.quote(image)} | tail -n +{keep}"
         self.on_host(f"{names} | {others} | xargs -r -n 1 docker image rm >/dev/null 2>&1")
 

@@ -18,13 +18,13 @@ SILENCE = 20
 #: Ends the guard of a job that is done, which would see that up to five seconds later only, and removes what it would: the module that was
 #: unpacked beside it; then the job's last result.
 CLEAN_UP = r"""
-for process in $(grep -lsa '{job}' /proc/[0-9]*/cmdline); do
+for process in $(grep -lsaw '{job}' /proc/[0-9]*/cmdline); do
   unpacked=$(tr '\0' '\n' <"$process" | sed -n 's,/[^/]*async_wrapper\.py$,,p')
   number=${{process%/cmdline}}
   kill "${{number#/proc/}}"
   case $unpacked in */ansible-tmp-*) rm -rf "$unpacked" ;; esac
 done 2>/dev/null
-rm -f {directory}/{job}*
+rm -f {directory}/{job}.*
 """
 
 

@@ -188,20 +188,20 @@ def test_an_image_is_built_once_for_each_content(builder: Builder) -> None:
 
 
 def test_older_images_go_after_a_build_and_those_in_use_stay(builder: Builder) -> None:
-    (builder.path / "used").write_text("lab/thing:1.0-in-use\n", encoding="utf-8")
-    strangers = ["lab/thing:2.0-other-version", "lab/thing:1.0", "lab/thing-more:1.0-other-name"]
-    present = ["base:1", *strangers, "lab/thing:1.0-in-use", *(f"lab/thing:1.0-{number}" for number in range(4))]
+    (builder.path / "used").write_text("nexus:5000/thing:1.0-in-use\n", encoding="utf-8")
+    strangers = ["nexus:5000/thing:2.0-other-version", "nexus:5000/thing:1.0", "nexus:5000/thing-more:1.0-other-name"]
+    present = ["base:1", *strangers, "nexus:5000/thing:1.0-in-use", *(f"nexus:5000/thing:1.0-{number}" for number in range(4))]
     (builder.path / "images").write_text("".join(f"{name} sha256:{name}\n" for name in present), encoding="utf-8")
 
     def images() -> list[str]:
         return [line.split()[0] for line in (builder.path / "images").read_text(encoding="utf-8").splitlines()]
 
-    done = builder.run()
+    done = builder.run(repository="nexus:5000/thing")
     assert done.returncode == 0, done.output
-    assert images() == ["base:1", *strangers, "lab/thing:1.0-in-use", "lab/thing:1.0-2", "lab/thing:1.0-3", done.result["image"]]
-    assert builder.run().result["changed"] is False
+    assert images() == ["base:1", *strangers, "nexus:5000/thing:1.0-in-use", "nexus:5000/thing:1.0-2", "nexus:5000/thing:1.0-3", done.result["image"]]
+    assert builder.run(repository="nexus:5000/thing").result["changed"] is False
     everything = images()
-    done = builder.run(files={}, keep=0)
+    done = builder.run(repository="nexus:5000/thing", files={}, keep=0)
     assert images() == [*everything, done.result["image"]]
 
 
