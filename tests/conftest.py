@@ -22,15 +22,18 @@ BIN = Path(sys.executable).parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+# Tests and what they start find this environment's programs (uv, go, Ansible's) first, whether it was activated or not.
+os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+os.environ.setdefault("LANG", "C.UTF-8")  # what an empty environment lacks and every login has
+
 # `import ansible_collections.mlops.lab...` finds the checkout, as it does in Ansible itself.
 _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment for a tool: this Python environment first, this checkout's collection before any installed copy."""
+    """Return the environment for a tool: this checkout's collection before any installed copy."""
     return {
         **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",

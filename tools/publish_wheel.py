@@ -112,7 +112,8 @@ def export(project: Path, to: Path) -> Path:
     copy = to / project.resolve().name
     archive = subprocess.run(["git", "-C", str(project), "archive", "--format=tar", "HEAD", "."], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(copy, filter="data")
+        # Python 3.11.2, which is Debian 12's, knows no filter; the archive is git's own, of a commit whose code is run to build it anyway
+        tar.extractall(copy, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return copy
 
 

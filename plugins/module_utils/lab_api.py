@@ -6,21 +6,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
 from typing import Any, NamedTuple
 
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker
+
 #: the services of Airflow's compose project whose image is the lab's image, the first that runs tells it
 IMAGE_SERVICES = ("airflow-scheduler", "airflow-apiserver", "airflow-worker")
 LOG_LINES = 15
-
-
-class Unreachable(Exception):
-    """Nothing answered, or nothing that speaks HTTP; the message says what happened and holds no credential."""
 
 
 class Refused(Exception):
@@ -151,21 +146,6 @@ def reason_of(body_lines: list[str]) -> str:
     """Return the line of a failed task's log that says why: the last exception, else the last line."""
     errors = [line for line in body_lines if line.split(":")[0].endswith(("Error", "Exception", "Failure", "Mistakes"))]
     return (errors or body_lines or ["its log is empty"])[-1]
-
-
-def docker(*arguments: str, stdin: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-    """Run the Docker client of this host.
-
-    Raises:
-        Unreachable: there is no client, or it took longer than the timeout.
-    """
-    client = shutil.which("docker", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
-    if not client:
-        raise Unreachable("there is no docker client on this host")
-    try:
-        return subprocess.run([client, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"docker {arguments[0]} did not finish within {timeout:.0f} s") from None
 
 
 def containers(projects: list[str]) -> list[dict[str, Any]]:

@@ -91,10 +91,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
     Airflow,
     Refused,
-    Unreachable,
     excerpt,
     first_run_here,
     quoted,

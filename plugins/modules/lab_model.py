@@ -63,7 +63,8 @@ import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.lab.plugins.module_utils.lab_api import containers, docker, service_of
+from ansible_collections.mlops.lab.plugins.module_utils.engine import docker
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import containers, service_of
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted
 
 #: what runs in the worker; its last line is the result

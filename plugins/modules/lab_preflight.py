@@ -141,9 +141,7 @@ import ipaddress
 import os
 import platform
 import re
-import shutil
 import ssl
-import subprocess
 import sys
 import time
 import urllib.error
@@ -151,6 +149,7 @@ import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker
 
 PROJECT_LABEL = "com.docker.compose.project"
 LISTEN = "0A"
@@ -240,13 +239,10 @@ def containers(text: str) -> list[dict[str, Any]]:
 
 def docker_containers() -> list[dict[str, Any]]:
     """Return the containers of this host, none where no engine answers."""
-    docker = shutil.which("docker", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
-    if not docker:
-        return []
     columns = '{{.Label "' + PROJECT_LABEL + '"}}\t{{.Names}}\t{{.State}}\t{{.Ports}}'
     try:
-        done = subprocess.run([docker, "ps", "--all", "--format", columns], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = docker("ps", "--all", "--format", columns, timeout=5)
+    except Unreachable:
         return []
     return containers(done.stdout) if done.returncode == 0 else []
 

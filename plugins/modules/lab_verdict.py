@@ -139,11 +139,11 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
     Airflow,
     Answer,
     Api,
-    Unreachable,
     containers,
     first_run,
     lab_image,

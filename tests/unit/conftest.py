@@ -29,12 +29,9 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def uv(*arguments: str | Path) -> None:
-    """Run uv, the one beside this Python or the one on the path."""
-    found = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-    if found is None:
-        pytest.fail("uv was not found: the tests of DAGs and experiments make Python environments with it (python -m pip install uv)")
+    """Run the uv of requirements-test.txt."""
     trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
-    done = subprocess.run([found, *map(str, arguments)], env={**trusted, **os.environ}, text=True, capture_output=True, check=False)
+    done = subprocess.run(["uv", *map(str, arguments)], env={**trusted, **os.environ}, text=True, capture_output=True, check=False)
     if done.returncode:
         pytest.fail(f"uv {' '.join(map(str, arguments))}\n{done.stderr}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from tests.conftest import ROOT, Run
 FAIL = "ansible.builtin.fail"
 
 
-def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,") -> list[str]:
-    """Run a play whose only task is `task`; returns the sentence each host ends with."""
+def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", docker: str = "echo 26.1.5") -> list[str]:
+    """Run a play whose only task is `task`, on hosts whose Docker client is `docker`; returns the sentence each host ends with."""
+    (path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    (path / "docker").chmod(0o755)
     staging = path / "staging"
     staging.mkdir(exist_ok=True)
     play = {
@@ -33,7 +36,7 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,") -> 
         "sensitive_files_async_dir": "",
         "sensitive_files_remote_tmp": "",
     }
-    done = tool(["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+    done = tool(["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_CALLBACK_RESULT_FORMAT="json", PATH=f"{path}:{os.environ['PATH']}")
     assert done.returncode == 2, done.stdout
     assert not staging.exists(), "a failed play has to clean"
     assert "THE NEXT PLAY RAN" not in done.stdout
@@ -66,3 +69,11 @@ def test_a_task_that_hides_its_result_stays_hidden(tool: Run, tmp_path: Path, lo
 def test_other_hosts_stop_and_are_cleaned(tool: Run, tmp_path: Path) -> None:
     task = {FAIL: {"msg": "it broke"}, "when": "inventory_hostname == 'first'"}
     assert sorted(stop(tool, tmp_path, task, hosts="first,second")) == ["Do a thing: it broke", "Stopped, because another host failed."]
+
+
+def test_an_engine_that_does_not_answer_is_named_whatever_failed(tool: Run, tmp_path: Path) -> None:
+    task = {FAIL: {"msg": "the image is not there"}}
+    assert stop(tool, tmp_path, task, docker="echo 'no daemon at its socket' >&2; exit 1") == [
+        'Do a thing: the image is not there (The Docker engine on first does not answer: "no daemon at its socket"; '
+        "playbooks/provision.yml installs and starts it.)"
+    ]

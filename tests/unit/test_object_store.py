@@ -156,10 +156,9 @@ def gateway() -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.is_file():
-            go = shutil.which("go") or str(BIN / "go")  # the machine's own, which knows its proxy, or that of requirements-test.txt
             environment = {**os.environ, "GOBIN": str(folder / "bin"), "GOFLAGS": "-mod=mod -buildvcs=false", "CGO_ENABLED": "0"}
             for command in (["mod", "download", "-json", f"{GATEWAY}@{VERSION}"], ["install", "-ldflags=-s -w", f"{GATEWAY}/cmd/versitygw@{VERSION}"]):
-                done = subprocess.run([go, *command], cwd=folder, env=environment, text=True, capture_output=True, check=False)
+                done = subprocess.run(["go", *command], cwd=folder, env=environment, text=True, capture_output=True, check=False)
                 assert done.returncode == 0, done.stderr
                 if command[0] == "mod":
                     assert json.loads(done.stdout)["Sum"] == SUM, done.stdout

@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright 2026 the mlops.lab authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ask the Docker engine of a host whether it answers, and which versions are there."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_info
+short_description: Ask whether the Docker engine of a host answers
+version_added: 0.1.0
+description:
+  - Asks the engine for its version, which no client answers by itself. C(docker info) of some clients ends well while no daemon answers.
+  - Needs no Python library on the host. An engine that is missing or does not answer is a result, not a failure, unless O(required=true).
+options:
+  required:
+    description: Whether an engine that does not answer is a failure, with a sentence that names host and reason.
+    type: bool
+    default: false
+  wait:
+    description: Seconds to wait for an answer, for a daemon that has just been started.
+    type: int
+    default: 0
+  versions:
+    description: Whether to look for the versions of what is installed, too.
+    type: bool
+    default: false
+attributes:
+  check_mode: {support: full, description: Changes nothing in any mode.}
+author:
+  - The mlops.lab authors (@mlops-lab)
+"""
+
+EXAMPLES = r"""
+- name: Wait until the engine answers
+  mlops.lab.engine_info:
+    wait: 30
+    required: true
+"""
+
+RETURN = r"""
+state:
+  description: C(answers), C(stopped) (it is installed and does not answer) or C(missing).
+  returned: always
+  type: str
+server:
+  description: Version of the daemon that answers, else empty.
+  returned: always
+  type: str
+reason:
+  description: Why it does not answer, in the client's own words.
+  returned: always
+  type: str
+installed:
+  description: Versions of C(engine), C(compose) and C(buildx), those that are there.
+  returned: with O(versions=true)
+  type: dict
+"""
+
+import re
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker, program, server_version
+
+
+def asked(wait: float) -> tuple[str, str]:
+    """Return the version of the daemon and "", or "" and why it does not answer within `wait` seconds."""
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return server_version(), ""
+        except Unreachable as error:
+            if time.monotonic() >= until or not program("docker"):
+                return "", str(error)
+        time.sleep(0.5)
+
+
+def version_in(text: str) -> str:
+    """Return the first version number in a text, "" where there is none."""
+    found = re.search(r"\d+(?:\.\d+)+", text)
+    return found[0] if found else ""
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of what is installed; a daemon says its own even while it is stopped."""
+    versions = {}
+    daemon = program("dockerd")
+    if daemon:
+        versions["engine"] = version_in(subprocess.run([daemon, "--version"], capture_output=True, text=True, check=False).stdout)
+    for plugin, words in {"compose": ["compose", "version", "--short"], "buildx": ["buildx", "version"]}.items():
+        try:
+            done = docker(*words)
+        except Unreachable:
+            continue
+        if done.returncode == 0:  # an unknown plugin is an error of the client
+            versions[plugin] = version_in(done.stdout)
+    return {name: version for name, version in versions.items() if version}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "required": {"type": "bool", "default": False},
+            "wait": {"type": "int", "default": 0},
+            "versions": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    server, reason = asked(module.params["wait"])
+    there = program("docker") and (server or program("dockerd"))
+    result = {"changed": False, "server": server, "reason": reason, "state": "answers" if server else "stopped" if there else "missing"}
+    if module.params["versions"]:
+        result["installed"] = installed()
+    if module.params["required"] and not server:
+        module.fail_json(msg=f"The Docker engine does not answer ({reason})", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
