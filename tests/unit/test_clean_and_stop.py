@@ -36,7 +36,11 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", doc
         "sensitive_files_async_dir": "",
         "sensitive_files_remote_tmp": "",
     }
-    done = tool(["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_CALLBACK_RESULT_FORMAT="json", PATH=f"{path}:{os.environ['PATH']}")
+    done = tool(
+        ["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)],
+        ANSIBLE_CALLBACK_RESULT_FORMAT="json",
+        PATH=f"{path}:{os.environ['PATH']}",
+    )
     assert done.returncode == 2, done.stdout
     assert not staging.exists(), "a failed play has to clean"
     assert "THE NEXT PLAY RAN" not in done.stdout

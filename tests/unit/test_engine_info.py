@@ -47,7 +47,10 @@ def test_an_engine_that_answers_says_its_version(host: Any) -> None:
 
 @pytest.mark.parametrize(
     ("client", "reason"),
-    [(STOPPED, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"), (SILENT, "docker version names no server")],
+    [
+        (STOPPED, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"),
+        (SILENT, "docker version names no server"),
+    ],
 )
 def test_a_client_that_ends_well_is_no_answer(host: Any, client: str, reason: str) -> None:
     host(docker=client)

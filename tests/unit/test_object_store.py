@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +19,6 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import BIN
 from tests.unit import test_deployment as deployments
 from tests.unit.conftest import CA_BUNDLE, make_environment
 
