@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
+.PHONY: help lab check test test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -15,7 +15,10 @@ check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
 test: venv-test ## run all tests, the cheapest first, in two processes
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+
+test-fresh: ## run the tests, and `make lab` twice, on a bare machine made in a folder (root; no engine may have containers)
+	@.ci/run
 
 nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, the Docker engine and half an hour)
 	@.venv/bin/pytest tests/nexus -m "nexus or slow"

@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import ansible.release
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
@@ -101,6 +103,12 @@ def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
         done = play(tmp_path_factory.mktemp("engine"), [{"ansible.builtin.setup": None}, role])
     if done.returncode or not has_compose():
         pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
+
+
+def pytest_report_header() -> str:
+    """What the suite runs on; the supported Pythons are those of the distributions."""
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return f"on {system}: Python {platform.python_version()} ({sys.executable}), ansible-core {ansible.release.__version__}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
