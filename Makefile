@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test vault
+.PHONY: help lab check test test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -47,8 +47,7 @@ bench: vault ## measure the lab beside the official compose file
 bench-trials: vault ## measure what a search costs in the running lab: trials per minute, overhead, time to the first line
 	@.venv/bin/python benchmarks/trials.py $(ARGS)
 
-screenshots: vault ## take the pictures in docs/pictures from the running lab (needs apt install chromium)
-	@tools/make_venv.sh requirements-screenshots.txt
+screenshots: vault venv-screenshots ## take the pictures in docs/pictures from the running lab
 	@.venv/bin/python tools/screenshots.py $(ARGS)
 
 experiment-check: venv ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
@@ -68,10 +67,11 @@ venv:
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@if ! command -v shellcheck >/dev/null || ! command -v mvn >/dev/null; then \
-		test "$$(id -u)" = 0 || { echo "shellcheck or mvn is not installed: sudo apt install shellcheck maven" >&2; exit 1; }; \
-		apt-get update -q && apt-get install -y -q --no-install-recommends shellcheck maven; \
-	fi
+	@tools/install_packages.sh shellcheck=shellcheck mvn=maven
+
+venv-screenshots: venv
+	@tools/make_venv.sh requirements-screenshots.txt
+	@tools/install_packages.sh chromium=chromium
 
 # On the first run only: a random password and a vault of random credentials
 vault: venv

@@ -2,7 +2,7 @@
 """Take the pictures in docs/pictures from a running lab, with a real browser: ``make screenshots``.
 
 They show a run of an experiment with a search: the last one that succeeded, or one that is made for them. The browser is Debian's and Ubuntu's Chromium
-(``apt install chromium``); CHROMIUM names another one.
+(``make screenshots`` installs it); CHROMIUM names another one.
 """
 
 from __future__ import annotations
