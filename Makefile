@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help lab check test test-deep test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -16,6 +16,9 @@ check: vault ## say what `make lab` would change, and change nothing
 
 test: venv-test ## run all tests, the cheapest first, in two processes
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+
+test-deep: venv-test ## run the tests of the oldest Airflow and MLflow, and of images from a registry
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
 
 test-fresh: ## run the tests, and `make lab` twice, on a bare machine made in a folder (root; no engine may have containers)
 	@.ci/run

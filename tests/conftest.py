@@ -105,6 +105,15 @@ def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as deep, unless it is asked for with ``-m deep``."""
+    if "deep" in config.option.markexpr:
+        return
+    deep = [item for item in items if item.get_closest_marker("deep")]
+    items[:] = [item for item in items if item not in deep]
+    config.hook.pytest_deselected(items=deep)
+
+
 def pytest_report_header() -> str:
     """What the suite runs on; the supported Pythons are those of the distributions."""
     system = platform.freedesktop_os_release()["PRETTY_NAME"]

@@ -11,9 +11,11 @@ import pytest
 
 from tests.conftest import BIN, ROOT, environment
 
-SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-# The whole lab comes last: a role that fails is found sooner alone.
-SCENARIOS.sort(key=lambda name: name == "default")
+# The whole lab is in every run of the tests.
+SCENARIOS = [
+    name if name == "default" else pytest.param(name, marks=pytest.mark.deep)
+    for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+]
 # What a failed task and a failed test say in the middle of thousands of lines.
 TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra/\S+: )""")
 

@@ -11,11 +11,11 @@ from testinfra.host import Host
 PASSWORD = 'it\'s a "pass word" with $HOME: % and \\'
 FOLDER = "/run/base-images-test"
 
-# Source of the images -> first part of their names. The test host has both.
+# Source of the images -> first part of their names. The test host of scenario `images` has both.
 PREFIXES = {"packages": "mlops-lab", "registry": "from-registry"}
 
 
-@pytest.fixture(scope="module", params=PREFIXES)
+@pytest.fixture(scope="module", params=["packages", pytest.param("registry", marks=pytest.mark.deep)])
 def prefix(request: pytest.FixtureRequest, host: Host) -> str:
     """The first part of the images' names."""
     found = PREFIXES[str(request.param)]

@@ -67,7 +67,7 @@ def project_python() -> Path:
     return make_environment("project", PROJECT)
 
 
-@pytest.fixture(scope="session", params=["3.3.2", "3.1.8"])
+@pytest.fixture(scope="session", params=["3.3.2", pytest.param("3.1.8", marks=pytest.mark.deep)])
 def airflow_python(request: pytest.FixtureRequest) -> Path:
     """The Python of an environment with Airflow and without MLflow, pandas and the project; each supported Airflow in turn."""
     return make_environment(f"airflow-{request.param}")

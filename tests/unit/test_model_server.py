@@ -108,7 +108,7 @@ print(json.dumps(numbers))
 """
 
 
-ENVIRONMENTS = ["project", "project-2.19"]
+ENVIRONMENTS = ["project", pytest.param("project-2.19", marks=pytest.mark.deep)]
 # What has nothing to do with the environment is tried in one.
 once = pytest.mark.parametrize("python", ENVIRONMENTS[:1], indirect=True)
 
