@@ -52,6 +52,7 @@ class Cell:
 
     @property
     def environment(self) -> dict[str, str]:
+        """What its processes get, and nothing of this process but the path."""
         queue = str(self.folder / "queue")
         options = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__"
         return {
@@ -155,7 +156,7 @@ def test_a_worker_runs_tasks_and_nothing_else(cell: Cell, ended: list[Any]) -> N
     made = cell.folder / "made"
     two_types = callback(made)[:-1] + ', "type": "ExecuteTask"}'
     types_swapped = '{"type": "ExecuteTask", ' + callback(made)[1:]
-    forged = [
+    forged: list[tuple[str, list[Any]]] = [
         ("execute_workload", [callback(made)]),
         ("execute_workload", [two_types]),
         ("execute_workload", [types_swapped]),
@@ -175,7 +176,6 @@ def test_a_worker_runs_tasks_and_nothing_else(cell: Cell, ended: list[Any]) -> N
     cell.send(("execute_workload", [task()]))
     _, trace = cell.ends(len(forged) + 1)[-1]
     assert "refused, since" not in trace and "supervise" in trace, trace  # it went to Airflow, which asks the api-server, and there is none here
-    assert TOKEN not in (cell.folder / "worker.log").read_text()
 
 
 @pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
@@ -186,7 +186,7 @@ def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[A
     assert (cell.folder / "made").exists(), "this Airflow refuses callbacks itself: the narrowing in airflow_local_settings.py can go"
 
 
-def test_a_newer_airflow_judges_callbacks_itself(python: Path) -> None:
+def test_a_newer_airflow_judges_callbacks_itself(python: Path, tmp_path: Path) -> None:
     code = """
 import sys, types
 import airflow
@@ -197,7 +197,7 @@ task = types.SimpleNamespace(run=print)
 airflow_local_settings.take_tasks_only(types.SimpleNamespace(tasks={"execute_workload": task}))
 print(task.run is print)
 """
-    environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": os.devnull + "/none", "PYTHONWARNINGS": "ignore"}
+    environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     for version, inert in (("3.4.0b2", "True"), ("3.10.1", "True"), ("3.3.9", "False")):
         done = subprocess.run([python, "-c", code, version, CONFIG], env=environment, text=True, capture_output=True, check=False)
         assert done.stdout.split()[-1:] == [inert], done.stderr
