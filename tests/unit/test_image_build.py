@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mlops.lab.plugins.action.image_build import content_digest, context_archive, failure, step_lines
 
-from tests.conftest import environment
+from tests.conftest import ROOT, environment
 from tests.unit.plays import Done, play
 
 CANARY = "canary@of:image/build"
@@ -34,7 +38,7 @@ LOG = """\
 # The images that exist are the lines of the file "images"; when a file "breaks" is there, the build fails with its content.
 DOCKER = """\
 #!/usr/bin/env python3
-import json, pathlib, sys
+import json, os, pathlib, sys
 state, words = pathlib.Path(__file__).parent.parent, sys.argv[1:]
 images = state / "images"
 known = dict(line.split() for line in images.read_text().splitlines())
@@ -51,7 +55,7 @@ elif words[0] == "tag":
 elif words[:2] == ["buildx", "build"]:
     staged = pathlib.Path(words[-1]).parent
     seen = {path.relative_to(staged).as_posix(): [path.read_text(), oct(path.stat().st_mode)[-3:]] for path in staged.rglob("*") if path.is_file()}
-    (state / "build.json").write_text(json.dumps({"words": words, "files": seen, "closed": oct(staged.stat().st_mode)[-3:]}))
+    (state / "build.json").write_text(json.dumps({"pid": os.getpid(), "words": words, "files": seen, "closed": oct(staged.stat().st_mode)[-3:]}))
     print("#5 [base 1/2] RUN something\\n#6 0.1 its output", flush=True)
     import time; time.sleep(2.5)
     if (state / "breaks").exists():
@@ -228,3 +232,43 @@ def test_a_missing_base_image_is_named_before_anything_is_staged(builder: Builde
     assert done.returncode != 0
     assert "needs base:2, which this host does not have" in done.output
     assert builder.build is None and builder.staged() == []
+
+
+@pytest.mark.parametrize("moment", ["staged", "building"])
+def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str) -> None:
+    """The host waits for a while, ends the build and removes its secrets; it would have gone on for two minutes."""
+    docker = builder.path / "bin" / "docker"
+    docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(120)"), encoding="utf-8")
+    # Whoever asks the host to write, or to build, is killed with all of its processes.
+    kill = '#!/bin/sh\n/usr/bin/tar "$@"\nkill -KILL -- -$(cat ANSIBLE)\n' if moment == "staged" else '#!/bin/sh\n/usr/bin/tar "$@"\n'
+    (builder.path / "bin" / "tar").write_text(kill.replace("ANSIBLE", str(builder.path / "ansible")), encoding="utf-8")
+    (builder.path / "bin" / "tar").chmod(0o755)
+    book = builder.path / "killed.py"
+    book.write_text(
+        f"import os, pathlib, sys; os.setpgrp(); pathlib.Path({str(builder.path / 'ansible')!r}).write_text(str(os.getpid()))\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from tests.unit.test_image_build import Builder\n"
+        f"known = Builder.__new__(Builder); known.path = pathlib.Path({str(builder.path)!r}); known.staging = known.path / 'staging'\n"
+        "known.run(patience=6)\n",
+        encoding="utf-8",
+    )
+    ansible = subprocess.Popen([sys.executable, book], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = builder.path / "build.json"
+    end = time.monotonic() + 90
+    while ansible.poll() is None and time.monotonic() < end:
+        if began.exists():
+            time.sleep(8)  # a build that is watched goes on
+            assert [path for path in builder.staged() if path.endswith("nexus_pass")] and ansible.poll() is None
+            os.killpg(ansible.pid, signal.SIGKILL)
+        time.sleep(0.2)
+    ansible.wait()
+    assert began.exists() == (moment == "building")
+    staged = [path for path in builder.staged() if path.endswith("nexus_pass")]
+    assert staged, "nothing was staged when Ansible was killed"
+    end = time.monotonic() + 60
+    while builder.staged() != [str(builder.staging)] and builder.staged() and time.monotonic() < end:
+        time.sleep(0.5)
+    assert builder.staged() == []
+    if moment == "building":
+        pid = json.loads(began.read_text(encoding="utf-8"))["pid"]
+        assert not Path(f"/proc/{pid}").exists(), "the build goes on"
