@@ -162,7 +162,7 @@ class ActionModule(WatchingAction):
         shown: list[str] = []
 
         def new_steps() -> list[str]:
-            steps = step_lines(self.on_host(f": 2>/dev/null >{shlex.quote(staged)}/alive; cat {shlex.quote(log)} 2>/dev/null")["stdout"])
+            steps = step_lines(self.on_host(f"touch {shlex.quote(staged)}/alive 2>/dev/null; cat {shlex.quote(log)} 2>/dev/null")["stdout"])
             new = steps[len(shown) :]
             shown.extend(new)
             return [line if len(line) < 150 else line[:147] + "..." for line in new]
