@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import tarfile
@@ -28,6 +29,9 @@ test -d {staged} || exit 0
 kill "$(cat {staged}/pid)" && sleep 10 && kill -KILL "$(cat {staged}/pid)"
 rm -rf {staged} {log}
 """
+
+#: Directories that are nobody's alone.
+SHARED = ("", "/dev/shm", "/home", "/opt", "/root", "/run", "/run/shm", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp")
 
 STEP = re.compile(r"^#\d+ \[(?!internal)|^#\d+ (?:CACHED|ERROR)")
 OUTPUT = re.compile(r"^#\d+ [\d.]+ (.*)")
@@ -99,6 +103,11 @@ class ActionModule(WatchingAction):
                 "patience": {"type": "int", "default": 120},
             }
         )
+        if args["staging_dir"].rstrip("/") in SHARED:
+            raise AnsibleActionFail(
+                f"Builds would be staged in '{args['staging_dir']}' (lab_staging_dir), which is emptied when the lab is cleaned and which others use, too: "
+                "name a directory of the lab alone, for example /dev/shm/mlops-lab."
+            )
         bases = [(name, self._image_id(name)) for name in args["base_images"]]
         missing = [name for name, image_id in bases if not image_id]
         digest = content_digest([args["dockerfile"], args["files"], bases, args["target"]])
@@ -160,9 +169,12 @@ class ActionModule(WatchingAction):
             f"{shlex.join(command)} >{shlex.quote(log)} 2>&1 & echo $! >{shlex.quote(staged)}/pid; wait $!"
         )
         shown: list[str] = []
+        parent = os.getppid()
 
         def new_steps() -> list[str]:
-            steps = step_lines(self.on_host(f"touch {shlex.quote(staged)}/alive 2>/dev/null; cat {shlex.quote(log)} 2>/dev/null")["stdout"])
+            # A worker outlives an ansible-playbook that was killed.
+            sign = f"touch {shlex.quote(staged)}/alive 2>/dev/null; " if os.getppid() == parent else ""
+            steps = step_lines(self.on_host(f"{sign}cat {shlex.quote(log)} 2>/dev/null")["stdout"])
             new = steps[len(shown) :]
             shown.extend(new)
             return [line if len(line) < 150 else line[:147] + "..." for line in new]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,13 @@ class Builder:
         (path / "bin" / "docker").chmod(0o755)
         (path / "images").write_text("base:1 sha256:base\n", encoding="utf-8")
 
+    @classmethod
+    def again(cls, path: Path) -> Builder:
+        """Return a builder that is there already."""
+        builder = cls.__new__(cls)
+        builder.path, builder.staging = path, path / "staging"
+        return builder
+
     def run(self, *options: str, **arguments: Any) -> Done:
         """Build an image and return what the play did."""
         task = {
@@ -236,39 +243,36 @@ def test_a_missing_base_image_is_named_before_anything_is_staged(builder: Builde
 
 @pytest.mark.parametrize("moment", ["staged", "building"])
 def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str) -> None:
-    """The host waits for a while, ends the build and removes its secrets; it would have gone on for two minutes."""
-    docker = builder.path / "bin" / "docker"
-    docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(120)"), encoding="utf-8")
-    # Whoever asks the host to write, or to build, is killed with all of its processes.
-    kill = '#!/bin/sh\n/usr/bin/tar "$@"\nkill -KILL -- -$(cat ANSIBLE)\n' if moment == "staged" else '#!/bin/sh\n/usr/bin/tar "$@"\n'
-    (builder.path / "bin" / "tar").write_text(kill.replace("ANSIBLE", str(builder.path / "ansible")), encoding="utf-8")
-    (builder.path / "bin" / "tar").chmod(0o755)
-    book = builder.path / "killed.py"
-    book.write_text(
-        f"import os, pathlib, sys; os.setpgrp(); pathlib.Path({str(builder.path / 'ansible')!r}).write_text(str(os.getpid()))\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from tests.unit.test_image_build import Builder\n"
-        f"known = Builder.__new__(Builder); known.path = pathlib.Path({str(builder.path)!r}); known.staging = known.path / 'staging'\n"
-        "known.run(patience=6)\n",
-        encoding="utf-8",
-    )
-    ansible = subprocess.Popen([sys.executable, book], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    began = builder.path / "build.json"
-    end = time.monotonic() + 90
-    while ansible.poll() is None and time.monotonic() < end:
-        if began.exists():
-            time.sleep(8)  # a build that is watched goes on
-            assert [path for path in builder.staged() if path.endswith("nexus_pass")] and ansible.poll() is None
-            os.killpg(ansible.pid, signal.SIGKILL)
-        time.sleep(0.2)
-    ansible.wait()
-    assert began.exists() == (moment == "building")
-    staged = [path for path in builder.staged() if path.endswith("nexus_pass")]
-    assert staged, "nothing was staged when Ansible was killed"
-    end = time.monotonic() + 60
-    while builder.staged() != [str(builder.staging)] and builder.staged() and time.monotonic() < end:
-        time.sleep(0.5)
-    assert builder.staged() == []
+    """The host waits for a while, ends the build and removes its secrets; it would have gone on for minutes, and what no build had begun with, for ever."""
+    docker, tar, record = builder.path / "bin/docker", builder.path / "bin/tar", builder.path / "record"
+    docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(300)"), encoding="utf-8")
+    if moment == "staged":  # the last that Ansible does before it starts the build; its worker is killed, too
+        script = f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}\npkill -KILL -f {builder.path}/play.yml\n'
+        tar.write_text(script, encoding="utf-8")
+        tar.chmod(0o755)
+    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again(pathlib.Path({str(builder.path)!r})).run(patience=15)"
+    ansible = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
+    build = builder.path / "build.json"
     if moment == "building":
-        pid = json.loads(began.read_text(encoding="utf-8"))["pid"]
+        until(build.exists)
+        time.sleep(20)  # longer than the host's patience
+        assert any(path.endswith("nexus_pass") for path in builder.staged()), "a build that is watched was ended"
+        subprocess.run(["pkill", "-KILL", "-o", "-f", f"{builder.path}/play.yml"], check=True)  # the oldest: not its worker
+    else:
+        until(record.exists)
+        assert "secrets/nexus_pass" in record.read_text(encoding="utf-8")
+    ansible.wait(60)
+    until(lambda: builder.staged() == [])
+    assert builder.staged() == []
+    assert build.exists() == (moment == "building")
+    if moment == "building":
+        pid = json.loads(build.read_text(encoding="utf-8"))["pid"]
+        until(lambda: not Path(f"/proc/{pid}").exists())
         assert not Path(f"/proc/{pid}").exists(), "the build goes on"
+
+
+def until(what: Callable[[], bool], seconds: float = 90) -> None:
+    """Wait until something is so, or for so many seconds."""
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.5)
