@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import tarfile
@@ -15,6 +16,22 @@ from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
+
+#: Runs on the host beside a build: when Ansible gave no sign of life for as long, it ends the build, and removes its context and its secrets.
+#: It counts its own seconds, so that a clock that is set means nothing.
+KEEPER = r"""
+left={patience}
+while test -d {staged} && test $left -gt 0; do
+  sleep 1
+  if rm {staged}/alive 2>/dev/null; then left={patience}; else left=$((left - 1)); fi
+done
+test -d {staged} || exit 0
+kill "$(cat {staged}/pid)" && sleep 10 && kill -KILL "$(cat {staged}/pid)"
+rm -rf {staged} {log}
+"""
+
+#: Directories that are nobody's alone.
+SHARED = ("", "/dev/shm", "/home", "/opt", "/root", "/run", "/run/shm", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp")
 
 STEP = re.compile(r"^#\d+ \[(?!internal)|^#\d+ (?:CACHED|ERROR)")
 OUTPUT = re.compile(r"^#\d+ [\d.]+ (.*)")
@@ -83,8 +100,14 @@ class ActionModule(WatchingAction):
                 "secret_files": {"type": "dict", "default": {}},
                 "staging_dir": {"type": "path", "required": True},
                 "timeout": {"type": "int", "default": 3600},
+                "patience": {"type": "int", "default": 120},
             }
         )
+        if args["staging_dir"].rstrip("/") in SHARED:
+            raise AnsibleActionFail(
+                f"Builds would be staged in '{args['staging_dir']}' (lab_staging_dir), which is emptied when the lab is cleaned and which others use, too: "
+                "name a directory of the lab alone, for example /dev/shm/mlops-lab."
+            )
         bases = [(name, self._image_id(name)) for name in args["base_images"]]
         missing = [name for name, image_id in bases if not image_id]
         digest = content_digest([args["dockerfile"], args["files"], bases, args["target"]])
@@ -103,13 +126,18 @@ class ActionModule(WatchingAction):
         staged = f"{args['staging_dir']}/{digest}"
         log = f"{args['staging_dir']}/{digest}.log"
         archive = context_archive({**args["files"], "Dockerfile": args["dockerfile"]}, args["secrets"])
-        unpack = self.on_host(f"umask 077 && mkdir -p {shlex.quote(staged)} && tar -xf - -C {shlex.quote(staged)}", archive)
+        places = {"staged": shlex.quote(staged), "log": shlex.quote(log)}
+        keeper = shlex.quote(KEEPER.format(patience=args["patience"], **places))
+        # The keeper is there before any secret is.
+        unpack = self.on_host(
+            f"umask 077 && mkdir -p {places['staged']} && {{ setsid sh -c {keeper} </dev/null >/dev/null 2>&1 & }} && tar -xf - -C {places['staged']}", archive
+        )
         try:
             if unpack["rc"] != 0:
                 raise AnsibleActionFail(f"The build context could not be written to {staged}: {unpack['stderr']}")
             outcome = self._build(args, image, staged, log, task_vars)
         finally:
-            self.on_host(f"rm -rf {shlex.quote(staged)} {shlex.quote(log)}")
+            self.on_host(f"rm -rf {places['staged']} {places['log']}")
         if outcome is not None:
             return {**result, "failed": True, "msg": f"{args['failure_hint'] or image + ' could not be built.'}\n{outcome}"}
         if args["output"] is not None:
@@ -136,11 +164,17 @@ class ActionModule(WatchingAction):
             command += ["--secret", f"id={name},src={path}"]
         command.append(f"{staged}/context")
         # The host itself removes the context and the secrets when the build ends, even if Ansible was killed meanwhile.
-        script = f"trap 'rm -rf {shlex.quote(staged)}' EXIT INT TERM HUP; umask 077; {shlex.join(command)} >{shlex.quote(log)} 2>&1"
+        script = (
+            f"trap 'rm -rf {shlex.quote(staged)}' EXIT INT TERM HUP; umask 077; "
+            f"{shlex.join(command)} >{shlex.quote(log)} 2>&1 & echo $! >{shlex.quote(staged)}/pid; wait $!"
+        )
         shown: list[str] = []
+        parent = os.getppid()
 
         def new_steps() -> list[str]:
-            steps = step_lines(self.on_host(f"cat {shlex.quote(log)} 2>/dev/null")["stdout"])
+            # A worker outlives an ansible-playbook that was killed.
+            sign = f"touch {shlex.quote(staged)}/alive 2>/dev/null; " if os.getppid() == parent else ""
+            steps = step_lines(self.on_host(f"{sign}cat {shlex.quote(log)} 2>/dev/null")["stdout"])
             new = steps[len(shown) :]
             shown.extend(new)
             return [line if len(line) < 150 else line[:147] + "..." for line in new]

@@ -12,6 +12,7 @@ description:
   - When an image with that tag is there, nothing is staged and nothing is built.
   - The build context and the secrets reach the host over standard input, lie in a directory of mode 0700 below
     O(staging_dir) while the build runs, and are removed by the host itself when it ends, whatever becomes of Ansible.
+  - When Ansible is gone (killed, or the connection is cut), the host ends the build after O(patience) seconds and removes them.
   - Build steps are shown as they happen.
   - C(community.docker.docker_image_build) was not used since it shows nothing until the end, has no digest of the content,
     and its secrets of type C(env) do not work (up to 5.4.0).
@@ -73,6 +74,10 @@ options:
     description: Seconds after which the build is given up.
     type: int
     default: 3600
+  patience:
+    description: Seconds without a sign of Ansible after which the host ends the build and removes its context and its secrets.
+    type: int
+    default: 120
 author:
   - The mlops.lab authors (@mlops-lab)
 """

@@ -11,7 +11,7 @@ short_description: Judge a lab by what Airflow, MLflow and Flower answer
 version_added: 0.1.0
 description:
   - Checks Airflow's components, the first model's run and its log, Celery's workers, the run's metrics, plots and model in
-    MLflow, and that none of the three answers a stranger.
+    MLflow, that none of the three answers a stranger, and that Flower changes nothing and shows no argument of a task.
   - Asks nothing but the public HTTP interfaces, changes nothing, and triggers nothing.
   - A check that fails is a result in RV(checks), not a failure of the module.
 options:
@@ -137,6 +137,7 @@ versions:
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable
@@ -196,6 +197,7 @@ class Verdict:
         checks.run("MLflow refuses a stranger", lambda: self.refuses(self.params["mlflow_url"], f"{MLFLOW}/experiments/search?max_results=1"))
         checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
         checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
+        checks.run("Flower changes nothing, and hides what tasks were given", self.flower_only_shows)
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
         checks.run("MLflow tracked the run", self.tracked)
@@ -259,6 +261,25 @@ class Verdict:
             wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")  # makes Flower look again
             raise Failed(f"no worker is online ({len(states)} known)")
         return ", ".join(self.workers)
+
+    def flower_only_shows(self) -> str:
+        """Ask Flower for what it must not do, and look for arguments of tasks, which hold tokens.
+
+        The request to send a task has arguments of the wrong type, which a Flower that is open refuses with 400 before it sends anything.
+        """
+        for what, status in (
+            ("sends tasks to the workers for its user", self.flower.ask("/api/task/send-task/execute_workload", {"args": 0}).status),
+            ("tells its user the arguments of tasks at /api/tasks", self.flower.ask("/api/tasks?limit=1").status),
+            ("shows its /metrics to somebody without a password", Api(self.params["flower_url"]).ask("/metrics").status),
+        ):
+            if status not in (401, 403, 404, 405):
+                raise Failed(f"it {what} (HTTP {status})")
+        query = {"draw": 1, "start": 0, "length": 100, "search[value]": "", "order[0][column]": 0, "order[0][dir]": "asc", "columns[0][data]": "name"}
+        rows = wanted(self.flower.ask(f"/tasks/datatable?{urlencode(query)}"), "/tasks/datatable")["data"]
+        shown = [row["uuid"] for row in rows if row.get("args") not in (None, "", "hidden")]
+        if shown:
+            raise Failed(f"it shows its user the arguments of {counted(len(shown), 'task')}, {shown[0]} for example")
+        return f"sends no task, shows no metrics, {counted(len(rows), 'task')} without arguments"
 
     def first_model(self) -> str:
         """Look at the first model's run and its tasks."""

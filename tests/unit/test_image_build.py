@@ -8,14 +8,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.mlops.lab.plugins.action.image_build import content_digest, context_archive, failure, step_lines
 
-from tests.conftest import environment
+from tests.conftest import ROOT, environment
 from tests.unit.plays import Done, play
 
 CANARY = "canary@of:image/build"
@@ -34,7 +38,7 @@ LOG = """\
 # The images that exist are the lines of the file "images"; when a file "breaks" is there, the build fails with its content.
 DOCKER = """\
 #!/usr/bin/env python3
-import json, pathlib, sys
+import json, os, pathlib, sys
 state, words = pathlib.Path(__file__).parent.parent, sys.argv[1:]
 images = state / "images"
 known = dict(line.split() for line in images.read_text().splitlines())
@@ -51,7 +55,7 @@ elif words[0] == "tag":
 elif words[:2] == ["buildx", "build"]:
     staged = pathlib.Path(words[-1]).parent
     seen = {path.relative_to(staged).as_posix(): [path.read_text(), oct(path.stat().st_mode)[-3:]] for path in staged.rglob("*") if path.is_file()}
-    (state / "build.json").write_text(json.dumps({"words": words, "files": seen, "closed": oct(staged.stat().st_mode)[-3:]}))
+    (state / "build.json").write_text(json.dumps({"pid": os.getpid(), "words": words, "files": seen, "closed": oct(staged.stat().st_mode)[-3:]}))
     print("#5 [base 1/2] RUN something\\n#6 0.1 its output", flush=True)
     import time; time.sleep(2.5)
     if (state / "breaks").exists():
@@ -123,6 +127,13 @@ class Builder:
         (path / "bin" / "docker").write_text(DOCKER, encoding="utf-8")
         (path / "bin" / "docker").chmod(0o755)
         (path / "images").write_text("base:1 sha256:base\n", encoding="utf-8")
+
+    @classmethod
+    def again(cls, path: Path) -> Builder:
+        """Return a builder that is there already."""
+        builder = cls.__new__(cls)
+        builder.path, builder.staging = path, path / "staging"
+        return builder
 
     def run(self, *options: str, **arguments: Any) -> Done:
         """Build an image and return what the play did."""
@@ -228,3 +239,40 @@ def test_a_missing_base_image_is_named_before_anything_is_staged(builder: Builde
     assert done.returncode != 0
     assert "needs base:2, which this host does not have" in done.output
     assert builder.build is None and builder.staged() == []
+
+
+@pytest.mark.parametrize("moment", ["staged", "building"])
+def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str) -> None:
+    """The host waits for a while, ends the build and removes its secrets; it would have gone on for minutes, and what no build had begun with, for ever."""
+    docker, tar, record = builder.path / "bin/docker", builder.path / "bin/tar", builder.path / "record"
+    docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(300)"), encoding="utf-8")
+    if moment == "staged":  # the last that Ansible does before it starts the build; its worker is killed, too
+        script = f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\npkill -KILL -f {builder.path}/play.yml\n'
+        tar.write_text(script, encoding="utf-8")
+        tar.chmod(0o755)
+    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again(pathlib.Path({str(builder.path)!r})).run(patience=15)"
+    ansible = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
+    build = builder.path / "build.json"
+    if moment == "building":
+        until(build.exists)
+        time.sleep(20)  # longer than the host's patience
+        assert any(path.endswith("nexus_pass") for path in builder.staged()), "a build that is watched was ended"
+        subprocess.run(["pkill", "-KILL", "-o", "-f", f"{builder.path}/play.yml"], check=True)  # the oldest: not its worker
+    else:
+        until(record.exists)
+        assert "secrets/nexus_pass" in record.read_text(encoding="utf-8")
+    ansible.wait(60)
+    until(lambda: builder.staged() == [])
+    assert builder.staged() == []
+    assert build.exists() == (moment == "building")
+    if moment == "building":
+        pid = json.loads(build.read_text(encoding="utf-8"))["pid"]
+        until(lambda: not Path(f"/proc/{pid}").exists())
+        assert not Path(f"/proc/{pid}").exists(), "the build goes on"
+
+
+def until(what: Callable[[], bool], seconds: float = 90) -> None:
+    """Wait until something is so, or for so many seconds."""
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.5)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
+import os
+import pwd
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import BIN, ROOT
 from tests.unit.plays import Done, play
 
 NAME = "20270101T030000Z"
@@ -42,21 +50,31 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def seal(made: Path) -> None:
+    """Seal the manifest as the lab does: HMAC of its base64 form."""
+    code = hmac.new(f"seal of a backup {KEY}".encode(), base64.b64encode((made / "manifest.json").read_bytes()), "sha256").hexdigest()
+    (made / "manifest.hmac").write_text(f"{digest(f'backup {KEY}')} {code}\n")
+
+
 def backup(folder: Path, **more: Any) -> Path:
-    """Write a backup of one file, with `more` in its manifest."""
+    """Write a backup of two files, with `more` in its manifest."""
     made = folder / NAME
     made.mkdir()
-    (made / "airflow.dump").write_bytes(b"data")
+    contents = {"airflow.dump": b"data", "optuna.dump": b"more"}
+    for name, content in contents.items():
+        (made / name).write_bytes(content)
     manifest = {
-        "format": 1,
+        "format": 2,
+        "name": NAME,
         "collection_version": "0.1.0",
         "versions": VERSIONS,
         "fingerprints": {"vault_airflow_fernet_key": digest(f"backup {KEY}"), "vault_mlflow_admin_password": digest(f"{KEY} {PASSWORD}")},
         "airflow_state": "",
         "bytes_unpacked": 1000,
-        "files": [{"name": "airflow.dump", "bytes": 4, "sha256": hashlib.sha256(b"data").hexdigest()}],
+        "files": [{"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in contents.items()],
     }
     (made / "manifest.json").write_text(json.dumps(manifest | more))
+    seal(made)
     return made
 
 
@@ -93,10 +111,11 @@ def test_a_backup_that_fits_is_taken(tmp_path: Path, chosen: str) -> None:
             f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
         ),
         ({}, {"lab_backup_restore": "../elsewhere"}, "There is no complete backup '../elsewhere' (lab_backup_restore)"),
-        ({"format": 2, "collection_version": "9.0.0"}, {}, "has the format 2, which version 9.0.0 of the collection wrote"),
+        ({"format": 9, "collection_version": "9.0.0"}, {}, "has the format 9, which version 9.0.0 of the collection wrote"),
         ({"versions": VERSIONS | {"airflow": "3.4.0"}}, {}, "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring"),
         ({"versions": VERSIONS | {"postgres": "18.0"}}, {}, "postgres 18.0 (the lab has 17.12)"),
-        ({}, {"lab_backup_airflow_fernet_key": "another"}, "was made with another vault_airflow_fernet_key and vault_mlflow_admin_password than the vault has"),
+        ({}, {"lab_backup_airflow_fernet_key": "another"}, "was made with another vault_airflow_fernet_key than the vault has"),
+        ({"name": "20260101T030000Z"}, {}, f"Backup {NAME} is backup 20260101T030000Z under another name"),
         ({}, {"lab_backup_mlflow_admin_password": "another"}, "was made with another vault_mlflow_admin_password than the vault has"),
         ({"bytes_unpacked": 10**7}, {}, "takes 9.54 MB beside the lab's data"),
     ],
@@ -117,9 +136,154 @@ def test_older_versions_are_taken(tmp_path: Path, older: dict[str, str]) -> None
     assert done.returncode == 0, done.output
 
 
-@pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
-    file = backup(tmp_path) / "airflow.dump"
-    file.write_bytes(b"dato") if damage == "changed" else file.unlink()
+def exchanged(made: Path) -> None:
+    """Exchange two files."""
+    (made / "airflow.dump").rename(made / "x")
+    (made / "optuna.dump").rename(made / "airflow.dump")
+    (made / "x").rename(made / "optuna.dump")
+
+
+def elsewhere(made: Path) -> None:
+    """Let a file be one of somebody else, with the right content for now."""
+    (made / "airflow.dump").rename(made.parent / "theirs")
+    (made / "airflow.dump").symlink_to(made.parent / "theirs")
+
+
+def resummed(made: Path) -> None:
+    """Change a file and write its new sum down, as somebody does who has no key."""
+    (made / "optuna.dump").write_bytes(b"planted")
+    text = (made / "manifest.json").read_text()
+    (made / "manifest.json").write_text(text.replace(hashlib.sha256(b"more").hexdigest(), hashlib.sha256(b"planted").hexdigest()))
+
+
+def resealed(made: Path) -> None:
+    """Write a seal that is none of the lab's."""
+    seal = made / "manifest.hmac"
+    seal.write_text(seal.read_text()[:17] + "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        pytest.param(lambda made: (made / "airflow.dump").write_bytes(b"dato"), "is damaged, since .* (airflow.dump: FAILED)", id="changed"),
+        pytest.param(lambda made: (made / "airflow.dump").write_bytes(b"dat"), "is damaged, since .* (airflow.dump: FAILED)", id="truncated"),
+        pytest.param(lambda made: (made / "airflow.dump").unlink(), "is damaged, since .* (airflow.dump: FAILED open or read)", id="gone"),
+        pytest.param(lambda made: (made / "mlflow.dump").write_bytes(b"x"), "is damaged, since .* (mlflow.dump: is not of it)", id="added"),
+        pytest.param(lambda made: (made / "airflow_logs").mkdir(), "is damaged, since .* (airflow_logs: is not of it)", id="directory added"),
+        pytest.param(exchanged, "is damaged, since .* (airflow.dump: FAILED, optuna.dump: FAILED)", id="exchanged"),
+        pytest.param(elsewhere, "is damaged, since .* (airflow.dump: is not of it)", id="link"),
+        pytest.param(resummed, "was changed after it was made", id="manifest written anew"),
+        pytest.param(lambda made: (made / "manifest.json").write_bytes(b"\xff{{ 1/0 }}"), "was changed after it was made", id="manifest that is no text"),
+        pytest.param(lambda made: (made / "manifest.json").unlink(), "was changed after it was made", id="manifest gone"),
+        pytest.param(lambda made: (made / "manifest.hmac").unlink(), "has no seal (manifest.hmac)", id="seal gone"),
+        pytest.param(lambda made: (made / "manifest.hmac").write_bytes(b"\xff\xfe"), "has no seal (manifest.hmac)", id="seal that is no text"),
+        pytest.param(resealed, "was changed after it was made", id="other seal"),
+    ],
+)
+def test_what_was_changed_is_told_in_one_sentence(tmp_path: Path, harm: Callable[[Path], Any], sentence: str) -> None:
+    harm(backup(tmp_path))
     done = check(tmp_path)
-    assert done.returncode != 0 and f"Backup {NAME} is damaged" in done.output and "airflow.dump: FAILED" in done.output, done.output
+    began, _, ended = sentence.partition(".*")
+    assert done.returncode != 0 and f"Backup {NAME} {began}" in done.output and ended in done.output, done.output
+    assert KEY not in done.output
+
+
+@dataclass
+class Postgres:
+    """A real server on a socket, of which `airflow` is the superuser, as in the lab."""
+
+    bin: Path
+    folder: Path
+    user: str | None
+    """Who runs it: a server of Postgres refuses root."""
+
+    def run(self, name: str, *arguments: str | Path) -> str:
+        """Run one of its programs; returns what it printed."""
+        where = {**os.environ, "PGHOST": str(self.folder), "LC_ALL": "C"}
+        log = self.folder / "programs.log"  # a pipe would be held open by the server
+        with log.open("wb") as output:
+            done = subprocess.run([self.bin / name, *arguments], env=where, user=self.user, stdout=output, stderr=output, cwd="/", check=False)
+        assert done.returncode == 0, log.read_text()
+        return log.read_text()
+
+    def sql(self, database: str, text: str, user: str = "airflow") -> str:
+        """Run SQL as a user; returns what it printed."""
+        return self.run("psql", "--no-psqlrc", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-c", text).strip()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    """A server that listens on no port."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        pytest.skip("there is no Postgres server here (package postgresql)")
+    user = None if os.geteuid() else "postgres"
+    with tempfile.TemporaryDirectory(prefix="pg") as name:  # the path of a socket has to be short
+        server = Postgres(found[-1].parent, Path(name), user)
+        if user:
+            os.chown(server.folder, pwd.getpwnam(user).pw_uid, -1)
+        server.run("initdb", "-D", server.folder / "data", "-U", "airflow", "--auth=trust", "--no-sync")
+        options = f"-c listen_addresses= -c unix_socket_directories={server.folder} -c fsync=off"
+        server.run("pg_ctl", "-D", server.folder / "data", "-l", server.folder / "log", "-o", options, "-w", "start")
+        try:
+            yield server
+        finally:
+            server.run("pg_ctl", "-D", server.folder / "data", "-m", "immediate", "stop")
+
+
+PLANTED = """
+CREATE FUNCTION public.planted(x int) RETURNS bool LANGUAGE plpgsql AS $f$
+BEGIN
+    RESET ROLE;
+    BEGIN
+        EXECUTE 'COPY (SELECT current_user) TO PROGRAM ''cat >FOLDER/ran''';
+    EXCEPTION WHEN insufficient_privilege THEN NULL;
+    END;
+    RETURN true;
+END $f$;
+CREATE TABLE public.studies (id int CHECK (public.planted(id)));
+INSERT INTO public.studies VALUES (7);
+"""
+DOCKER = """#!/bin/sh
+while test "$1" != postgres; do shift; done
+name=$2
+shift 2
+PGHOST={folder} exec {bin}/"$name" "$@"
+"""
+
+
+@pytest.mark.parametrize("name", ["optuna", "airflow"])
+def test_a_dump_runs_as_nobody_who_may_do_anything(postgres: Postgres, tmp_path: Path, name: str) -> None:
+    """What a dump contains runs when it is loaded: with the rights of a superuser it ran any program in the container."""
+    if name != "airflow":
+        postgres.sql("postgres", "CREATE ROLE optuna LOGIN")
+    postgres.sql("postgres", f"CREATE DATABASE {name} OWNER {name}")
+    postgres.sql(name, PLANTED.replace("FOLDER", str(postgres.folder)), name)
+    made = tmp_path / NAME
+    made.mkdir()
+    postgres.run("pg_dump", "-U", name, "-d", name, "--format=custom", "-f", postgres.folder / "dump")
+    shutil.copy(postgres.folder / "dump", made / f"{name}.dump")
+    ran = postgres.folder / "ran"
+    ran.unlink(missing_ok=True)
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER.format(folder=postgres.folder, bin=postgres.bin))
+    docker.chmod(0o755)
+    values = {
+        "lab_backup_dir": str(tmp_path),
+        "lab_backup_restore": NAME,
+        "lab_backup_airflow_fernet_key": KEY,
+        "lab_backup_mlflow_admin_password": PASSWORD,
+        "__lab_backup_complete": [NAME],
+        "__lab_backup_loaded_databases": [{"name": name, "owner": name, "admin": "airflow", "dir": str(tmp_path)}],
+        "__lab_backup_loaded_trees": [],
+    }
+    role = {"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "load"}}
+    owners = "SELECT tableowner FROM pg_tables WHERE tablename = 'studies' UNION ALL SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{}'"
+    for _again in range(2):  # the second time over what an interrupted one left
+        done = play(tmp_path, [role], "-e", json.dumps(values), PATH=f"{docker.parent}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}")
+        assert done.returncode == 0, done.output
+        assert not ran.exists(), f"it ran as {ran.read_text()}"
+        assert postgres.sql(f"{name}_restored", "SELECT id FROM studies") == "7"
+        assert postgres.sql(f"{name}_restored", owners.format(f"{name}_restored")).split() == [name, name]
+        assert postgres.sql("postgres", f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}_restored'") == "0"

@@ -22,6 +22,7 @@ RUN = "first-model-wine-0123456789ab"
 IMAGE = "0123456789ab" + "0" * 52
 PASSWORD = "a-password-of-the-lab"
 BASIC = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+FLOWER = "Flower changes nothing, and hides what tasks were given"
 FLEET = {"state": "success", "start_date": "2026-11-24T07:00:00Z", "duration": 3.2, "hostname": "worker1", "try_number": 1, "map_index": -1}
 
 
@@ -58,6 +59,7 @@ class Lab:
             },
             "/api/workers": {"celery@worker1": True},
             "/": "Flower",
+            "/tasks/datatable": {"data": [{"uuid": "1", "args": "hidden"}, {"uuid": "2", "args": None}]},
         }
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], authorization: str, body: Any) -> tuple[int, Any]:
@@ -149,7 +151,8 @@ def test_a_lab_in_which_all_is_well(lab: Lab, url: str) -> None:
     assert verdict.model == {"name": "wine-cultivars", "version": "10", "uri": "models:/wine-cultivars/10"}
     assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2"}
     assert verdict.versions == {"airflow": "3.3.2", "mlflow": "3.17.2"}
-    assert {(method, path) for method, path, _body in lab.asked if method != "GET"} == {("POST", "/api/2.0/mlflow/runs/search")}
+    posts = {(path, json.dumps(body) if "task" in path else "") for method, path, body in lab.asked if method != "GET"}
+    assert posts == {("/api/2.0/mlflow/runs/search", ""), ("/api/task/send-task/execute_workload", '{"args": 0}')}  # which even an open Flower refuses
 
 
 def with_search(lab: Lab) -> None:
@@ -248,6 +251,11 @@ def test_too_few_trials_and_a_deployment_that_failed_are_told(lab: Lab, url: str
             "Its log can be read over the API",
             "none names the MLflow run",
         ),
+        ("/tasks/datatable", {"data": [{"uuid": "7f", "args": "('{token: ...}',)"}]}, FLOWER, "it shows its user the arguments of 1 task, 7f for example"),
+        ("/tasks/datatable", (500, ""), FLOWER, "/tasks/datatable: HTTP 500"),
+        ("/api/task/send-task/execute_workload", (400, ""), FLOWER, "it sends tasks to the workers for its user (HTTP 400)"),
+        ("/api/task/send-task/execute_workload", {"task-id": "1"}, FLOWER, "it sends tasks to the workers for its user (HTTP 200)"),
+        ("/api/tasks", {}, FLOWER, "it tells its user the arguments of tasks at /api/tasks (HTTP 200)"),
         ("/api/2.0/mlflow/artifacts/list?plots", {}, "MLflow has its plot", "no picture"),
         ("/api/2.0/mlflow/artifacts/list?plots", {"files": [{"path": "plots/a.png", "file_size": 0}]}, "MLflow has its plot", "no picture"),
         ("/api/2.0/mlflow/model-versions/search", {}, "MLflow has its registered model", "0 versions, none of this run"),
@@ -277,10 +285,16 @@ def test_a_door_that_is_open_is_found(lab: Lab, url: str, monkeypatch: pytest.Mo
     assert failures(judged(url).judge()) == {"Flower refuses a stranger": f"{url}/api/workers answered 200 to somebody without a password"}
 
 
+def test_metrics_that_anybody_can_read_are_found(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    normal = lab.answer
+    monkeypatch.setattr(lab, "answer", lambda m, path, *rest: (200, "flower_events_total 1") if path == "/metrics" else normal(m, path, *rest))
+    assert failures(judged(url).judge()) == {FLOWER: "it shows its /metrics to somebody without a password (HTTP 200)"}
+
+
 def test_a_lab_that_is_not_there() -> None:
     """Every check fails in one line, and none breaks the others."""
     checks = judged("http://127.0.0.1:9", airflow_project="no-such-project").judge()
-    assert len(failures(checks)) == len(checks) == 13
+    assert len(failures(checks)) == len(checks) == 14
     assert PASSWORD not in json.dumps(checks)
 
 
@@ -651,6 +665,6 @@ def test_the_verdict_through_ansible(control: Control) -> None:
         "Containers run",
         "No container or process shows a credential",
     }
-    assert "3 of 18 checks failed" in output
+    assert "3 of 19 checks failed" in output
     assert "ansible-vault view" in output
     assert PASSWORD not in control.report.read_text(encoding="utf-8")

@@ -1,13 +1,52 @@
-"""Airflow imports this module at start; in a worker it lets the container's health check see the worker's heartbeat."""
+"""Airflow imports this module at start; in a worker it lets the container's health check see the worker's heartbeat, and refuses what is no task."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+#: The first Airflow that asks for a token before it runs a callback.
+CHECKS_CALLBACKS = (3, 4)
+
+
+def take_tasks_only(app: Any) -> None:
+    """Let a worker run what is a task of Airflow and nothing else.
+
+    Before 3.4 a worker runs a message of the type ExecuteCallback, which names any function of any module and its arguments, without asking for a
+    token (CVE-2026-68982): whoever can write to the broker runs programs. Nothing in the lab uses callbacks that run on workers. What Airflow gets
+    is what was judged here, written anew, so that both cannot read one message in two ways.
+
+    Args:
+        app: the worker's Celery application, whose task `execute_workload` is narrowed.
+    """
+    from airflow import __version__
+    from airflow.executors.workloads import ExecuteTask
+    from packaging.version import Version
+    from pydantic import TypeAdapter, ValidationError
+
+    if Version(__version__).release[:2] >= CHECKS_CALLBACKS:
+        return
+    task, decoder = app.tasks["execute_workload"], TypeAdapter(ExecuteTask)
+    execute = task.run
+
+    def execute_task(input: str) -> None:
+        """Run a task. Raises ValueError when the message is none."""
+        try:
+            workload = decoder.validate_json(input)
+        except ValidationError as error:
+            # Not what was sent, which may hold a token.
+            found = error.errors(include_input=False, include_url=False, include_context=False)
+            reasons = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'message'}: {one['msg']}" for one in found)
+            raise ValueError(f"a message was refused, since the lab's workers run tasks alone, and it is none ({reasons})") from None
+        execute(workload.model_dump_json())
+
+    task.run = execute_task
+
+
 if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
-    from celery.signals import heartbeat_sent
+    from celery.signals import heartbeat_sent, worker_init
 
     heartbeat = Path(heartbeat_file)
 
@@ -15,3 +54,11 @@ if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
     def touch_heartbeat(**_: Any) -> None:
         """Record that the worker's event loop sent its heartbeat to the broker."""
         heartbeat.touch()
+
+    @worker_init.connect(weak=False)
+    def narrow(sender: Any, **_: Any) -> None:
+        """Narrow the worker before it makes its processes; one that cannot be narrowed does not start, where Celery would log the error and go on."""
+        try:
+            take_tasks_only(sender.app)
+        except Exception as error:
+            sys.exit(f"the worker does not start, since it cannot be kept from running what is no task: {error!r}")
