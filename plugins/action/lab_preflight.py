@@ -17,8 +17,10 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
 
 VAULT_HEADER = "$ANSIBLE_VAULT"
 FERNET_BYTES = 32
@@ -68,18 +70,32 @@ class Inventory:
             except (OSError, UnicodeDecodeError):
                 continue
 
-    def where(self, name: str) -> str:
+    @classmethod
+    def of_task(cls, loader: Any, task_vars: Mapping[str, Any]) -> Inventory:
+        """Read the inventory of a task. An answer to a question of a survey that is empty sets nothing."""
+        given = {name for name, value in load_extra_vars(loader).items() if value != "" or not name.startswith("survey_")}
+        return cls(task_vars.get("ansible_inventory_sources") or [], task_vars.get("playbook_dir"), given)
+
+    def where(self, name: str, holding: str = "") -> str:
         """Return the words that say where a variable is set, "" where no file sets it in clear text.
 
         Of several places it is the one that Ansible lets win: the files were read in the order of their precedence.
+
+        Args:
+            name: the variable.
+            holding: a part of its value, whose line is wanted instead of the first one.
         """
+        if f"survey_{name}" in self.command_line:
+            return "in the survey of the job"
         if name in self.command_line:
             return "with -e"
         pattern = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
         for path, lines in reversed(self.texts.items()):
             for number in range(len(lines), 0, -1):
                 if pattern.match(lines[number - 1]):
-                    return f"in {shown_path(path)}:{number}"
+                    end = next((n for n in range(number, len(lines)) if re.match(r"[\w'\"]", lines[n])), len(lines))
+                    inside = (n + 1 for n in range(number - 1, end) if holding and holding in lines[n])
+                    return f"in {shown_path(path)}:{next(inside, number)}"
         return ""
 
     def encrypted(self) -> list[Path]:
@@ -320,6 +336,44 @@ def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[s
     return problems
 
 
+def fetch(url: str) -> bytes:
+    """Return what is at a URL, as far as a file of requirements may reach. Raises OSError."""
+    content: bytes = open_url(url, timeout=30, http_agent="mlops.lab").read(requirement_sources.LARGEST)
+    return content
+
+
+def read_requirements(
+    asked: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]
+) -> tuple[dict[str, list[requirement_sources.Entry]], list[str]]:
+    """Return the requirements of each variable, and one sentence for each thing that is wrong.
+
+    Args:
+        asked: ``project``, ``airflow``, ``own``, ``allowed``, ``allowed_variable`` as in the options of module ``read_requirements``.
+        inventory: where variables are set.
+        task_vars: variables of the task.
+    """
+
+    def place_of(variable: str, line: str) -> str:
+        return f"{variable}, set {inventory.where(variable, line) or set_at(inventory, variable)},"
+
+    allowed, allowed_variable = [str(address) for address in asked.get("allowed") or ()], str(asked.get("allowed_variable") or "")
+    folders = [Path.cwd(), *(Path(str(task_vars[name])) for name in ("playbook_dir", "inventory_dir") if task_vars.get(name))]
+    reader = requirement_sources.Reader(place_of, allowed, allowed_variable, folders, fetch)
+    project, airflow = {**asked.get("own", {}), **asked["project"]}, asked.get("airflow", {})
+    found, problems = dict[str, list[requirement_sources.Entry]](), list[str]()
+    for variable, value in {**project, **airflow}.items():
+        entries, wrong = reader.read(variable, value)
+        own = variable in asked.get("own", {}) and not inventory.where(variable)
+        found[variable] = [requirement_sources.Entry(entry.requirement, "") for entry in entries] if own else entries
+        problems += wrong
+    for address in allowed:
+        if not re.match(r"https?://[^/@]+(/[^@]*)?$", address):
+            problems.append(f"{place_of(allowed_variable, address)} has an entry that is no address; write one as in https://git.example.com/wheels/.")
+    for environment in (project, airflow):
+        problems += requirement_sources.contradictions(entry for variable in environment for entry in found[variable])
+    return found, problems
+
+
 def clock_offset(now: float, before: float, after: float) -> float:
     """Return by how many seconds the host's clock is certainly ahead (+) or behind (-) between two readings of ours."""
     return now - after if now > after else now - before if now < before else 0.0
@@ -454,7 +508,7 @@ class ActionModule(ActionBase):
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
         index = {"package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
-        inventory = Inventory(task_vars.get("ansible_inventory_sources") or [], task_vars.get("playbook_dir"), load_extra_vars(self._loader))
+        inventory = Inventory.of_task(self._loader, task_vars)
         mine = set(task_vars.get("group_names", []))
         ports = [port for port in args["ports"] if not port.get("group") or port["group"] in mine]
 
