@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
@@ -133,15 +132,12 @@ def layers(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str, 
     if project:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.!+]+", project):
             raise Wrong(f"PROJECT is '{project}': write one package and its version, as in wine-cultivars==1.0.1.")
-        mine = requirements("PROJECT", [project], [])[0][0].requirement
+        mine = requirements("PROJECT", [project], [])[0][0]
         others = values.get("airflow_image_custom_requirements", inventory["custom"])
         if isinstance(others, str):
             raise Wrong("PROJECT is given and the lab's own packages are in a file: write them into CUSTOM_REQUIREMENTS, one a line, to replace one of them.")
-        kept = [entry.requirement for entry in requirements("airflow_image_custom_requirements of the inventory", others, allowed)[0]]
-        values["airflow_image_custom_requirements"] = [
-            *(str(one) for one in kept if canonicalize_name(one.name) != canonicalize_name(mine.name)),
-            str(mine),
-        ]
+        kept = requirements("airflow_image_custom_requirements of the inventory", others, allowed)[0]
+        values["airflow_image_custom_requirements"] = [str(one.requirement) for one in (*(one for one in kept if one.name != mine.name), mine)]
     elif found := contradictions(entry for entries in asked.values() for entry in entries):
         raise Wrong("\n".join(found))
     return values

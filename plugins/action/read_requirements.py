@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, read_requirements
+from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, read_requirements, stop
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
 
 
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         inventory = Inventory.of_task(self._loader, task_vars)
         found, problems = read_requirements(args, inventory, task_vars)
         if problems:
-            return {"failed": True, "msg": "\n- ".join(["Requirements to put right before anything is built:", *problems])}
+            return stop(len(problems), "before anything is built", problems)
         project = [entry for variable in (*args["own"], *args["project"]) for entry in found[variable]]
         return {
             "changed": False,

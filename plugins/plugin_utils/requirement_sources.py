@@ -77,6 +77,11 @@ class Entry:
     place: str
     """``requirements.txt:3 (airflow_image_requirements, set in ...:6)``; empty for what the lab itself needs."""
 
+    @property
+    def name(self) -> str:
+        """The package's name in its normal form."""
+        return canonicalize_name(self.requirement.name)
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -296,7 +301,7 @@ def contradictions(entries: Iterable[Entry]) -> list[str]:
     """Return one sentence for each package that no version of can be what all lines ask for."""
     problems, by_name = list[str](), dict[str, list[Entry]]()
     for entry in entries:
-        by_name.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
+        by_name.setdefault(entry.name, []).append(entry)
     for same in by_name.values():
         for marker in dict.fromkeys(str(entry.requirement.marker or "") for entry in same):
             together = [entry for entry in same if str(entry.requirement.marker or "") in ("", marker)]
@@ -347,8 +352,7 @@ def preferred(lock: str, entries: Sequence[Entry]) -> str:
     demands = [re.findall(r"^ +# (?:via|  ) *(\S.*)$", block, re.MULTILINE) for block in blocks[1:]]
     limited: dict[str, bool] = {}
     for entry in entries:
-        name = canonicalize_name(entry.requirement.name)
-        limited[name] = limited.get(name, False) or bool(LIMIT.search(str(entry.requirement.specifier)))
+        limited[entry.name] = limited.get(entry.name, False) or bool(LIMIT.search(str(entry.requirement.specifier)))
     gone: set[str] = {name for name, by in zip(names, demands, strict=True) if name not in limited and any(one.startswith("-r ") for one in by)}
     former = re.search(rf"^{re.escape(ASKED)}(.*)$", lock, re.MULTILINE)
     for line in former.group(1).split("; ") if former else ():
