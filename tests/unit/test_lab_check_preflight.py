@@ -544,6 +544,19 @@ def test_names_that_are_not_defined_are_found_before_they_stop_something(lab: Pa
     assert len(found) == 4, found
 
 
+def test_a_value_of_another_host_that_is_not_defined(tmp_path: Path, tool: Run) -> None:
+    """Said once, although both hosts share the rest."""
+    local = "{ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3}"
+    (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {local}, vm2: {local}}}}}\n", encoding="utf-8")
+    for name, text in (("group_vars/all.yml", 'lab_a: "{{ lab_b }}"\nlab_b: 1\n'), ("host_vars/vm2.yml", 'lab_b: "{{ lab_gone }}"\n')):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path])
+    assert done.returncode != 0
+    assert done.stdout.count("refers to lab_gone, which is not defined") == 1, done.stdout
+    assert f"- lab_b, set in {tmp_path}/host_vars/vm2.yml:1, refers to lab_gone" in done.stdout
+
+
 def test_braces_in_an_encrypted_value(lab: Path, tool: Run, tmp_path: Path) -> None:
     """Ansible would stop at some, and silently change others; what is marked is taken as it is. None of them is shown."""
     vault, password = lab.with_name("vault.yml"), tmp_path / "password"
