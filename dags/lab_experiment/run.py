@@ -156,7 +156,8 @@ def prepare(job: Job) -> Answer:
 
     document, client, packages = job.document, job.client, tracking.packages(job.document)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    parent = tracking.parent(client, document, digest, {**job.tags, "lab.file": job.file, "lab.file_digest": job.file_digest, "lab.packages": packages})
+    file = {"lab.file": job.file, **({"lab.file_digest": job.file_digest} if job.file_digest else {})}
+    parent = tracking.parent(client, document, digest, {**job.tags, **file, "lab.packages": packages})
     job.run = {"mlflow_run_id": parent.info.run_id, "experiment_id": parent.info.experiment_id}
     parts: list[dict[str, int]] = []
     with tracking.working_on(client, parent.info.run_id, job.tags):

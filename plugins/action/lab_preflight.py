@@ -773,7 +773,9 @@ class ActionModule(ActionBase):
             names = [
                 name
                 for name in own
-                if name not in judged_elsewhere and (name not in seen or seen[name] is not own[name]) and (inventory.where(name) or role_of(name, specs))
+                if name not in judged_elsewhere
+                and (name not in seen or seen[name] is not own[name])
+                and (name.startswith("lab_") or inventory.where(name) or role_of(name, specs))
             ]
             seen.update((name, own[name]) for name in names)
 

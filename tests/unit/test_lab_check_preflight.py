@@ -411,10 +411,11 @@ class Index(http.server.BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        """Answer 200 to the right password, 401 to any other."""
+        """Answer 200 to the right password, 401 to any other, and 404 for two packages."""
         self.asked.append(self.path)
         right = "Basic " + base64.b64encode(b"reader:right").decode()
-        self.send_response(200 if self.headers.get("Authorization") == right else 401)
+        absent = self.path.endswith(("/skops/", "/absent-package/"))
+        self.send_response(401 if self.headers.get("Authorization") != right else 404 if absent else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -555,6 +556,23 @@ def test_a_value_of_another_host_that_is_not_defined(tmp_path: Path, tool: Run) 
     assert done.returncode != 0
     assert done.stdout.count("refers to lab_gone, which is not defined") == 1, done.stdout
     assert f"- lab_b, set in {tmp_path}/host_vars/vm2.yml:1, refers to lab_gone" in done.stdout
+
+
+def test_packages_that_are_not_in_the_index(lab: Path, tool: Run, index: str) -> None:
+    """Of the lists and of what the lab needs; what the lab publishes itself is not asked for, and the list of all names never."""
+    vault, image = lab.with_name("vault.yml"), lab.with_name("airflow_image.yml")
+    change(lab, "lab_index_url", index)
+    change(vault, "vault_nexus_user", "reader")
+    change(vault, "vault_nexus_pass", "right")
+    image.write_text(image.read_text(encoding="utf-8").replace("  - pandas\n", "  - Absent_Package>=2\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("  - Absent_Package>=2")
+    Index.asked.clear()
+    found = preflight(lab, tool)
+    assert len(found) == 2, found
+    assert any(f"has no package Absent_Package, which airflow_image_requirements, set in {image}:{line} asks for" in one for one in found), found
+    assert any("has no package skops, which the lab itself needs" in one for one in found), found
+    names = {path.removeprefix("/repository/pypi-all/simple/") for path in Index.asked}
+    assert "" not in names and "wine-cultivars/" not in names and "optuna/" in names, names
 
 
 def test_braces_in_an_encrypted_value(lab: Path, tool: Run, tmp_path: Path) -> None:

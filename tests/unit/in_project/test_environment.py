@@ -61,7 +61,7 @@ def test_a_file_that_is_not_the_one_of_the_commit_is_dirty(client: Any, run_id: 
         facts.write_text(json.dumps({"git_revision": "abc123"} | ({} if experiments is None else {"experiments": experiments})))
         tags = environment.record(client, run_id, "", facts=facts, lock=tmp_path / "none.txt", file=str(file), file_digest=digest)
         assert tags["lab.git_revision"] == tags["mlflow.source.git.commit"] == revision, experiments
-    assert Path(client.download_artifacts(run_id, "environment/mine.yml", str(tmp_path / "kept"))).read_bytes() == file.read_bytes()
+    assert Path(client.download_artifacts(run_id, "environment/mine.yml", str(tmp_path))).read_bytes() == file.read_bytes()
 
 
 def test_without_lock_and_facts_it_lists_what_is_installed(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
