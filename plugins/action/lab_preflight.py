@@ -111,7 +111,8 @@ class Inventory:
             for number in range(len(lines), 0, -1):
                 if pattern.match(lines[number - 1]) and (path not in self.playbooks or parent(lines, number) in ("vars:", "- vars:")):
                     end = next((n for n in range(number, len(lines)) if re.match(r"[\w'\"]", lines[n])), len(lines))
-                    inside = (n + 1 for n in range(number - 1, end) if holding and holding in lines[n])
+                    part = re.compile(rf"(?<![\w.-]){re.escape(holding)}(?![\w.-])")
+                    inside = (n + 1 for n in range(number - 1, end) if holding and part.search(lines[n]))
                     return f"in {shown_path(path)}:{next(inside, number)}"
         return ""
 
@@ -483,7 +484,8 @@ def read_requirements(
     """
 
     def place_of(variable: str, line: str) -> str:
-        return f"{variable}, set {inventory.where(variable, line) or set_at(inventory, variable)},"
+        source = source_of(variable, task_vars.get, inventory)
+        return f"{source}, set {inventory.where(source, line) or set_at(inventory, source)},"
 
     allowed, allowed_variable = [str(address) for address in asked.get("allowed") or ()], str(asked.get("allowed_variable") or "")
     folders = [Path.cwd(), *(Path(str(task_vars[name])) for name in ("playbook_dir", "inventory_dir") if task_vars.get(name))]

@@ -156,6 +156,7 @@ class Reader:
                 entries.append(Entry(self._requirement(variable, line, inline), place(number, line)))
             except Refused as refused:
                 problems.append(f"{place(number, line)} {refused}")
+        problems = list(dict.fromkeys(problems))
         if len(problems) > MOST:
             problems[MOST:] = [f"{problems[-1].partition(' has ')[0]} is the last of {len(problems)} such lines."]
         return entries, problems

@@ -61,13 +61,14 @@ def test_a_key_in_a_value_is_no_place(tmp_path: Path) -> None:
     """A mapping with the names of credentials says where none of them is set."""
     variables = tmp_path / "group_vars" / "all"
     variables.mkdir(parents=True)
-    (variables / "a.yml").write_text('secrets:\n  vault_a: "{{ vault_a }}"\nlist:\n  - numpy\n  - "pandas==2" # why\n', "utf-8")
+    (variables / "a.yml").write_text('secrets:\n  vault_a: "{{ vault_a }}"\nlist:\n  - my-numpy\n  - numpy\n  - "pandas==2" # why\n', "utf-8")
     (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    vm1:\n      lab_port: 1\n", encoding="utf-8")
     inventory = judge.Inventory([str(tmp_path)], command_line=["survey_list"])
     assert inventory.where("vault_a") == ""
     assert inventory.where("lab_port").endswith("hosts.yml:4")
     assert inventory.where("list") == "in the survey of the job"
-    assert judge.Inventory([str(tmp_path)]).where("list", "pandas==2").endswith("a.yml:5")
+    assert judge.Inventory([str(tmp_path)]).where("list", "pandas==2").endswith("a.yml:6")
+    assert judge.Inventory([str(tmp_path)]).where("list", "numpy").endswith("a.yml:5")
     assert judge.Inventory([str(tmp_path)]).where("list", "polars").endswith("a.yml:3")
 
 
