@@ -22,25 +22,42 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
 
 ROOT = Path(__file__).resolve().parent.parent
+
+sys.path.append(str(ROOT / "plugins/plugin_utils"))
+from requirement_sources import Entry, Reader, contradictions  # noqa: E402 (the path above comes first)
+
 VERBS = ("preflight", "provision", "index", "image", "stack", "models", "train", "verify", "clean")
 # Reports of an earlier build in this workspace
 STALE = ("lab.json", "mistakes.txt", "description.txt", "junit", "lock", "sbom.json")
 # Files of FOLDER, in the order of the docstring
 FILES = ("values.yml", "options", "lock_dir")
 ASK = "{{ {'custom': airflow_image_custom_requirements | default([]), 'environment': airflow_stack_environment | default({}), "
+ASK += "'allowed': airflow_image_allowed_sources | default([]), "
 ASK += "'lock_dir': airflow_image_lock_dir | default('')} }}"
 # Parts of an option's name whose value is a secret
-SECRET = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|_AUTH$|_AUTH_|_CONN$|BROKER_URL|RESULT_BACKEND|_CMD$")
+SECRET = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|_AUTH$|_CONN$|BROKER_URL|RESULT_BACKEND|_CMD$")
+
+# Options that a form may set: numbers and yes or no that say how much runs at once, how often something is done, and how long it is waited for.
+# Everything else (what is open, who may see what, which code runs) is for the inventory, which is reviewed.
+OPTIONS = {
+    "CELERY": "WORKER_CONCURRENCY WORKER_PREFETCH_MULTIPLIER OPERATION_TIMEOUT SYNC_PARALLELISM TASK_ACKS_LATE TASK_PUBLISH_MAX_RETRIES TASK_TRACK_STARTED",
+    "CELERY_BROKER_TRANSPORT_OPTIONS": "VISIBILITY_TIMEOUT",
+    "CORE": "PARALLELISM MAX_ACTIVE_RUNS_PER_DAG MAX_ACTIVE_TASKS_PER_DAG MAX_CONSECUTIVE_FAILED_DAG_RUNS_PER_DAG MAX_MAP_LENGTH "
+    "DEFAULT_POOL_TASK_SLOT_COUNT DEFAULT_TASK_EXECUTION_TIMEOUT DEFAULT_TASK_RETRIES DEFAULT_TASK_RETRY_DELAY DAGBAG_IMPORT_TIMEOUT KILLED_TASK_CLEANUP_TIME",
+    "DAG_PROCESSOR": "DAG_FILE_PROCESSOR_TIMEOUT MIN_FILE_PROCESS_INTERVAL PARSING_PROCESSES REFRESH_INTERVAL",
+    "SCHEDULER": "JOB_HEARTBEAT_SEC SCHEDULER_HEARTBEAT_SEC SCHEDULER_HEALTH_CHECK_THRESHOLD SCHEDULER_IDLE_SLEEP_TIME MAX_TIS_PER_QUERY "
+    "MAX_DAGRUNS_TO_CREATE_PER_LOOP MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE NUM_STUCK_IN_QUEUED_RETRIES TASK_INSTANCE_HEARTBEAT_SEC "
+    "TASK_INSTANCE_HEARTBEAT_TIMEOUT TASK_QUEUED_TIMEOUT TASK_QUEUED_TIMEOUT_CHECK_INTERVAL",
+    "TRIGGERER": "CAPACITY",
+}
+ALLOWED = {f"AIRFLOW__{section}__{name}" for section, names in OPTIONS.items() for name in names.split()}
 
 
 class Unsafe(str):
@@ -80,53 +97,50 @@ def dev_dir(given: Mapping[str, str]) -> dict[str, Any]:
     return {"lab_dir": path.rstrip("/")}
 
 
-def requirement_lines(name: str, text: str) -> list[str]:
-    """Return the requirements in a text, one a line, without comments."""
-    lines = [line.strip() for line in re.sub(r"(^|\s)#.*", "", text, flags=re.M).splitlines() if line.strip()]
-    for line in lines:
-        if line.startswith("-"):
-            raise Wrong(f"{name} has the option '{line}': write requirements alone; NEXUS_URL says where they come from, and locks bring hashes.")
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            raise Wrong(f"{name} has '{line}', which is no requirement: write one a line, as in scikit-learn==1.7.2.") from None
-        if requirement.url and "@" in urlsplit(requirement.url).netloc:
-            raise Wrong(f"{name} has a requirement ('{requirement.name}') with a user or a password in its address: publish it to the index instead.")
-    return lines
+def requirements(name: str, value: str | list[str], allowed: list[str]) -> tuple[list[Entry], str]:
+    """Return what a parameter of requirements asks for, and the absolute path or the URL when it is one; the role reads an URL itself.
 
-
-def requirements(name: str, text: str) -> list[str] | str | None:
-    """Return a parameter of requirements as role airflow_image takes it: lines, the absolute path of a file, or an URL. None when it is empty."""
-    text = text.strip()
-    if not text:
-        return None
-    if "\n" not in text and re.match(r"https?://", text):
-        if "@" in urlsplit(text).netloc:
-            raise Wrong(f"{name} is an address with a user or a password in it: write one that needs none, or the requirements themselves.")
-        return text
-    if "\n" not in text and (Path(text).suffix == ".txt" or text.startswith(("/", "./", "../"))):
-        if not Path(text).is_file():
-            raise Wrong(f"{name} names the file {text}, which is not in the workspace: commit it, or write the requirements themselves, one a line.")
-        return str(Path(text).resolve())
-    return requirement_lines(name, text)
+    Args:
+        name: the parameter.
+        value: what is in it: requirements, one a line, the path of a file in the workspace, or an URL.
+        allowed: addresses that the inventory allows packages from.
+    """
+    source: str | list[str] = value.split("\n") if isinstance(value, str) else value
+    where, workspace = "", Path.cwd().resolve()
+    if isinstance(value, str) and "\n" not in value:
+        if re.match(r"https?://", value):
+            source = where = value
+        elif Path(value).suffix in (".txt", ".in") or value.startswith(("/", "./", "../", "~")):
+            path = Path(value).resolve()  # where a link ends counts, too
+            if workspace not in path.parents or not path.exists():
+                raise Wrong(f"{name} names the file {value}, which is not in the workspace: commit it, or write the requirements themselves, one a line.")
+            source = where = str(path)
+    entries, problems = Reader(lambda _variable, _line: name, allowed, "airflow_image_allowed_sources").read(name, source)
+    if problems:
+        raise Wrong("\n".join(problems).replace(f"{workspace}/", ""))
+    return entries, where
 
 
 def layers(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of the project's two layers; PROJECT takes its own line's place in the second."""
-    public = requirements("REQUIREMENTS", given["REQUIREMENTS"])
-    custom = requirements("CUSTOM_REQUIREMENTS", given["CUSTOM_REQUIREMENTS"])
+    values, asked, allowed = dict[str, Any](), dict[str, list[Entry]](), list(inventory.get("allowed") or [])
+    for name, variable in (("REQUIREMENTS", "airflow_image_requirements"), ("CUSTOM_REQUIREMENTS", "airflow_image_custom_requirements")):
+        if given[name]:
+            asked[name], where = requirements(name, given[name], allowed)
+            values[variable] = where or [str(entry.requirement) for entry in asked[name]]
     project = given["PROJECT"]
     if project:
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.!+]+", project) or len(requirement_lines("PROJECT", project)) != 1:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.!+]+", project):
             raise Wrong(f"PROJECT is '{project}': write one package and its version, as in wine-cultivars==1.0.1.")
-        others = inventory["custom"] if custom is None else custom
+        mine = requirements("PROJECT", [project], [])[0][0]
+        others = values.get("airflow_image_custom_requirements", inventory["custom"])
         if isinstance(others, str):
             raise Wrong("PROJECT is given and the lab's own packages are in a file: write them into CUSTOM_REQUIREMENTS, one a line, to replace one of them.")
-        name = canonicalize_name(Requirement(project).name)
-        kept = [line for line in others if canonicalize_name(Requirement(line).name) != name]
-        custom = [*kept, project]
-    values = {"airflow_image_requirements": public, "airflow_image_custom_requirements": custom}
-    return {name: value for name, value in values.items() if value is not None}
+        kept = requirements("airflow_image_custom_requirements of the inventory", others, allowed)[0]
+        values["airflow_image_custom_requirements"] = [str(one.requirement) for one in (*(one for one in kept if one.name != mine.name), mine)]
+    elif found := contradictions(entry for entries in asked.values() for entry in entries):
+        raise Wrong("\n".join(found))
+    return values
 
 
 def airflow(given: Mapping[str, str]) -> dict[str, Any]:
@@ -158,12 +172,19 @@ def executor(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str
             raise Wrong(f"EXECUTOR_OPTIONS has '{line}': write one option a line, as in AIRFLOW__CELERY__WORKER_CONCURRENCY=8.")
         if SECRET.search(name):
             raise Wrong(f"EXECUTOR_OPTIONS sets {name}, which is a secret: it belongs into the vault of the inventory.")
+        if name not in ALLOWED:
+            raise Wrong(
+                f"EXECUTOR_OPTIONS sets {name}, which a build may not: write it into airflow_stack_environment of the inventory, or an option of docs/jenkins.md."
+            )
         options[name] = value
     values = dict[str, Any]()
     if concurrency := options.pop("AIRFLOW__CELERY__WORKER_CONCURRENCY", ""):
         if not re.fullmatch(r"[1-9]\d{0,2}", concurrency):
             raise Wrong(f"EXECUTOR_OPTIONS sets AIRFLOW__CELERY__WORKER_CONCURRENCY to '{concurrency}': write how many tasks a worker runs at once, 1 to 999.")
         values["airflow_stack_worker_concurrency"] = int(concurrency)
+    for name, value in options.items():
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,3})?|True|False", value):
+            raise Wrong(f"EXECUTOR_OPTIONS sets {name} to '{value}': write a number, True or False.")
     if options:
         values["airflow_stack_environment"] = inventory["environment"] | options
     return values
@@ -201,8 +222,15 @@ def read_inventory(given: Mapping[str, str]) -> dict[str, Any]:
         Wrong: there is no such inventory, it cannot be read with this vault password, or the limit meets none of its hosts.
     """
     inventory, limit = given["INVENTORY"], given["LIMIT"]
-    if not re.fullmatch(r"[\w./][\w./+ -]*", inventory) or not Path(inventory).exists():
-        raise Wrong(f"INVENTORY is '{inventory}', and there is no such path in the workspace or on this agent: write one, as in inventories/lab.")
+    path = Path(inventory)
+    if (
+        not re.fullmatch(r"[\w./][\w./+ -]*", inventory)
+        or not (Path.cwd().resolve() in path.resolve().parents or (path / "hosts.yml").is_file())
+        or not path.exists()
+    ):
+        raise Wrong(
+            f"INVENTORY is '{inventory}', and there is no such path in the workspace, nor a directory with hosts.yml on this agent: write one, as in inventories/lab."
+        )
     done = ask(["lab_builder", "-i", inventory, "-m", "ansible.builtin.debug", "-a", f"msg={ASK}"])
     found = re.search(r"=> (\{.*\})", done.stdout, re.S)
     if "Decrypt" in done.stdout or "vault secrets" in done.stdout.lower() or "vault password" in done.stdout.lower():
@@ -210,8 +238,8 @@ def read_inventory(given: Mapping[str, str]) -> dict[str, Any]:
     if done.returncode or not found:
         if "Could not match supplied host pattern" in done.stdout:
             raise Wrong(f"INVENTORY is '{inventory}', which has no host in the group lab_builder: write an inventory with the lab's groups.")
-        last = [line for line in done.stdout.splitlines() if line.strip()][-1:]
-        raise Wrong(f"INVENTORY is '{inventory}', which cannot be read: {' '.join(last)}")
+        # What Ansible says has lines of the file in it.
+        raise Wrong(f"INVENTORY is '{inventory}', which cannot be read: `ansible-inventory -i {inventory} --list` says why on the agent.")
     if limit:
         if re.search(r"\s", limit) or limit.startswith(("-", "@")):
             raise Wrong(f"LIMIT is '{limit}': write hosts and groups of the inventory without spaces, as in lab_workers:!lab3.example.org.")

@@ -9,6 +9,7 @@ with ``values`` (further results by name), ``title`` (what this part of a mapped
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import signal
 import sys
@@ -38,17 +39,18 @@ def main(command: str, request_file: str, result_file: str) -> int:
 
 
 def check(request: dict[str, Any]) -> dict[str, Any]:
-    """Read and check an experiment file; gives ``file`` and ``document``.
+    """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
 
     Args:
         request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
     """
     path = document.find(request["experiment"], Path(request["experiments_dir"]))
+    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     changed = overrides(json.loads(request.get("params") or "{}"))
     content = document.read(path, changed)
     callables.check(content, str(path), changed)
     print(f"{path} is right: {', '.join(call for _, call, _ in callables.calls(content))}")
-    return {"result": {"file": str(path), "document": content}}
+    return {"result": {"file": str(path), "file_digest": digest, "document": content}}
 
 
 def overrides(params: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,9 @@ LOCK = Path(sys.prefix) / "project.txt"
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
 
+DIRTY = "-dirty"
+"""The end of a git revision that does not say what is here."""
+
 LARGE = 200 * 2**20
 """Bytes above which a file is not read again for its columns."""
 
@@ -45,7 +48,9 @@ class Data:
     """Where it came from: an address (``s3://...``), a file that stays, or the callable that made it (``package.module:function``)."""
 
 
-def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), facts: Path | None = None, lock: Path = LOCK) -> dict[str, str]:
+def record(
+    client: Any, run_id: str, packages: str, data: Sequence[Data] = (), facts: Path | None = None, lock: Path = LOCK, file: str = "", file_digest: str = ""
+) -> dict[str, str]:
     """Record a run's environment and data: tags, the artifacts ``environment/requirements.txt`` and ``environment/environment.json``, dataset inputs.
 
     Args:
@@ -55,11 +60,16 @@ def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), f
         data: What went in.
         facts: The file of facts about the image and the lab's git revision; by default the one that LAB_FACTS_FILE names.
         lock: The lock of this environment. Without one, what is installed is listed in its place, and the tag ``lab.locked`` says so.
+        file: The experiment file; kept as it is beside the lock.
+        file_digest: Its digest when it was read, ``sha256:...``. A file that is not the one that came with the git revision makes that ``...-dirty``.
 
     Returns:
         The tags that were set.
     """
     known = _facts(facts)
+    revision = known.get("git_revision", "")
+    if revision and not revision.endswith(DIRTY) and "experiments" in known and file_digest and known["experiments"].get(Path(file).name) != file_digest:
+        revision += DIRTY
     locked = lock.is_file()
     requirements = lock.read_text(encoding="utf-8") if locked else "".join(f"{line}\n" for line in installed())
     tags = {
@@ -69,8 +79,8 @@ def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), f
         "lab.locked": str(locked).lower(),
         "lab.image": known.get("image", ""),
         "lab.image_digest": known.get("image_digest", ""),
-        "lab.git_revision": known.get("git_revision", ""),
-        "mlflow.source.git.commit": known.get("git_revision", ""),  # MLflow shows this one beside the run's source
+        "lab.git_revision": revision,
+        "mlflow.source.git.commit": revision,  # MLflow shows this one beside the run's source
     }
     tags = {key: value for key, value in tags.items() if value}
     for key, value in tags.items():
@@ -78,6 +88,8 @@ def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), f
     details = {**known, "packages": packages.split(), "python": sys.version, "platform": platform.platform(), "installed": installed()}
     client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
+    if file and Path(file).is_file():
+        client.log_artifact(run_id, file, FOLDER)
     record_data(client, run_id, data)
     return tags
 
@@ -150,9 +162,9 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _facts(file: Path | None) -> dict[str, str]:
+def _facts(file: Path | None) -> dict[str, Any]:
     path = file or (Path(os.environ["LAB_FACTS_FILE"]) if os.environ.get("LAB_FACTS_FILE") else None)
     if path is None or not path.is_file():
         return {}
-    content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -41,6 +41,8 @@ class Job:
     """Tags of the MLflow run besides those in the file."""
     run: dict[str, str] = field(default_factory=dict)
     """What ``prepare`` made: ``mlflow_run_id``, ``experiment_id``, and with a search ``search_run_id`` and ``study``."""
+    file_digest: str = ""
+    """Digest of that file, ``sha256:...``."""
     number: int = 1
     """Which of the searchers this is, from 1."""
     of: int = 1
@@ -58,6 +60,7 @@ class Job:
             run_id=request["run_id"],
             tags=request["tags"],
             run=dict(request.get("run") or {}),
+            file_digest=checked.get("file_digest", ""),
             number=part.get("searcher", 1),
             of=part.get("of", 1),
         )
@@ -153,7 +156,8 @@ def prepare(job: Job) -> Answer:
 
     document, client, packages = job.document, job.client, tracking.packages(job.document)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-    parent = tracking.parent(client, document, digest, {**job.tags, "lab.file": job.file, "lab.packages": packages})
+    file = {"lab.file": job.file, **({"lab.file_digest": job.file_digest} if job.file_digest else {})}
+    parent = tracking.parent(client, document, digest, {**job.tags, **file, "lab.packages": packages})
     job.run = {"mlflow_run_id": parent.info.run_id, "experiment_id": parent.info.experiment_id}
     parts: list[dict[str, int]] = []
     with tracking.working_on(client, parent.info.run_id, job.tags):
@@ -166,7 +170,7 @@ def prepare(job: Job) -> Answer:
             searchers = min(document["search"]["parallel"], document["search"]["trials"])
             parts = [{"searcher": number, "of": searchers} for number in range(1, searchers + 1)]
         with tracking.failures("recording the environment"):
-            environment.record(client, parent.info.run_id, packages)
+            environment.record(client, parent.info.run_id, packages, file=job.file, file_digest=job.file_digest)
     return {"result": parts, "values": {"run": job.run}}
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import difflib
+import ipaddress
 import os
 import re
 import time
@@ -14,15 +16,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleAction, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
+from packaging.utils import canonicalize_name
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10, which ansible-core 2.17 still runs on
+    tomllib = None  # type: ignore[assignment]
 
 VAULT_HEADER = "$ANSIBLE_VAULT"
 FERNET_BYTES = 32
 YAML_NAMES = (".yml", ".yaml", ".json", "")
+ROLES = Path(__file__).parent.parent.parent / "roles"
+MARKERS = ("{{", "{%", "{#")
 CHECKED_TYPES: dict[str, str] = {
     "int": "a whole number",
     "float": "a number",
@@ -47,7 +61,10 @@ class Inventory:
         self.texts: dict[Path, list[str]] = {}
         if playbooks:
             self._read(self._files(Path(playbooks), recursive=False))
-            for kind in ("tasks", "group_vars", "host_vars"):
+            self._read(self._files(Path(playbooks, "tasks"), recursive=True))
+        self.playbooks = set(self.texts)
+        if playbooks:
+            for kind in ("group_vars", "host_vars"):
                 self._read(self._files(Path(playbooks, kind), recursive=True))
         for source in map(Path, sources):
             base = source if source.is_dir() else source.parent
@@ -68,19 +85,43 @@ class Inventory:
             except (OSError, UnicodeDecodeError):
                 continue
 
-    def where(self, name: str) -> str:
+    @classmethod
+    def of_task(cls, loader: Any, task_vars: Mapping[str, Any]) -> Inventory:
+        """Read the inventory of a task. An answer to a question of a survey that is empty sets nothing."""
+        given = {name for name, value in load_extra_vars(loader).items() if value != "" or not name.startswith("survey_")}
+        return cls(task_vars.get("ansible_inventory_sources") or [], task_vars.get("playbook_dir"), given)
+
+    def where(self, name: str, holding: str = "") -> str:
         """Return the words that say where a variable is set, "" where no file sets it in clear text.
 
         Of several places it is the one that Ansible lets win: the files were read in the order of their precedence.
+
+        Args:
+            name: the variable.
+            holding: a part of its value, whose line is wanted instead of the first one.
         """
+        if f"survey_{name}" in self.command_line:
+            return "in the survey of the job"
         if name in self.command_line:
             return "with -e"
-        pattern = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
+        anywhere = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
+        outermost = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")  # what is further in is a key of another variable's value
         for path, lines in reversed(self.texts.items()):
+            pattern = outermost if {"group_vars", "host_vars"} & set(path.parts) and path.suffix != ".json" else anywhere
             for number in range(len(lines), 0, -1):
-                if pattern.match(lines[number - 1]):
-                    return f"in {shown_path(path)}:{number}"
+                if pattern.match(lines[number - 1]) and (path not in self.playbooks or parent(lines, number) in ("vars:", "- vars:")):
+                    end = next((n for n in range(number, len(lines)) if re.match(r"[\w'\"]", lines[n])), len(lines))
+                    part = re.compile(rf"(?<![\w.-]){re.escape(holding)}(?![\w.-])")
+                    inside = (n + 1 for n in range(number - 1, end) if holding and part.search(lines[n]))
+                    return f"in {shown_path(path)}:{next(inside, number)}"
         return ""
+
+    def clear(self, name: str) -> bool:
+        """Tell whether a variable's value can be read in a file."""
+        place = self.where(name)
+        path, _, number = place.removeprefix("in ").rpartition(":")
+        lines = next((lines for file, lines in self.texts.items() if shown_path(file) == path), [])
+        return bool(lines) and "!vault" not in lines[int(number) - 1]
 
     def encrypted(self) -> list[Path]:
         """Return the files that are encrypted as a whole."""
@@ -90,6 +131,13 @@ class Inventory:
         """Tell whether a line of the inventory mentions the variable in a value."""
         pattern = re.compile(rf"\b{re.escape(name)}\b(?!\s*:)")
         return any(pattern.search(line.split("#", 1)[0]) for lines in self.texts.values() for line in lines)
+
+
+def parent(lines: Sequence[str], number: int) -> str:
+    """Return the line that a line of YAML belongs to, by their indentation; "" for none. The first line is 1."""
+    depth = len(lines[number - 1]) - len(lines[number - 1].lstrip())
+    above = (line for line in reversed(lines[: number - 1]) if line.strip() and len(line) - len(line.lstrip()) < depth)
+    return next(above, "").strip()
 
 
 def shown_path(path: Path) -> str:
@@ -109,6 +157,17 @@ def closest(name: str, known: Iterable[str]) -> str:
 def set_at(inventory: Inventory, name: str, default: str = "by a plugin of the inventory") -> str:
     """Return the words that say where a variable is set."""
     return inventory.where(name) or default
+
+
+def stop(count: int, what: str, problems: Sequence[str]) -> dict[str, Any]:
+    """Return, or raise, a failure whose message has each problem in a line of its own.
+
+    ansible-core 2.19 prints the message of a failure twice, as an error and in the task's result, and lets both be different.
+    """
+    message = "\n- ".join([f"{count} to put right {what}:", *problems])
+    if hasattr(AnsibleAction, "result_contribution"):
+        raise AnsibleAction(f"{count} to put right, each in a line below", result={"changed": False, "msg": message})
+    return {"changed": False, "failed": True, "msg": message}
 
 
 def read_specs(roles: Path) -> dict[str, dict[str, Any]]:
@@ -151,6 +210,11 @@ def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], 
     return problems
 
 
+def is_port(value: Any) -> bool:
+    """Tell whether a value is the number of a port, as a number or as -e and AWX hand it over."""
+    return not isinstance(value, bool) and re.fullmatch(r"[1-9][0-9]{0,4}", str(value)) is not None and int(value) < 1 << 16
+
+
 def fits(value: Any, kind: str) -> bool:
     """Tell whether Ansible would accept a value as this type."""
     if kind == "bool":
@@ -170,33 +234,101 @@ def fits(value: Any, kind: str) -> bool:
     return isinstance(value, Mapping) if kind == "dict" else True
 
 
-def wrong_values(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory) -> list[str]:
-    """Report variables whose value has not the type, or is not among the choices, that the role asks for.
+def source_of(name: str, raw_of: Callable[[str], Any], inventory: Inventory) -> str:
+    """Return the variable that a user wrote the value of: what one variable hands on to another is nobody's mistake there."""
+    seen = {name}
+    while True:
+        reference = re.fullmatch(r"\{\{\s*(\w+)\s*\}\}", str(raw_of(name)))
+        if reference is None or reference[1] in seen or not inventory.where(reference[1]):
+            return name
+        name = reference[1]
+        seen.add(name)
 
-    ``value_of`` returns a variable's value, or raises :class:`AnsibleError` where it cannot be known yet.
+
+def wrong_values(
+    names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory, raw_of: Callable[[str], Any] = str
+) -> list[str]:
+    """Report variables whose value has not the type, or is not among the choices, that the role asks for; each where a user wrote it, and once.
+
+    Args:
+        names: the variables.
+        specs: options of the roles, as :func:`read_specs` returns them.
+        value_of: returns a variable's value, or raises :class:`AnsibleError` where it cannot be known yet.
+        inventory: where variables are set.
+        raw_of: returns a variable's value as it is written.
     """
-    problems = []
+    problems: dict[str, str] = {}
     for name in sorted(set(names)):
         option = specs.get(role_of(name, specs), {}).get(name)
         if option is None:
             continue
-        place = set_at(inventory, name)
         try:
             value = value_of(name)
-        except AnsibleError as error:
-            missing = re.search(r"'((?:lab|vault)_\w+)' is undefined", str(error))
-            if missing and missing.group(1).startswith("lab_"):
-                problems.append(f"{name}, set {place}, refers to {missing.group(1)}, which is not defined: define it or correct the name.")
+        except AnsibleError:
             continue
         secret = option.get("no_log", False) or bool(re.search(r"pass|secret|key|token|credential", name))
         shown = "its value" if secret else f"'{value}'"
         kind, choices = option.get("type", "str"), option.get("choices")
+        source = source_of(name, raw_of, inventory)
+        place = set_at(inventory, source)
         if value is None:
             continue
-        if kind in CHECKED_TYPES and not fits(value, kind):
-            problems.append(f"{name}, set {place}: {shown} is not {CHECKED_TYPES[kind]}; write {CHECKED_TYPES[kind]}.")
+        if kind == "int" and name.endswith("_port") and not is_port(value):
+            problems[source] = port_problem(source, place, value)
+        elif kind in CHECKED_TYPES and not fits(value, kind):
+            problems[source] = f"{source}, set {place}: {shown} is not {CHECKED_TYPES[kind]}; write {CHECKED_TYPES[kind]}."
         elif choices and kind in ("str", "int") and value not in choices:
-            problems.append(f"{name}, set {place}: {shown} is not possible; write one of {', '.join(map(str, choices))}.")
+            problems[source] = f"{source}, set {place}: {shown} is not possible; write one of {', '.join(map(str, choices))}."
+    return list(problems.values())
+
+
+def port_problem(variable: str, place: str, value: Any) -> str:
+    """Return the sentence about a value that is no port."""
+    return f"{variable}, set {place}, is '{value}', which is no port: write a whole number from 1 to 65535, and no spaces."
+
+
+def parses(value: Any) -> bool:
+    """Tell whether all texts in a value are expressions that Jinja reads, whatever they refer to."""
+    if isinstance(value, Mapping):
+        return all(map(parses, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(parses, value))
+    try:
+        jinja2.Environment().parse(str(value))
+    except jinja2.TemplateSyntaxError:
+        return False
+    return True
+
+
+def unreadable_values(names: Iterable[str], variables: Mapping[str, Any], value_of: Callable[[str], Any], inventory: Inventory) -> list[str]:
+    """Report values that Ansible cannot read: they refer to names that are not defined, or are no expressions.
+
+    Args:
+        names: the variables to look at.
+        variables: all that is defined, as it is written.
+        value_of: returns a variable's value, or raises :class:`AnsibleError`.
+        inventory: where variables are set.
+    """
+    missing: dict[str, list[str]] = {}
+    problems = []
+    for name in sorted(set(names)):
+        try:
+            value_of(name)
+        except AnsibleError as error:
+            undefined = re.search(r"'(\w+)' is undefined", str(error))
+            if undefined and undefined[1] not in variables and not undefined[1].startswith("ansible_"):
+                if re.search(rf"\b{re.escape(undefined[1])}\b", str(variables[name])):  # not what only refers to a variable that does
+                    missing.setdefault(undefined[1], []).append(name)
+            elif not parses(variables[name]):
+                problems.append(
+                    f"{name}, set {set_at(inventory, name)}, has {{{{, {{% or {{# in it and is no expression: correct it, or write !unsafe before the value."
+                )
+    for name, users in missing.items():
+        shown = " and ".join(f"{user}, set {set_at(inventory, user)}," for user in users[:2])
+        more = f" and {len(users) - 2} more" if len(users) > 2 else ""
+        guess = closest(name, variables)
+        remedy = f"did you mean {guess}?" if guess else f"define {name}, or correct the name."
+        problems.append(f"{shown}{more} {'refers' if len(users) == 1 else 'refer'} to {name}, which is not defined: {remedy}")
     return problems
 
 
@@ -224,7 +356,7 @@ def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, lis
 
 def credential_fault(value: Any, kind: str, min_length: int, placeholders: Iterable[str], example: Any, without: str = "") -> str:
     """Return what is wrong with a credential's value, "" when it can be used. The words never contain the value."""
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else "" if value is None else str(value)
     if not text.strip():
         return "is empty"
     if (kind != "user" and text == example) or text.strip().lower() in {p.lower() for p in placeholders} or re.fullmatch(r"<.*>", text.strip()):
@@ -246,6 +378,11 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
     return ""
 
 
+def is_template_by_accident(raw: str, name: str, inventory: Inventory) -> bool:
+    """Tell whether a credential is a text with an expression somewhere in it; in clear text that may be meant, as in ``prefix-{{ other }}``."""
+    return not inventory.clear(name) and not re.fullmatch(r"\s*\{\{.*\}\}\s*", raw, re.DOTALL)
+
+
 def read_example(path: str) -> dict[str, Any]:
     """Return the example's credentials, nothing where there is no such file."""
     if not path or not Path(path).is_file():
@@ -262,6 +399,7 @@ def credential_problems(
     example: Mapping[str, Any],
     hint: str,
     inventory: Inventory,
+    raw_of: Callable[[str], Any] = str,
 ) -> list[str]:
     """Report credentials that are missing, empty, left at the example's value, too short or no key."""
     problems, missing = [], []
@@ -269,6 +407,7 @@ def credential_problems(
     defined = set(defined)
     vaults = inventory.encrypted()
     place = f"in {shown_path(vaults[0])}" if vaults else "in the inventory's vault"
+    unread: Any = object()
     for credential in wanted:
         name = credential["name"]
         where = set_at(inventory, name, place)
@@ -279,9 +418,16 @@ def credential_problems(
             else:
                 missing.append(name)
             continue
-        try:
+        raw, value = "", unread
+        with contextlib.suppress(AnsibleError):
+            raw = str(raw_of(name))
             value = value_of(name)
-        except AnsibleError:
+        if any(marker in raw for marker in MARKERS) and (value is unread or (is_template_by_accident(raw, name, inventory) and value != raw)):
+            problems.append(
+                f"Credential {name}, set {where}, has {{{{, {{% or {{# in it, which Ansible reads as an expression: write `{name}: !unsafe '...'` there, or choose one without."
+            )
+            continue
+        if value is unread:
             problems.append(f"Credential {name}, set {where}, cannot be read: check the vault password and the value's own expression.")
             continue
         kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
@@ -320,6 +466,45 @@ def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[s
     return problems
 
 
+def fetch(url: str) -> bytes:
+    """Return what is at a URL, as far as a file of requirements may reach. Raises OSError."""
+    content: bytes = open_url(url, timeout=30, http_agent="mlops.lab").read(requirement_sources.LARGEST)
+    return content
+
+
+def read_requirements(
+    asked: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]
+) -> tuple[dict[str, list[requirement_sources.Entry]], list[str]]:
+    """Return the requirements of each variable, and one sentence for each thing that is wrong.
+
+    Args:
+        asked: ``project``, ``airflow``, ``own``, ``allowed``, ``allowed_variable`` as in the options of module ``read_requirements``.
+        inventory: where variables are set.
+        task_vars: variables of the task.
+    """
+
+    def place_of(variable: str, line: str) -> str:
+        source = source_of(variable, task_vars.get, inventory)
+        return f"{source}, set {inventory.where(source, line) or set_at(inventory, source)},"
+
+    allowed, allowed_variable = [str(address) for address in asked.get("allowed") or ()], str(asked.get("allowed_variable") or "")
+    folders = [Path.cwd(), *(Path(str(task_vars[name])) for name in ("playbook_dir", "inventory_dir") if task_vars.get(name))]
+    reader = requirement_sources.Reader(place_of, allowed, allowed_variable, folders, fetch)
+    project, airflow = {**asked.get("own", {}), **asked["project"]}, asked.get("airflow", {})
+    found, problems = dict[str, list[requirement_sources.Entry]](), list[str]()
+    for variable, value in {**project, **airflow}.items():
+        entries, wrong = reader.read(variable, value)
+        own = variable in asked.get("own", {}) and not inventory.where(variable)
+        found[variable] = [requirement_sources.Entry(entry.requirement, "") for entry in entries] if own else entries
+        problems += wrong
+    for address in allowed:
+        if not re.match(r"https?://[^/@]+(/[^@]*)?$", address):
+            problems.append(f"{place_of(allowed_variable, address)} has an entry that is no address; write one as in https://git.example.com/wheels/.")
+    for environment in (project, airflow):
+        problems += requirement_sources.contradictions(entry for variable in environment for entry in found[variable])
+    return found, problems
+
+
 def clock_offset(now: float, before: float, after: float) -> float:
     """Return by how many seconds the host's clock is certainly ahead (+) or behind (-) between two readings of ours."""
     return now - after if now > after else now - before if now < before else 0.0
@@ -338,10 +523,10 @@ def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[s
     busy = {int(entry["port"]) for entry in taken} | set(numbers)
     for position, port in enumerate(wanted):
         number, address, variable = int(port["port"]), port.get("address", "127.0.0.1"), port["variable"]
-        free = next(n for n in range(number + 1, number + 1 + len(busy) + 1) if n not in busy)
         where = set_at(inventory, variable)
         holder = next((t for t in taken if int(t["port"]) == number and t["project"] not in ours and conflicts(address, t["address"])), None)
         if holder:
+            free = next(n for n in range(number % 65535 + 1, number + 2 + len(busy)) if n not in busy)
             problems.append(
                 f"Port {number} for {port['what']} ({variable}, set {where}) is taken by {holder['owner']}: "
                 f"stop that, or write a free port there, {free} for example."
@@ -349,9 +534,44 @@ def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[s
         if number in numbers[:position]:
             other = wanted[numbers.index(number)]
             problems.append(
-                f"Port {number} is wanted by {other['what']} ({other['variable']}) and by {port['what']} ({variable}, set {where}): write different ports."
+                f"Port {number} is wanted by {other['what']} ({other['variable']}, set {set_at(inventory, other['variable'])}) "
+                f"and by {port['what']} ({variable}, set {where}): write different ports."
             )
     return problems
+
+
+def address_problems(address: str, variable: str, inventory: Inventory) -> list[str]:
+    """Report an address that ports cannot be published at."""
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        return [
+            f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no IPv4 address: write 127.0.0.1, 0.0.0.0 for all, or one of the host's own."
+        ]
+    return []
+
+
+def experiment_problems(name: str, variable: str, directory: str, inventory: Inventory) -> list[str]:
+    """Report the first model's experiment when there is no such file."""
+    known = sorted(path.stem for path in Path(directory).glob("*.yml")) if directory else []
+    if not directory or name in known:
+        return []
+    stem = re.sub(r"\.ya?ml$", "", name)
+    guess = stem if stem in known else closest(stem, known)
+    remedy = f"did you mean {guess}?" if guess else f"write one of {', '.join(known)}." if known else "write an experiment file there."
+    return [f"{variable}, set {set_at(inventory, variable)}, is '{name}', and there is no {shown_path(Path(directory) / name)}.yml: {remedy}"]
+
+
+def published_names(folders: Iterable[Any]) -> set[str]:
+    """Return the names of the projects that the lab itself uploads, those that can be read."""
+    names = set[str]()
+    for folder in folders:
+        try:
+            project = tomllib.loads(Path(str(folder), "pyproject.toml").read_text(encoding="utf-8")) if tomllib else {}
+            names.add(canonicalize_name(str(project["project"]["name"])))
+        except (OSError, ValueError, KeyError):
+            continue
+    return names
 
 
 def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str]:
@@ -419,6 +639,22 @@ def index_problem(answer: str, index: Mapping[str, Any], inventory: Inventory) -
     return [f"The index {place} cannot be used ({answer}): start it, or write the right URL."]
 
 
+def missing_packages(missing: Iterable[str], entries: Iterable[requirement_sources.Entry], index: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Report packages that the index does not have, each where it is asked for."""
+    place = f"{index['url']} ({index['variable']}, set {set_at(inventory, index['variable'])})"
+    gone, problems = set(missing), []
+    for entry in entries:
+        if entry.name in gone:
+            gone.discard(entry.name)
+            who = (
+                f"which {entry.place.rstrip(',')} asks for: correct the name"
+                if entry.place
+                else "which the lab itself needs: let its group have the public packages"
+            )
+            problems.append(f"The index {place} has no package {entry.requirement.name}, {who}, or publish it there.")
+    return problems
+
+
 class ActionModule(ActionBase):
     """Measure the host by the module, judge it here."""
 
@@ -448,25 +684,44 @@ class ActionModule(ActionBase):
                 "example_file": {"type": "str", "default": ""},
                 "credentials_hint": {"type": "str", "default": ""},
                 "index": {"type": "dict", "default": {}},
+                "address_variable": {"type": "str", "default": "lab_bind_address"},
+                "experiment": {"type": "dict", "default": {}},
+                "requirements": {"type": "dict", "default": {}},
+                "values_only": {"type": "bool", "default": False},
             }
         )
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
         index = {"package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
-        inventory = Inventory(task_vars.get("ansible_inventory_sources") or [], task_vars.get("playbook_dir"), load_extra_vars(self._loader))
+        inventory = Inventory.of_task(self._loader, task_vars)
         mine = set(task_vars.get("group_names", []))
-        ports = [port for port in args["ports"] if not port.get("group") or port["group"] in mine]
+        host = task_vars.get("inventory_hostname", "")
+        first = host == (task_vars.get("ansible_play_hosts_all") or [None])[0]
+        what = f"on {host} before anything is changed"
+        if args["values_only"]:
+            problems = self._judge_values(args["credentials"], inventory, task_vars) if first else []
+            return stop(len(problems), what, problems) if problems else {"changed": False}
+        ports = [port for port in args["ports"] if is_port(port["port"]) and (not port.get("group") or port["group"] in mine)]
+        addresses = sorted({address for port in ports if not address_problems(address := str(port.get("address", "127.0.0.1")), "", inventory)})
+        index_args = self._index_args(index, inventory, task_vars, mine)
 
         lab_problems: list[str] = []
-        if task_vars.get("inventory_hostname") == (task_vars.get("ansible_play_hosts_all") or [None])[0]:
-            lab_problems = self._judge_inventory(args, index, inventory, task_vars)
+        entries: list[requirement_sources.Entry] = []
+        if first or index_args:
+            entries, lab_problems = self._requirements(args["requirements"], inventory, task_vars)
+        lab_problems = [*self._judge_inventory(args, index, inventory, task_vars), *lab_problems] if first else []
+        if index_args:
+            published = published_names(self._known(args["requirements"].get("published", "")) or ())
+            named = {entry.name for entry in entries if not entry.requirement.url}
+            index_args["index_packages"] = sorted(named - published)
 
         module_args = {
             "disk_paths": args["disk_paths"],
             "ports": [int(port["port"]) for port in ports],
+            "addresses": addresses,
             "projects": args["projects"],
-            **self._index_args(index, inventory, task_vars, mine),
+            **index_args,
         }
         before = time.time()
         measured = self._execute_module(module_name="mlops.lab.lab_preflight", module_args=module_args, task_vars=task_vars)
@@ -477,32 +732,91 @@ class ActionModule(ActionBase):
         found = dict(measured["found"])
         found["clock_offset"] = round(clock_offset(found["now"], before, after), 1)
 
+        variable = args["address_variable"]
         problems = [
             *host_problems(found, args),
             *port_problems(ports, found["ports"], args["projects"], inventory),
+            *(
+                f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no address of this host: write one of its own, 127.0.0.1 or 0.0.0.0."
+                for address in found["foreign_addresses"]
+            ),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
             *index_problem(found["index_problem"], index, inventory),
+            *missing_packages(found["index_missing"], entries, index, inventory),
             *lab_problems,
         ]
-        host = task_vars.get("inventory_hostname", "")
-        message = "\n- ".join([f"{len(problems)} to put right on {host} before anything is changed:", *problems])
-        return {"changed": False, "problems": problems, "message": message, "found": found}
+        return stop(len(problems), what, problems) if problems else {"changed": False, "found": found}
+
+    def _known(self, name: str) -> Any:
+        """Return the value of a variable, what its role says where nobody set it, None where it cannot be known."""
+        if name in self._templar.available_variables:
+            with contextlib.suppress(AnsibleError):
+                return self._value(name)
+            return None
+        specs = read_specs(ROLES)
+        return specs.get(role_of(name, specs), {}).get(name, {}).get("default")
+
+    def _requirements(self, names: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> tuple[list[requirement_sources.Entry], list[str]]:
+        """Return what the variables with these names ask for, and what is wrong with it."""
+        kinds = {kind: {name: self._known(name) for name in names.get(kind) or ()} for kind in ("project", "airflow", "own")}
+        allowed = str(names.get("allowed") or "")
+        found, problems = read_requirements({**kinds, "allowed": self._known(allowed), "allowed_variable": allowed}, inventory, task_vars)
+        return [entry for entries in found.values() for entry in entries], problems
+
+    def _judge_values(self, credentials: Iterable[Mapping[str, Any]], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
+        """Return the values that Ansible cannot read, of all hosts, each once."""
+        problems, seen = list[str](), dict[str, Any]()
+        judged_elsewhere = {credential["name"] for credential in credentials}
+        specs = read_specs(ROLES)
+        for host in task_vars.get("ansible_play_hosts_all", []):
+            own = task_vars["hostvars"].raw_get(host)
+            variables = {**task_vars, **own}
+            templar = Templar(loader=self._loader, variables=variables)
+            names = [
+                name
+                for name in own
+                if name not in judged_elsewhere
+                and (name not in seen or seen[name] is not own[name])
+                and (name.startswith("lab_") or inventory.where(name) or role_of(name, specs))
+            ]
+            seen.update((name, own[name]) for name in names)
+
+            def value_of(name: str, templar: Templar = templar, variables: Mapping[str, Any] = variables) -> Any:
+                return templar.template(variables[name])
+
+            known = {**dict.fromkeys(judged_elsewhere), **variables}
+            problems += [
+                *unreadable_values(names, known, value_of, inventory),
+                *wrong_values([name for name in names if role_of(name, specs) == "lab_check"], specs, value_of, inventory, variables.get),
+            ]
+        return list(dict.fromkeys(problems))
 
     def _judge_inventory(self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
         """Return the problems that belong to the inventory as a whole."""
         names: set[str] = set()
         for host in task_vars.get("ansible_play_hosts_all", []):
             names.update(task_vars["hostvars"].raw_get(host))
-        specs = read_specs(Path(__file__).parent.parent.parent / "roles")
+        specs = read_specs(ROLES)
         groups = {name: list(hosts) for name, hosts in task_vars.get("groups", {}).items()}
         sources = " and ".join(shown_path(Path(source)) for source in task_vars.get("ansible_inventory_sources") or ["no inventory"])
         role_names = [name for name in names if role_of(name, specs) and inventory.where(name)]
         hint = args["credentials_hint"]
+        used = [port for port in args["ports"] if not port.get("group") or port["group"] in groups]
+        no_ports = {port["variable"]: port["port"] for port in used if not is_port(port["port"])}
+        raw_of = self._templar.available_variables.get
+        wrong = wrong_values(role_names, specs, self._value, inventory, raw_of)
+        experiment = args["experiment"]
         return [
             *group_problems(args["groups"], groups, sources),
-            *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory),
+            *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory, raw_of),
             *unknown_names(names, specs, inventory),
-            *wrong_values(role_names, specs, self._value, inventory),
+            *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *wrong]),
+            *(
+                problem
+                for address in sorted({str(port.get("address", "127.0.0.1")) for port in used})
+                for problem in address_problems(address, args["address_variable"], inventory)
+            ),
+            *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),
         ]
 

@@ -11,7 +11,7 @@ short_description: Judge hosts, inventory and credentials of a lab before anythi
 description:
   - Measures one host (memory, cores, free disk, listening ports, system, architecture, Python, clock) and judges it against the given limits.
   - On the first host of the play it also judges the inventory (groups, names of variables and their types) and the credentials.
-  - Returns every problem as one sentence in RV(problems) and never fails because of one, so that all hosts can be judged before the play stops.
+  - Fails with every problem as one sentence, after all of them were looked for; with C(any_errors_fatal) the other hosts of the play are judged, too.
   - Runs as an action plugin on the control node, which runs a module of the same name on the host.
   - Changes nothing, in check mode or out of it.
 author:
@@ -50,7 +50,7 @@ options:
     elements: dict
     default: []
     suboptions:
-      port: {description: The port., type: int, required: true}
+      port: {description: The port. What is none is reported., type: raw, required: true}
       what: {description: Who in the lab wants it., type: str, required: true}
       variable: {description: The inventory variable that says the number., type: str, required: true}
       address: {description: The address it will be bound to., type: str, default: 127.0.0.1}
@@ -108,6 +108,34 @@ options:
       ca_file: {description: PEM file on the control node with an extra authority., type: path, default: ""}
       ca_variable: {description: The inventory variable that says the PEM file., type: str, default: lab_ca_bundle}
       group: {description: The group whose hosts must reach the index., type: str, default: lab_builder}
+  address_variable:
+    description: The inventory variable that says the address of the ports.
+    type: str
+    default: lab_bind_address
+  experiment:
+    description: The experiment of the first model. Nothing is looked for without a directory.
+    type: dict
+    default: {}
+    suboptions:
+      name: {description: Name of the experiment., type: str, default: ""}
+      variable: {description: The inventory variable that says the name., type: str, default: ""}
+      directory: {description: Directory of the experiment files on the control node., type: path, default: ""}
+  requirements:
+    description:
+      - Names of the variables with requirements, which are judged as module M(mlops.lab.read_requirements) does.
+      - Of an index that answers it is asked, too, whether it has the packages.
+    type: dict
+    default: {}
+    suboptions:
+      project: {description: Variables with what the project's environment holds., type: list, elements: str, default: []}
+      airflow: {description: Variables with what Airflow's environment holds., type: list, elements: str, default: []}
+      own: {description: Variables with what the lab itself needs., type: list, elements: str, default: []}
+      allowed: {description: Variable with the addresses that packages may come from., type: str, default: ""}
+      published: {description: Variable with the directories of projects that the lab uploads later., type: str, default: ""}
+  values_only:
+    description: Look only whether Ansible can read the values of the inventory, and measure nothing.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -117,22 +145,12 @@ EXAMPLES = r"""
     disk_paths: [/var/lib/docker]
     ports:
       - {port: 8080, what: Airflow, variable: lab_airflow_port, group: lab_control}
-  register: __preflight
 """
 
 RETURN = r"""
-problems:
-  description: One sentence for each problem of this host, and on the first host of the play for each problem of the inventory.
-  returned: always
-  type: list
-  elements: str
-message:
-  description: The problems as one text of several lines, for a task that fails.
-  returned: always
-  type: str
 found:
   description: What was measured on the host.
-  returned: always
+  returned: success
   type: dict
 """
 
@@ -141,11 +159,13 @@ import ipaddress
 import os
 import platform
 import re
+import socket
 import ssl
 import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -276,6 +296,18 @@ def taken_ports(wanted: set[int], present: list[dict[str, Any]]) -> list[dict[st
     return found
 
 
+def foreign_addresses(addresses: list[str]) -> list[str]:
+    """Return the addresses that nothing can listen on here."""
+    found = []
+    for address in addresses:
+        with socket.socket() as one:
+            try:
+                one.bind((address, 0))
+            except OSError:
+                found.append(address)
+    return found
+
+
 def probe_index(url: str, package: str, user: str, password: str, ca_text: str) -> str:
     """Ask the index for one package's page and return what is wrong with the answer, "" when nothing is.
 
@@ -312,9 +344,14 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
             system = os_release(file.read())
     except OSError:
         system = os_release("")
-    problem = ""
+    problem, missing = "", []
     if params["index_url"]:
-        problem = probe_index(params["index_url"], params["index_package"], params["index_user"], params["index_password"], params["index_ca_text"])
+        account = (params["index_user"], params["index_password"], params["index_ca_text"])
+        problem = probe_index(params["index_url"], params["index_package"], *account)
+        if not problem:  # one page for each package, never the list of all
+            with ThreadPoolExecutor(8) as pool:
+                answers = pool.map(lambda name: (name, probe_index(params["index_url"], name, *account)), params["index_packages"])
+                missing = [name for name, answer in answers if answer == "HTTP 404"]
     return {
         "memory_mb": memory,
         "cores": len(os.sched_getaffinity(0)),
@@ -324,7 +361,9 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "disks": [disk(path) for path in params["disk_paths"]],
         "ports": taken_ports(set(params["ports"]), present),
         "lab_present": any(c["project"] in own for c in present),
+        "foreign_addresses": foreign_addresses(params["addresses"]),
         "index_problem": problem,
+        "index_missing": missing,
         "now": time.time(),
     }
 
@@ -336,6 +375,8 @@ def main() -> None:
             "disk_paths": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "index_packages": {"type": "list", "elements": "str", "default": []},
             "index_url": {"type": "str", "default": ""},
             "index_package": {"type": "str", "default": "pip"},
             "index_user": {"type": "str", "default": ""},

@@ -85,6 +85,16 @@ def test_each_mistake_is_one_sentence(judge: str, parameters: dict[str, str], se
         ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CELERY__WORKER_CONCURRENCY=many"}, "to 'many': write how many tasks"),
         ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CORE__FERNET_KEY=x"}, "which is a secret: it belongs into the vault"),
         ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CELERY__BROKER_URL=x"}, "which is a secret"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__WEBSERVER__EXPOSE_CONFIG=True"}, "sets AIRFLOW__WEBSERVER__EXPOSE_CONFIG, which a build may not"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__API__EXPOSE_CONFIG=True"}, "which a build may not: write it into airflow_stack_environment"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__API__ACCESS_CONTROL_ALLOW_ORIGINS=*"}, "which a build may not"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CORE__AUTH_MANAGER=x.Y"}, "which a build may not"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS=os.system"}, "which a build may not"),
+        ("executor", {"EXECUTOR_OPTIONS": "AIRFLOW__CORE__PARALLELISM=$(id)"}, "to '$(id)': write a number, True or False"),
+        ("layers", {"REQUIREMENTS": "foo @ file:///etc/passwd"}, "REQUIREMENTS takes foo from a path of one machine"),
+        ("layers", {"CUSTOM_REQUIREMENTS": "mine @ https://elsewhere.example/mine.whl"}, "CUSTOM_REQUIREMENTS takes mine from an address"),
+        ("layers", {"CUSTOM_REQUIREMENTS": "-r /etc/passwd"}, "CUSTOM_REQUIREMENTS has the option -r"),
+        ("layers", {"REQUIREMENTS": "numpy==1", "CUSTOM_REQUIREMENTS": "numpy==2"}, "CUSTOM_REQUIREMENTS asks for numpy==2 and REQUIREMENTS for numpy==1"),
     ],
 )
 def test_each_mistake_in_what_is_added_to_the_inventory_is_one_sentence(judge: str, parameters: dict[str, str], sentence: str) -> None:
@@ -102,11 +112,61 @@ def test_a_project_takes_the_place_of_its_own_line() -> None:
     assert values == {"airflow_image_requirements": ["pandas"], "airflow_image_custom_requirements": ["mine==3", "wine-cultivars==2"]}
 
 
-def test_requirements_may_be_a_file_or_an_url(tmp_path: Path) -> None:
+def test_requirements_may_be_a_file_or_an_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("pandas\n")
     url = "https://git.example.com/raw/team/requirements.txt"
-    values = jenkins_parameters.layers(given(REQUIREMENTS=str(tmp_path / "mine.txt"), CUSTOM_REQUIREMENTS=url), INVENTORY)
+    values = jenkins_parameters.layers(given(REQUIREMENTS="mine.txt", CUSTOM_REQUIREMENTS=url), INVENTORY)
     assert values == {"airflow_image_requirements": str(tmp_path / "mine.txt"), "airflow_image_custom_requirements": url}
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/there-is-none", "../secret.txt", "link.txt", "folder/../../secret.txt", "~/secret.txt"])
+def test_what_is_outside_of_the_workspace_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Nothing tells whether it is there, neither through a link."""
+    (tmp_path / "secret.txt").write_text("hunter2:x\n")
+    workspace = tmp_path / "workspace"
+    (workspace / "folder").mkdir(parents=True)
+    (workspace / "link.txt").symlink_to(tmp_path / "secret.txt")
+    monkeypatch.chdir(workspace)
+    for name in ("REQUIREMENTS", "CUSTOM_REQUIREMENTS"):
+        with pytest.raises(Wrong) as wrong:
+            jenkins_parameters.layers(given(**{name: path}), INVENTORY)
+        assert str(wrong.value).startswith(f"{name} names the file {path}, which is not in the workspace")
+
+
+def test_a_file_in_the_workspace_is_judged_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("pandas\nroot:hunter2:1\n-i https://me:hunter2@elsewhere.example/\n")
+    with pytest.raises(Wrong) as wrong:
+        jenkins_parameters.layers(given(REQUIREMENTS="mine.txt"), INVENTORY)
+    first, second = str(wrong.value).split("\n")
+    assert first.startswith("mine.txt:2 (REQUIREMENTS) has ") and second.startswith("mine.txt:3 (REQUIREMENTS) has the option -i")
+    assert "hunter2" not in str(wrong.value)
+
+
+def test_an_address_that_the_inventory_allows_may_be_given() -> None:
+    line = "mine @ https://git.example.com/wheels/mine-1.0-py3-none-any.whl"
+    values = jenkins_parameters.layers(given(CUSTOM_REQUIREMENTS=line), INVENTORY | {"allowed": ["https://git.example.com/wheels/"]})
+    assert values == {"airflow_image_custom_requirements": [line]}
+
+
+@pytest.mark.parametrize("inventory", ["/etc/shadow", "/etc", "/bin/true", "../hosts.yml"])
+def test_an_inventory_outside_of_the_workspace_is_a_directory_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inventory: str) -> None:
+    """Ansible would run a program, and show lines of a file that is no inventory."""
+    (tmp_path / "hosts.yml").write_text("all: {}\n")
+    (tmp_path / "workspace").mkdir()
+    monkeypatch.chdir(tmp_path / "workspace")
+    monkeypatch.setattr(jenkins_parameters, "ask", lambda _arguments: pytest.fail("it was read"))
+    with pytest.raises(Wrong, match="there is no such path in the workspace, nor a directory with hosts"):
+        jenkins_parameters.read_inventory(given(INVENTORY=inventory))
+
+
+def test_an_inventory_that_cannot_be_read_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yml").write_text("a: [hunter2\n")
+    with pytest.raises(Wrong) as wrong:
+        jenkins_parameters.read_inventory(given(INVENTORY="broken.yml"))
+    assert "hunter2" not in str(wrong.value) and "INVENTORY is 'broken.yml'" in str(wrong.value)
 
 
 def test_options_of_the_executor_are_added_to_those_of_the_inventory() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import http.server
+import re
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from ansible.errors import AnsibleError
 from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
 from ansible_collections.mlops.lab.plugins.modules import lab_preflight as measure
+from ansible_collections.mlops.lab.plugins.plugin_utils.requirement_sources import Entry
+from packaging.requirements import Requirement
 
 from tests.conftest import Run
 
@@ -54,6 +57,21 @@ def test_the_place_is_the_one_that_wins(inventory: judge.Inventory) -> None:
     assert inventory.where("nothing") == ""
 
 
+def test_a_key_in_a_value_is_no_place(tmp_path: Path) -> None:
+    """A mapping with the names of credentials says where none of them is set."""
+    variables = tmp_path / "group_vars" / "all"
+    variables.mkdir(parents=True)
+    (variables / "a.yml").write_text('secrets:\n  vault_a: "{{ vault_a }}"\nlist:\n  - my-numpy\n  - numpy\n  - "pandas==2" # why\n', "utf-8")
+    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    vm1:\n      lab_port: 1\n", encoding="utf-8")
+    inventory = judge.Inventory([str(tmp_path)], command_line=["survey_list"])
+    assert inventory.where("vault_a") == ""
+    assert inventory.where("lab_port").endswith("hosts.yml:4")
+    assert inventory.where("list") == "in the survey of the job"
+    assert judge.Inventory([str(tmp_path)]).where("list", "pandas==2").endswith("a.yml:6")
+    assert judge.Inventory([str(tmp_path)]).where("list", "numpy").endswith("a.yml:5")
+    assert judge.Inventory([str(tmp_path)]).where("list", "polars").endswith("a.yml:3")
+
+
 def test_unknown_variables_get_a_guess(inventory: judge.Inventory) -> None:
     """A typing error is answered with the name that was meant."""
     problems = judge.unknown_names(["docker_engine_sorce", "docker_engine_source", "other_thing"], SPECS, inventory)
@@ -90,14 +108,53 @@ def test_right_values_are_accepted(inventory: judge.Inventory, value: Any) -> No
     assert judge.wrong_values(["docker_engine_pool_size"], SPECS, lambda _name: value, inventory) == []
 
 
-def test_a_reference_to_an_undefined_lab_variable_is_reported(inventory: judge.Inventory) -> None:
-    """What only facts can tell is not judged, a wrong lab_ name is."""
+def test_a_value_is_wrong_where_a_user_wrote_it(inventory: judge.Inventory) -> None:
+    """A variable that hands on another one's value is nobody's mistake, and two of them are one sentence."""
+    specs = {"docker_engine": {"docker_engine_pool_port": {"type": "int"}, "docker_engine_pool_size": {"type": "int"}}}
+    raw = {"docker_engine_pool_port": "{{ lab_port }}", "docker_engine_pool_size": "{{lab_port}}", "lab_port": "many"}
+    sentence(judge.wrong_values(specs["docker_engine"], specs, lambda _name: "many", inventory, raw.get), "lab_port, set", "a.yml:1", "'many'")
 
-    def undefined(name: str) -> Any:
-        raise AnsibleError(f"Error: '{'lab_porrt' if name.endswith('size') else 'ansible_facts'}' is undefined")
 
-    names = ["docker_engine_pool_size", "docker_engine_source"]
-    sentence(judge.wrong_values(names, SPECS, undefined, inventory), "docker_engine_pool_size", "lab_porrt")
+@pytest.mark.parametrize(
+    "value",
+    [80800, 65536, 0, -1, "eighty", "8080 ", " 8080", "8080\n", "0x50", "8_080", "\uff18\uff10\uff18\uff10", "08080", 8080.0, 80.5, True, None, "", [8080]],
+)
+def test_what_is_no_port(value: Any) -> None:
+    assert not judge.is_port(value)
+
+
+@pytest.mark.parametrize("value", [1, 8080, "8080", 65535])
+def test_ports_are_numbers_and_numbers_as_text(value: Any) -> None:
+    """With -e and in surveys all values are texts."""
+    assert judge.is_port(value)
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]", "localhost", "", "127.0.0.1 ", "256.0.0.1", "127.1", "10.0.0.0/8", "127.0.0.01"])
+def test_addresses_that_nothing_can_be_published_at(inventory: judge.Inventory, address: str) -> None:
+    sentence(judge.address_problems(address, "lab_port", inventory), "lab_port, set", "a.yml:1", f"'{address}'", "write 127.0.0.1")
+    assert judge.address_problems("0.0.0.0", "lab_port", inventory) == []
+
+
+def test_an_address_of_another_machine() -> None:
+    assert measure.foreign_addresses(["127.0.0.1", "0.0.0.0", "203.0.113.9"]) == ["203.0.113.9"]
+
+
+def test_an_experiment_that_does_not_exist(inventory: judge.Inventory, root: Path) -> None:
+    folder = str(root / "experiments")
+    sentence(judge.experiment_problems("wine_serch", "lab_port", folder, inventory), "a.yml:1", "no experiments/wine_serch.yml: did you mean wine_search?")
+    sentence(judge.experiment_problems("wine.yml", "lab_port", folder, inventory), "did you mean wine?")
+    sentence(judge.experiment_problems("x", "lab_port", folder, inventory), "write one of diabetes, wine")
+    assert judge.experiment_problems("wine", "lab_port", folder, inventory) == judge.experiment_problems("x", "lab_port", "", inventory) == []
+
+
+def test_packages_that_the_index_does_not_have(inventory: judge.Inventory, root: Path) -> None:
+    """Each where it is asked for; what the lab uploads later is not looked for."""
+    index_of_lab = {"url": "https://nexus.example.com/repository/pypi/simple/", "variable": "lab_index_url"}
+    entries = [Entry(Requirement("My.Pkg==1"), "r.txt:2 (v)"), Entry(Requirement("my-pkg"), "r.txt:3 (v)"), Entry(Requirement("optuna"), "")]
+    mine, own = judge.missing_packages(["my-pkg", "optuna"], entries, index_of_lab, inventory)
+    assert "no package My.Pkg, which r.txt:2 (v) asks for: correct the name, or publish it there." in mine
+    assert "no package optuna, which the lab itself needs" in own
+    assert judge.published_names([root / "examples/wine_cultivars", "/nonexistent"]) == {"wine-cultivars"}
 
 
 @pytest.mark.parametrize(
@@ -355,10 +412,11 @@ class Index(http.server.BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        """Answer 200 to the right password, 401 to any other."""
+        """Answer 200 to the right password, 401 to any other, and 404 for two packages."""
         self.asked.append(self.path)
         right = "Basic " + base64.b64encode(b"reader:right").decode()
-        self.send_response(200 if self.headers.get("Authorization") == right else 401)
+        absent = self.path.endswith(("/skops/", "/absent-package/"))
+        self.send_response(401 if self.headers.get("Authorization") != right else 404 if absent else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -412,6 +470,128 @@ def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
         assert words in done.stdout, words
     for secret in ("hunter2", "a-good-long-password"):
         assert secret not in done.stdout
+
+
+@pytest.fixture
+def lab(tmp_path: Path, root: Path) -> Path:
+    """Return a copy of the shipped inventory with credentials, which is right, and the file of its shared values."""
+    copy = tmp_path / "lab/inventories/lab"
+    shutil.copytree(root / "inventories/lab", copy, ignore=shutil.ignore_patterns("vault.yml"))
+    (tmp_path / "lab/experiments").symlink_to(root / "experiments")
+    (tmp_path / "lab/examples").symlink_to(root / "examples")
+    example = judge.read_example(str(root / "inventories/lab/group_vars/all/vault.yml.example"))
+    kinds = {"user": "reader", "fernet": FERNET}
+    values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
+    (copy / "group_vars/all/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    more = "lab_check_min_memory_mb: 1\nlab_check_min_cores: 1\nlab_check_min_disk_gb: 0\nlab_check_systems: []\nansible_become: false\n"
+    (copy / "group_vars/all/zz_test.yml").write_text(more, encoding="utf-8")
+    return copy / "group_vars/all/shared.yml"
+
+
+def preflight(lab: Path, tool: Run, *options: str | Path) -> list[str]:
+    """Run the preflight on a copy and return its sentences; each of them is printed once."""
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", lab.parents[2], *options])
+    sentences = re.findall(r"^ +- (.*)$", done.stdout, re.MULTILINE)
+    assert bool(done.returncode) == bool(sentences), done.stdout
+    assert all(done.stdout.count(one) == 1 for one in sentences), done.stdout
+    assert "__lab" not in done.stdout and "Traceback" not in done.stdout
+    return sentences
+
+
+def change(file: Path, name: str, value: str) -> str:
+    """Set a variable in a file; return the words that say where."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    number = next((number for number, line in enumerate(lines) if line.startswith(f"{name}:")), len(lines))
+    lines[number : number + 1] = [f"{name}: {value}"] if value else []
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"{name}, set in {file}:{number + 1}, "
+
+
+def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it_is(lab: Path, tool: Run) -> None:
+    """File, line and variable of the user, all of them at once, and nothing that the collection made of the value."""
+    assert preflight(lab, tool) == []
+    (lab.parent / "mine.txt").write_text("pandas\n--extra-index-url https://me:hunter2@elsewhere.example\n", encoding="utf-8")
+    check, image = lab.with_name("lab_check.yml"), lab.with_name("airflow_image.yml")
+    places = [
+        change(lab, "lab_airflow_port", "eighty"),
+        change(lab, "lab_flower_port", '"8080 "'),
+        change(lab, "lab_mlflow_port", "80800"),
+        change(lab, "lab_models_port", "0"),
+        change(lab, "lab_bind_address", '"::1"'),
+        change(check, "lab_check_experiment", "wine_serch"),
+        change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
+    ]
+    image.write_text(image.read_text(encoding="utf-8").replace("  - pandas\n", "  - pandas >=\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("  - pandas >=")
+    found = preflight(lab, tool)
+    for place in (*places[:-1], f"airflow_image_requirements, set in {image}:{line}, has 'pandas >='"):
+        assert [one.startswith(place) for one in found].count(True) == 1, (place, found)
+    assert any("/nonexistent/mine.txt, which does not exist" in one for one in found)
+    assert len(found) == 8, found
+
+
+def test_names_that_are_not_defined_are_found_before_they_stop_something(lab: Path, tool: Run) -> None:
+    """At the value that has the name, and not at all those that are made of it; of every host."""
+    change(lab, "lab_models_port", "")
+    places = [
+        change(lab, "lab_dir", '"{{ lab_rot }}/x"'),
+        change(lab, "lab_flower_port", '"{{ lab_airflw_port + 1 }}"'),
+        change(lab, "lab_index_url", '"{{ oops"'),
+    ]
+    found = preflight(lab, tool)
+    assert any(one.startswith(places[0]) and "refers to lab_rot, which is not defined" in one for one in found)
+    assert any(one.startswith(places[1]) and "lab_airflw_port, which is not defined: did you mean lab_airflow_port?" in one for one in found)
+    assert any(one.startswith(places[2]) and "is no expression" in one for one in found)
+    assert any("refer" in one and "lab_models_port, which is not defined" in one for one in found)
+    assert len(found) == 4, found
+
+
+def test_a_value_of_another_host_that_is_not_defined(tmp_path: Path, tool: Run) -> None:
+    """Said once, although both hosts share the rest."""
+    local = "{ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3}"
+    (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {local}, vm2: {local}}}}}\n", encoding="utf-8")
+    for name, text in (("group_vars/all.yml", 'lab_a: "{{ lab_b }}"\nlab_b: 1\n'), ("host_vars/vm2.yml", 'lab_b: "{{ lab_gone }}"\n')):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path])
+    assert done.returncode != 0
+    assert done.stdout.count("refers to lab_gone, which is not defined") == 1, done.stdout
+    assert f"- lab_b, set in {tmp_path}/host_vars/vm2.yml:1, refers to lab_gone" in done.stdout
+
+
+def test_packages_that_are_not_in_the_index(lab: Path, tool: Run, index: str) -> None:
+    """Of the lists and of what the lab needs; what the lab publishes itself is not asked for, and the list of all names never."""
+    vault, image = lab.with_name("vault.yml"), lab.with_name("airflow_image.yml")
+    change(lab, "lab_index_url", index)
+    change(vault, "vault_nexus_user", "reader")
+    change(vault, "vault_nexus_pass", "right")
+    image.write_text(image.read_text(encoding="utf-8").replace("  - pandas\n", "  - Absent_Package>=2\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("  - Absent_Package>=2")
+    Index.asked.clear()
+    found = preflight(lab, tool)
+    assert len(found) == 2, found
+    assert any(f"has no package Absent_Package, which airflow_image_requirements, set in {image}:{line} asks for" in one for one in found), found
+    assert any("has no package skops, which the lab itself needs" in one for one in found), found
+    names = {path.removeprefix("/repository/pypi-all/simple/") for path in Index.asked}
+    assert "" not in names and "wine-cultivars/" not in names and "optuna/" in names, names
+
+
+def test_braces_in_an_encrypted_value(lab: Path, tool: Run, tmp_path: Path) -> None:
+    """Ansible would stop at some, and silently change others; what is marked is taken as it is. None of them is shown."""
+    vault, password = lab.with_name("vault.yml"), tmp_path / "password"
+    password.write_text("a password\n", encoding="utf-8")
+    change(vault, "vault_redis_password", '"hunter2-{{-abcdefghijk"')
+    change(vault, "vault_mlflow_db_password", '"hunter2-{{ 5 }}-abcdefghijk"')
+    change(vault, "vault_optuna_db_password", '"hunter2-{# 5 #}-abcdefghijk"')
+    change(vault, "vault_celery_db_password", '!unsafe "hunter2-{{ 5 }}-abcdefghijk"')
+    change(vault, "vault_flower_password", "\"{{ lookup('ansible.builtin.env', 'HOME') * 9 }}\"")
+    done = tool(["ansible-vault", "encrypt", "--vault-password-file", password, vault], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    found = preflight(lab, tool, "--vault-password-file", password)
+    names = ("vault_redis_password", "vault_mlflow_db_password", "vault_optuna_db_password")
+    assert len(found) == 3 and "hunter2" not in str(found), found
+    for name in names:
+        assert any(one.startswith(f"Credential {name}, set in {vault}, has {{{{") and f"`{name}: !unsafe '...'`" in one for one in found), found
 
 
 def test_an_inventory_without_hosts_is_an_error(tmp_path: Path, tool: Run) -> None:

@@ -52,6 +52,18 @@ def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path
     assert [line for line in details["installed"] if line.startswith("scikit-learn==")]
 
 
+def test_a_file_that_is_not_the_one_of_the_commit_is_dirty(client: Any, run_id: str, tmp_path: Path) -> None:
+    """And the file is kept as it is, with a digest that `sha256sum` confirms."""
+    file, facts = tmp_path / "mine.yml", tmp_path / "lab.json"
+    file.write_bytes(b"steps: []\r\n")
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    for experiments, revision in (({"mine.yml": digest}, "abc123"), ({"mine.yml": "sha256:other"}, "abc123-dirty"), ({}, "abc123-dirty"), (None, "abc123")):
+        facts.write_text(json.dumps({"git_revision": "abc123"} | ({} if experiments is None else {"experiments": experiments})))
+        tags = environment.record(client, run_id, "", facts=facts, lock=tmp_path / "none.txt", file=str(file), file_digest=digest)
+        assert tags["lab.git_revision"] == tags["mlflow.source.git.commit"] == revision, experiments
+    assert Path(client.download_artifacts(run_id, "environment/mine.yml", str(tmp_path))).read_bytes() == file.read_bytes()
+
+
 def test_without_lock_and_facts_it_lists_what_is_installed(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAB_FACTS_FILE", raising=False)
     tags = environment.record(client, run_id, "", lock=tmp_path / "none.txt")
