@@ -64,7 +64,9 @@ class Lab:
     def holds(self, machine: str, renewed: int) -> None:
         """Write the lock of a run on another machine that was renewed so many seconds ago."""
         uptime = int(float(Path("/proc/uptime").read_text(encoding="ascii").split()[0]))
-        self.lock.write_text(f"elsewhere\n{uptime - renewed}\n{machine}\n2026-11-26 03:00:00 UTC\njob 7 of AWX, launched by ada, runs backup.yml\n", encoding="utf-8")
+        self.lock.write_text(
+            f"elsewhere\n{uptime - renewed}\n{machine}\n2026-11-26 03:00:00 UTC\njob 7 of AWX, launched by ada, runs backup.yml\n", encoding="utf-8"
+        )
 
 
 def eventually(condition: Any, seconds: float = 120) -> None:
