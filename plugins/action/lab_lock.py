@@ -162,7 +162,7 @@ class ActionModule(ActionBase):
             if (state == "alive" or seen != first) and time.monotonic() - started >= wait:
                 raise AnsibleActionFail(
                     f"The lab {lab} is in use: {who}, since {since}. Wait until that is done, then run this again; "
-                    f"or let it wait by itself: -e lab_lock_wait=600 (seconds)."
+                    f"or set lab_lock_wait to the seconds that a run may wait."
                 )
             if not told:
                 self._display.display(f"  Waiting for the lab {lab}: {who}, since {since}.")

@@ -111,6 +111,25 @@ def test_a_holder_that_was_ended_blocks_nobody(lab: Lab, ends: signal.Signals) -
     eventually(lambda: not lab.lock.exists())
 
 
+def test_the_lock_is_kept_and_given_back_over_ssh(lab: Lab) -> None:
+    """Ansible's own connection, up to the program `ssh`: this one runs here what it is told to run there."""
+    program = lab.place / "ssh"
+    program.write_text('#!/bin/sh\nfor last; do :; done\nexec /bin/sh -c "$last"\n')
+    program.chmod(0o755)
+    remote = ["-e", json.dumps({"ansible_connection": "ssh", "ansible_ssh_executable": str(program)})]
+    first = lab.start(*remote)
+
+    def renewed() -> str:
+        return lab.lock.read_text(encoding="utf-8").splitlines()[1] if lab.lock.exists() else ""
+
+    before = renewed()
+    eventually(lambda: renewed() not in ("", before), 60)
+    second = lab.other(*remote)
+    assert second.returncode != 0 and f"(process {first.pid}) runs long.yml, since 20" in second.stdout, second.stdout
+    os.kill(first.pid, signal.SIGKILL)
+    eventually(lambda: not lab.lock.exists(), 60)
+
+
 def test_a_keeper_that_was_killed_too_blocks_nobody_on_the_same_machine(lab: Lab) -> None:
     first = lab.start()
     keepers = subprocess.run(["pgrep", "-f", str(lab.place / "long.yml")], capture_output=True, text=True, check=False).stdout.split()
