@@ -49,15 +49,18 @@ CHECKED_TYPES: dict[str, str] = {
 class Inventory:
     """The text of the inventory and the playbooks: where a variable is set, and whether anything uses it."""
 
-    def __init__(self, sources: Iterable[str], playbooks: str | None = None, command_line: Iterable[str] = ()) -> None:
+    def __init__(self, sources: Iterable[str], playbooks: str | None = None, command_line: Mapping[str, Any] | Iterable[str] = ()) -> None:
         """Read the inventory sources, the ``group_vars`` and ``host_vars`` beside them, and the playbooks.
 
         Args:
             sources: files and directories of the inventory.
             playbooks: directory of the playbooks.
-            command_line: names that were set with ``-e``.
+            command_line: what was set with ``-e``, names alone or with their values.
         """
         self.command_line = set(command_line)
+        # A job of AWX has the answers of its survey with -e, and its secrets from credentials; nobody there types -e or edits a file.
+        self.awx = "awx_job_id" in self.command_line
+        self.answered = {name for name in command_line if str(command_line[name]).strip()} if isinstance(command_line, Mapping) else self.command_line
         self.texts: dict[Path, list[str]] = {}
         if playbooks:
             self._read(self._files(Path(playbooks), recursive=False))
@@ -100,10 +103,10 @@ class Inventory:
             name: the variable.
             holding: a part of its value, whose line is wanted instead of the first one.
         """
-        if f"survey_{name}" in self.command_line:
-            return "in the survey of the job"
+        if f"survey_{name}" in self.answered:
+            return "in the survey"
         if name in self.command_line:
-            return "with -e"
+            return "in the survey" if self.awx else "with -e"
         anywhere = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
         outermost = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")  # what is further in is a key of another variable's value
         for path, lines in reversed(self.texts.items()):
@@ -122,6 +125,20 @@ class Inventory:
         path, _, number = place.removeprefix("in ").rpartition(":")
         lines = next((lines for file, lines in self.texts.items() if shown_path(file) == path), [])
         return bool(lines) and "!vault" not in lines[int(number) - 1]
+
+    def otherwise(self) -> str:
+        """Return the words for a variable that no file sets in clear text."""
+        return "in the controller's inventory" if self.awx else "by a plugin of the inventory"
+
+    def vault(self, name: str = "") -> str:
+        """Return the words that say where the credential of this name is set, or where credentials are."""
+        if not self.awx:
+            vaults = self.encrypted()
+            return f"in {shown_path(vaults[0])}" if vaults else "in the inventory's vault"
+        if not name:
+            return "in the controller's credentials"
+        kind = "Nexus" if name.startswith("vault_nexus_") and "nexus_credentials_file" in self.command_line else "Encrypted vault"
+        return f"in the controller's credential of type {kind}"
 
     def encrypted(self) -> list[Path]:
         """Return the files that are encrypted as a whole."""
@@ -154,9 +171,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     return near[0] if near else ""
 
 
-def set_at(inventory: Inventory, name: str, default: str = "by a plugin of the inventory") -> str:
+def set_at(inventory: Inventory, name: str, default: str = "") -> str:
     """Return the words that say where a variable is set."""
-    return inventory.where(name) or default
+    return inventory.where(name) or default or inventory.otherwise()
 
 
 def stop(count: int, what: str, problems: Sequence[str]) -> dict[str, Any]:
@@ -264,7 +281,9 @@ def wrong_values(
             continue
         try:
             value = value_of(name)
-        except AnsibleError:
+        except AnsibleError as error:
+            if asked := re.search(r"The survey asks for .*", str(error)):  # roles/awx/vars/main/inventory.yml refuses an answer
+                problems[name] = asked.group()
             continue
         secret = option.get("no_log", False) or bool(re.search(r"pass|secret|key|token|credential", name))
         shown = "its value" if secret else f"'{value}'"
@@ -405,16 +424,15 @@ def credential_problems(
     problems, missing = [], []
     names = [credential["name"] for credential in wanted]
     defined = set(defined)
-    vaults = inventory.encrypted()
-    place = f"in {shown_path(vaults[0])}" if vaults else "in the inventory's vault"
+    opens = "that credential and the one of type Vault" if inventory.awx else "the vault password and the value's own expression"
     unread: Any = object()
     for credential in wanted:
         name = credential["name"]
-        where = set_at(inventory, name, place)
+        where = set_at(inventory, name, inventory.vault(name))
         if name not in defined:
             guess = closest(name, [d for d in defined if d.startswith("vault_") and d not in names])
             if guess:
-                problems.append(f"Credential {name} is not defined; did you mean it by {guess}, set {set_at(inventory, guess, place)}?")
+                problems.append(f"Credential {name} is not defined; did you mean it by {guess}, set {set_at(inventory, guess, inventory.vault(guess))}?")
             else:
                 missing.append(name)
             continue
@@ -428,7 +446,7 @@ def credential_problems(
             )
             continue
         if value is unread:
-            problems.append(f"Credential {name}, set {where}, cannot be read: check the vault password and the value's own expression.")
+            problems.append(f"Credential {name}, set {where}, cannot be read: check {opens}.")
             continue
         kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
         fault = credential_fault(value, kind, min_length, placeholders, example.get(name), str(credential.get("without") or ""))
@@ -438,7 +456,7 @@ def credential_problems(
     if missing:
         subject = f"Credential {missing[0]} is" if len(missing) == 1 else f"{len(missing)} credentials are"
         names_text = f" ({', '.join(missing)})" if len(missing) > 1 else ""
-        problems.insert(0, f"{subject} not defined {place}{names_text}: {hint}")
+        problems.insert(0, f"{subject} not defined {inventory.vault()}{names_text}: {hint}")
     return problems
 
 
@@ -450,7 +468,8 @@ def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[s
     if url and not re.match(r"https?://[^/]+/", url):
         problems.append(f"{variable}, set {where}, is no URL: write one like https://nexus.example.com/repository/pypi-all/simple/.")
     elif re.match(r"https?://[^/]*@", url):
-        problems.append(f"{variable}, set {where}, holds a user or a password: write the URL without and put them in the vault.")
+        keep = "the controller's credential of type Nexus" if inventory.awx else "the vault"
+        problems.append(f"{variable}, set {where}, holds a user or a password: write the URL without and put them in {keep}.")
     elif url and not url.rstrip("/").endswith("/simple"):
         problems.append(f"{variable}, set {where}, is '{url}', which is no simple index: write the address that ends with /simple/.")
     ca_file, ca_variable = str(index.get("ca_file") or ""), index.get("ca_variable", "lab_ca_bundle")

@@ -27,11 +27,12 @@ class Checkout:
     path: Path
     secrets: dict[str, str]
 
-    def apply(self, controller: Controller, *options: str) -> subprocess.CompletedProcess[str]:
+    def apply(self, controller: Controller, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run ``playbooks/awx.yml`` as a person would."""
         command = ["ansible-playbook", "playbooks/awx.yml", "-i", "inventories/lab", *options]
         place = {"ANSIBLE_COLLECTIONS_PATH": str(self.path / "collections")}
-        return run_tool(command, self.path, CONTROLLER_HOST=controller.url, CONTROLLER_OAUTH_TOKEN=TOKEN, **place)
+        access = {"CONTROLLER_HOST": controller.url, "CONTROLLER_OAUTH_TOKEN": TOKEN}
+        return run_tool(command, self.path, **{**access, **place, **more})
 
 
 def copy_project(target: Path) -> None:

@@ -63,6 +63,7 @@ class Controller:
     changes: list[str] = field(default_factory=list)
     url: str = ""
     last_id: int = 0
+    unreachable: str = ""  # why no project can be updated; "" where it can
 
     def __post_init__(self) -> None:
         """Make what every controller has."""
@@ -75,7 +76,14 @@ class Controller:
         self.last_id += 1
         url = f"/api/v2/{table}/{self.last_id}/"
         roles = {name: {"id": self.last_id * 100 + number} for number, name in enumerate(ROLES)}
-        row = {"type": table.rstrip("s"), "scm_revision": "0", **values, "id": self.last_id, "url": url, "related": {"survey_spec": f"{url}survey_spec/"}}
+        row = {
+            "type": table.rstrip("s"),
+            "scm_revision": "0",
+            **values,
+            "id": self.last_id,
+            "url": url,
+            "related": {"survey_spec": f"{url}survey_spec/", "update": f"{url}update/"},
+        }
         self.tables.setdefault(table, {})[self.last_id] = {**row, "summary_fields": {"object_roles": roles}}
         return self.tables[table][self.last_id]
 
@@ -115,6 +123,10 @@ class Controller:
             return self._row(method, parts[0], row, body)
         if parts[2] == "survey_spec":
             return self._survey(method, path, body)
+        if parts[2] == "update":
+            return 202, self.update_project(row)
+        if parts[2] == "events":
+            return 200, {"count": 1, "next": None, "results": [{"event": "runner_on_failed", "event_data": {"res": {"msg": row["said"]}}}]}
         return self._list(method, path, body)
 
     def _table(self, method: str, table: str, query: Row, body: Row) -> tuple[int, Row | None]:
@@ -132,6 +144,15 @@ class Controller:
         if method == "PATCH":
             row.update(body)
         return 200, self.shown(row)
+
+    def update_project(self, project: Row) -> Row:
+        """Update a project at once; return the update, as the controller keeps it."""
+        status = "failed" if self.unreachable else "successful"
+        ended = {"status": status, "failed": bool(self.unreachable), "finished": "2027-01-01T00:00:00Z", "job_explanation": ""}
+        update = self.make("project_updates", {**ended, "said": self.unreachable, "project": project["id"]})
+        project["status"] = status
+        project["summary_fields"]["last_job"] = {"id": update["id"], "status": status}
+        return update
 
     def remove(self, table: str, row: Row) -> None:
         """Remove a row with what belongs to it alone."""

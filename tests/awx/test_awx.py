@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.awx.conftest import VAULT_PASSWORD, Checkout
-from tests.awx.controller import BUILT_IN, HIDDEN, Controller, serving
+from tests.awx.controller import BUILT_IN, HIDDEN, TOKEN, Controller, serving
 from tests.conftest import ROOT
 
 VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
@@ -37,6 +39,7 @@ def declared(checkout: Checkout) -> Iterator[Controller]:
 
 OPTIONS = """{
   "awx_launch_users": ["ada"],
+  "awx_backup_schedule": "DTSTART:20270101T030000Z RRULE:FREQ=DAILY;INTERVAL=1",
   "awx_machine_user": "admin", "awx_machine_password": "planted-password-of-the-machine",
   "awx_notifications": [
     {"name": "chat", "type": "webhook", "configuration": {"url": "https://chat.example.com/hook", "http_method": "POST", "headers": {}}, "events": ["error"]},
@@ -47,10 +50,11 @@ OPTIONS = """{
 
 def test_every_verb_can_be_launched(declared: Controller) -> None:
     templates = {template["name"]: template for template in declared.rows("job_templates")}
-    assert templates.keys() == {f"mlops-lab {verb}" for verb in [*VERBS, "workflow_failed"]}
+    assert templates.keys() == {f"mlops-lab {verb}" for verb in [*VERBS, "workflow_failed", "backup"]}
     for template in templates.values():
         assert (ROOT / template["playbook"]).is_file()
         assert template["ask_job_type_on_launch"] and template["ask_limit_on_launch"]
+        assert 0 < template["timeout"] <= 24 * 3600, "a job that nobody ends would run for ever"
         kinds = [declared.tables["credential_types"][credential["credential_type"]]["name"] for credential in declared.listed(template, "credentials")]
         assert sorted(kinds) == ["Encrypted vault", "Machine", "Nexus", "Vault"]
 
@@ -122,6 +126,8 @@ def test_who_may_launch(declared: Controller) -> None:
     execute = {
         template["summary_fields"]["object_roles"]["execute_role"]["id"]
         for template in [*declared.rows("job_templates"), declared.rows("workflow_job_templates")[0]]
+        # Steps of the workflow, which needs no right of its user for them.
+        if template["name"] not in ("mlops-lab clean", "mlops-lab workflow_failed")
     }
     granted = {int(path.split("/")[4]) for path, ids in declared.lists.items() if path.endswith("/teams/") and ids == [team["id"]]}
     assert granted == execute
@@ -146,6 +152,100 @@ def test_a_second_time_changes_nothing_and_a_change_is_noticed(checkout: Checkou
     assert declared.changes == []
 
 
+DRIFT: dict[str, dict[str, dict[str, object]]] = {
+    "job_templates": {
+        "mlops-lab image": {
+            **dict.fromkeys(("ask_variables_on_launch", "ask_inventory_on_launch", "ask_credential_on_launch", "ask_tags_on_launch"), True),
+            **dict.fromkeys(("ask_execution_environment_on_launch", "ask_scm_branch_on_launch", "become_enabled", "allow_simultaneous", "diff_mode"), True),
+            **{"forks": 50, "extra_vars": '{"lab_dir": "/opt/other"}', "limit": "nobody", "job_tags": "x", "skip_tags": "x", "timeout": 0, "verbosity": 4},
+            **{"job_type": "check", "playbook": "playbooks/other.yml", "scm_branch": "other", "start_at_task": "x", "job_slice_count": 3, "description": "x"},
+        }
+    },
+    "workflow_job_templates": {
+        "mlops-lab": {
+            **dict.fromkeys(("ask_variables_on_launch", "ask_inventory_on_launch", "ask_limit_on_launch", "ask_tags_on_launch"), True),
+            **{"extra_vars": '{"lab_dir": "/opt/other"}', "limit": "nobody", "scm_branch": "other", "skip_tags": "x", "allow_simultaneous": True},
+        }
+    },
+    "inventories": {"mlops-lab hosts": {"variables": "lab_dir: /opt/other", "description": "x"}},
+    "groups": {"lab_control": {"variables": '{"lab_dir": "/opt/other"}', "description": "x"}},
+    "hosts": {"localhost": {"variables": '{"lab_dir": "/opt/other"}', "enabled": False}},
+    "schedules": {"mlops-lab backup": {"enabled": False, "rrule": "DTSTART:20300101T030000Z RRULE:FREQ=YEARLY;INTERVAL=1", "extra_data": {"x": 1}}},
+    "projects": {"mlops-lab playbooks": {"scm_branch": "other", "scm_clean": False, "scm_refspec": "x", "allow_override": True, "scm_update_on_launch": False}},
+    "workflow_job_template_nodes": {"image": {"limit": "nobody", "extra_data": {"x": 1}}, "stack": {"all_parents_must_converge": True}},
+}
+
+
+def test_what_was_changed_by_hand_is_put_right(checkout: Checkout, declared: Controller) -> None:
+    """Every field, links of credentials and steps; once more changes nothing."""
+    before = {table: {name: dict(declared.named(table, name)) for name in rows} for table, rows in DRIFT.items()}
+    for table, rows in DRIFT.items():
+        for name, values in rows.items():
+            declared.named(table, name).update(values)
+    image = declared.named("job_templates", "mlops-lab image")
+    credentials = declared.lists[f"{image['url']}credentials/"]
+    linked = list(credentials)
+    other = declared.make("credentials", {"name": "another's", "credential_type": 1})
+    credentials[:] = [*linked[1:], other["id"]]
+    workflow = declared.named("workflow_job_templates", "mlops-lab")
+    declared.make("workflow_job_template_nodes", {"identifier": "by hand", "workflow_job_template": workflow["id"], "unified_job_template": image["id"]})
+
+    done = checkout.apply(declared, "-e", OPTIONS)
+    assert done.returncode == 0, done.stdout
+    for table, rows in DRIFT.items():
+        for name, values in rows.items():
+            now = declared.named(table, name)
+            for field in values:
+                assert now.get(field) == before[table][name].get(field), f"{field} of {name}"
+    assert sorted(declared.lists[f"{image['url']}credentials/"]) == sorted(linked)
+    test_the_workflow_is_the_lab_s_order_and_cleans_on_every_branch(declared)
+    declared.changes.clear()
+    again = checkout.apply(declared, "-e", OPTIONS)
+    assert again.returncode == 0 and changed(again.stdout) == 0, again.stdout
+    assert declared.changes == []
+    declared.remove("credentials", other)
+
+
+def test_what_the_lab_no_longer_has_goes(checkout: Checkout, controller: Controller) -> None:
+    """Hosts and groups, the schedule of backups with its template, notifications; what others made stays."""
+    more = {
+        "awx_groups": {"lab_control": ["one"], "lab_workers": ["one", "two"], "lab_builder": ["one"], "other": ["two"]},
+        "awx_host_variables": {},
+    }
+    assert checkout.apply(controller, "-e", OPTIONS.replace('["ada"]', "[]"), "-e", json.dumps(more)).returncode == 0
+    assert {host["name"] for host in controller.rows("hosts")} == {"one", "two"}
+    organization = controller.named("organizations", "mlops-lab")["id"]
+    controller.make("notification_templates", {"name": "mlops-lab of a colleague", "organization": organization, "description": "mine"})
+    elsewhere = controller.make("inventories", {"name": "another", "organization": organization})
+    controller.make("hosts", {"name": "two", "inventory": elsewhere["id"]})
+
+    fewer = {"awx_groups": {"lab_control": ["one"], "lab_workers": ["one"], "lab_builder": ["one"]}, "awx_host_variables": {}}
+    looked = checkout.apply(controller, "-e", json.dumps(fewer), "--check")
+    assert looked.returncode == 0 and changed(looked.stdout) > 0, looked.stdout
+    done = checkout.apply(controller, "-e", json.dumps(fewer))
+    assert done.returncode == 0, done.stdout
+    assert [(host["name"], host["inventory"] == elsewhere["id"]) for host in controller.rows("hosts")] == [("one", False), ("two", True)]
+    assert {group["name"] for group in controller.rows("groups")} == {"lab_control", "lab_workers", "lab_builder"}
+    assert controller.rows("schedules") == []
+    assert "mlops-lab backup" not in {template["name"] for template in controller.rows("job_templates")}
+    assert [row["name"] for row in controller.rows("notification_templates")] == ["mlops-lab of a colleague"]
+    again = checkout.apply(controller, "-e", json.dumps(fewer))
+    assert again.returncode == 0 and changed(again.stdout) == 0, again.stdout
+
+
+def test_a_project_that_was_not_updated_stays_red_and_says_why(checkout: Checkout, declared: Controller) -> None:
+    project = declared.named("projects", "mlops-lab playbooks")
+    declared.unreachable = "Failed to download remote objects and refs: fatal: repository 'https://git.example.com/x.git/' not found"
+    declared.update_project(project)
+    for options in ((), ("--check",), ()):
+        done = checkout.apply(declared, "-e", OPTIONS, *options)
+        assert done.returncode != 0 and "could not get the playbooks of project mlops-lab playbooks" in done.stdout, done.stdout
+        assert "fatal: repository 'https://git.example.com/x.git/' not found" in " ".join(done.stdout.split())
+    declared.unreachable = ""
+    done = checkout.apply(declared, "-e", OPTIONS)
+    assert done.returncode == 0 and project["status"] == "successful", done.stdout
+
+
 def test_removed_with_one_variable_and_nothing_else(checkout: Checkout, declared: Controller) -> None:
     declared.make("organizations", {"name": "another"})
     arguments = ("-e", OPTIONS, "-e", "awx_state=absent")
@@ -162,6 +262,9 @@ def test_removed_with_one_variable_and_nothing_else(checkout: Checkout, declared
     [
         ("awx_project_url=https://user:pass@git.example.com/x.git", "awx_project_url holds credentials"),
         ("awx_vault_file=/nowhere", "awx_vault_file is '/nowhere', which is not there or not encrypted"),
+        ("awx_job_timeout=0", "awx_job_timeout is 0"),
+        ("lab_name=lab2", "lab_name has another value here than in"),
+        ('{"lab_airflow_port": 9090}', "lab_airflow_port has another value here than in"),
         ("awx_state=gone", "value of awx_state must be one of: present, absent"),
     ],
 )
@@ -169,3 +272,18 @@ def test_bad_values_stop_before_the_first_request(checkout: Checkout, controller
     done = checkout.apply(controller, "-e", values)
     assert done.returncode != 0 and sentence in done.stdout, done.stdout
     assert controller.changes == []
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "words"),
+    [
+        ("", TOKEN, "No controller is named, and none answers where the modules look for one"),
+        ("http://127.0.0.1:9", TOKEN, "The controller http://127.0.0.1:9 cannot be used"),
+        ("here", "wrong", "cannot be used (Invalid authentication credentials"),
+    ],
+)
+def test_a_controller_that_is_missing_is_one_sentence(checkout: Checkout, controller: Controller, host: str, token: str, words: str) -> None:
+    for state in ("present", "absent"):
+        done = checkout.apply(replace(controller, url=controller.url if host == "here" else host), "-e", f"awx_state={state}", CONTROLLER_OAUTH_TOKEN=token)
+        assert done.returncode != 0 and words in " ".join(done.stdout.split()), done.stdout
+        assert done.stdout.count("fatal: ") == 1 and "CONTROLLER_OAUTH_TOKEN" in done.stdout

@@ -92,7 +92,17 @@ def test_an_answer_counts_and_an_empty_one_does_not(job: Launch, lab: Checkout) 
     """The wrong answer reaches the check; the questions that were left empty leave the inventory's values alone."""
     done = job("preflight", answers={"survey_lab_index_url": "https://user:word@nexus.example.com/simple/"})
     assert done.returncode != 0
-    assert "1 to put right" in done.messages() and "lab_index_url" in done.messages(), done.output
+    assert "1 to put right" in done.messages() and "lab_index_url, set in the survey, " in done.messages(), done.output
+    assert "credential of type Nexus" in done.messages() and "plugin" not in done.messages()
+    assert_clean(done, lab)
+
+
+@pytest.mark.parametrize("verb", ["preflight", "index"])
+@pytest.mark.parametrize("answer", ["../../etc", "examples/../../etc", "/etc", "examples/wine_cultivars\n..", "~root", "$HOME/x"])
+def test_a_directory_outside_of_the_project_is_not_published(job: Launch, lab: Checkout, verb: str, answer: str) -> None:
+    done = job(verb, answers={"survey_package_index_publish": answer}, check=True)
+    assert done.returncode != 0
+    assert "The survey asks for directories inside the repository, one in each line, and was answered " in done.messages(), done.output
     assert_clean(done, lab)
 
 

@@ -16,6 +16,8 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 PLAYS = [(path, play) for path in PLAYBOOKS for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
 # Plays of the lab's hosts that can fail after they changed something
 CHANGING = [(path, play) for path, play in PLAYS if path.stem not in ("preflight", "clean", "create_vault", "awx", "workflow_failed")]
+# Those that change nothing on the lab's hosts run beside any other.
+LOCKED = [(path, play) for path, play in PLAYS if path.stem not in ("preflight", "verify", "create_vault", "awx", "workflow_failed")]
 
 
 def named(plays: list[tuple[Path, dict[str, Any]]]) -> pytest.MarkDecorator:
@@ -43,6 +45,12 @@ def test_a_play_that_fails_cleans_and_stops_everywhere(path: Path, play: dict[st
     assert "roles" not in play and "post_tasks" not in play, "what a block does not hold is not rescued"
     for block in play["tasks"]:
         assert [task["ansible.builtin.import_tasks"] for task in block["rescue"]] == ["tasks/clean_and_stop.yml"]
+
+
+@named(LOCKED)
+def test_a_play_that_changes_something_takes_the_lab_s_lock_first(path: Path, play: dict[str, Any]) -> None:
+    """Before the tasks, because their rescue would clean what the holder of the lock needs."""
+    assert [task["ansible.builtin.import_tasks"] for task in play["pre_tasks"]] == ["tasks/lock.yml"]
 
 
 @pytest.mark.parametrize("playbook", [path.stem for path in PLAYBOOKS])

@@ -247,7 +247,9 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
     docker, tar, record = builder.path / "bin/docker", builder.path / "bin/tar", builder.path / "record"
     docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(300)"), encoding="utf-8")
     if moment == "staged":  # the last that Ansible does before it starts the build; its worker is killed, too
-        script = f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\npkill -KILL -f {builder.path}/play.yml\n'
+        script = (
+            f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\npkill -KILL -f {builder.path}/play.yml\n'
+        )
         tar.write_text(script, encoding="utf-8")
         tar.chmod(0o755)
     code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again(pathlib.Path({str(builder.path)!r})).run(patience=15)"

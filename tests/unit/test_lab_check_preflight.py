@@ -66,10 +66,27 @@ def test_a_key_in_a_value_is_no_place(tmp_path: Path) -> None:
     inventory = judge.Inventory([str(tmp_path)], command_line=["survey_list"])
     assert inventory.where("vault_a") == ""
     assert inventory.where("lab_port").endswith("hosts.yml:4")
-    assert inventory.where("list") == "in the survey of the job"
+    assert inventory.where("list") == "in the survey"
     assert judge.Inventory([str(tmp_path)]).where("list", "pandas==2").endswith("a.yml:6")
     assert judge.Inventory([str(tmp_path)]).where("list", "numpy").endswith("a.yml:5")
     assert judge.Inventory([str(tmp_path)]).where("list", "polars").endswith("a.yml:3")
+
+
+def test_a_job_of_awx_is_told_of_surveys_and_credentials(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("#! /usr/bin/env python3\nprint('{}')\n")
+    given = {"awx_job_id": 1, "survey_lab_index_url": "https://u:p@nexus.example.com/simple/", "survey_lab_index_upload_url": "", "base_images_source": "auto"}
+    job = judge.Inventory([str(tmp_path / "hosts")], command_line={**given, "nexus_credentials_file": "x", "encrypted_vault_file": "y"})
+    assert job.where("lab_index_url") == job.where("base_images_source") == "in the survey"
+    assert judge.set_at(job, "lab_index_upload_url") == "in the controller's inventory", "an empty answer counts as not given"
+    (problem,) = judge.index_url_problems({"url": given["survey_lab_index_url"]}, job)
+    assert problem == (
+        "lab_index_url, set in the survey, holds a user or a password: write the URL without and put them in the controller's credential of type Nexus."
+    )
+    wanted = [{"name": "vault_nexus_pass"}, {"name": "vault_airflow_admin_password"}, {"name": "vault_other"}]
+    missing, index, other = judge.credential_problems(wanted, ["vault_nexus_pass", "vault_airflow_admin_password"], lambda _name: "", [], {}, "HINT", job)
+    assert index == "Credential vault_nexus_pass, set in the controller's credential of type Nexus, is empty: write 12 or more random characters there."
+    assert "set in the controller's credential of type Encrypted vault, is empty" in other
+    assert missing == "Credential vault_other is not defined in the controller's credentials: HINT"
 
 
 def test_unknown_variables_get_a_guess(inventory: judge.Inventory) -> None:
