@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.mlops.lab.plugins.modules.image_build import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
 STEP = re.compile(r"^#\d+ \[(?!internal)|^#\d+ (?:CACHED|ERROR)")
@@ -67,24 +69,7 @@ class ActionModule(WatchingAction):
         """Build the image unless one with the same digest is there; see the module documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _unused, args = self.validate_argument_spec(
-            {
-                "repository": {"type": "str", "required": True},
-                "version": {"type": "str", "required": True},
-                "alias": {"type": "str"},
-                "keep": {"type": "int", "default": 3},
-                "dockerfile": {"type": "str", "required": True},
-                "files": {"type": "dict", "default": {}},
-                "base_images": {"type": "list", "elements": "str", "default": []},
-                "target": {"type": "str"},
-                "output": {"type": "path"},
-                "failure_hint": {"type": "str"},
-                "secrets": {"type": "dict", "default": {}, "no_log": True},
-                "secret_files": {"type": "dict", "default": {}},
-                "staging_dir": {"type": "path", "required": True},
-                "timeout": {"type": "int", "default": 3600},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         bases = [(name, self._image_id(name)) for name in args["base_images"]]
         missing = [name for name, image_id in bases if not image_id]
         digest = content_digest([args["dockerfile"], args["files"], bases, args["target"]])

@@ -19,6 +19,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 VAULT_HEADER = "$ANSIBLE_VAULT"
 FERNET_BYTES = 32
@@ -434,22 +436,7 @@ class ActionModule(ActionBase):
         """Return the problems and what was measured."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _unused, args = self.validate_argument_spec(
-            argument_spec={
-                "limits": {"type": "dict", "default": {}},
-                "systems": {"type": "list", "elements": "str", "default": []},
-                "machines": {"type": "list", "elements": "str", "default": []},
-                "disk_paths": {"type": "list", "elements": "str", "default": []},
-                "ports": {"type": "list", "elements": "dict", "default": []},
-                "projects": {"type": "list", "elements": "str", "default": []},
-                "groups": {"type": "list", "elements": "dict", "default": []},
-                "credentials": {"type": "list", "elements": "dict", "default": []},
-                "placeholders": {"type": "list", "elements": "str", "default": []},
-                "example_file": {"type": "str", "default": ""},
-                "credentials_hint": {"type": "str", "default": ""},
-                "index": {"type": "dict", "default": {}},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
@@ -469,7 +456,7 @@ class ActionModule(ActionBase):
             **self._index_args(index, inventory, task_vars, mine),
         }
         before = time.time()
-        measured = self._execute_module(module_name="mlops.lab.lab_preflight", module_args=module_args, task_vars=task_vars)
+        measured = self._execute_module(module_name="mlops.lab.lab_host", module_args=module_args, task_vars=task_vars)
         after = time.time()
         if measured.get("failed") or "found" not in measured:
             measured.pop("invocation", None)

@@ -14,6 +14,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.modules.place_files import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 
 def tree_files(root: Path, hidden: Collection[str] = ()) -> dict[str, bytes]:
@@ -61,15 +63,7 @@ class ActionModule(ActionBase):
         """Place the files; see the module documentation."""
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(
-            {
-                "src": {"type": "path"},
-                "hidden": {"type": "list", "elements": "str", "default": []},
-                "files": {"type": "dict", "no_log": True},
-                "dest": {"type": "path", "required": True},
-                "mode": {"type": "str", "default": "0644"},
-                "directory_mode": {"type": "str", "default": "0755"},
-                "group": {"type": "int"},
-            },
+            argument_spec(DOCUMENTATION),
             mutually_exclusive=[("src", "files")],
             required_one_of=[("src", "files")],
         )

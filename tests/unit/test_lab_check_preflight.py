@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
-from ansible_collections.mlops.lab.plugins.modules import lab_preflight as measure
+from ansible_collections.mlops.lab.plugins.modules import lab_host as measure
 
 from tests.conftest import Run
 
