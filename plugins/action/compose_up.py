@@ -74,7 +74,7 @@ class ActionModule(WatchingAction):
             if outcome["rc"] != 0:
                 raise AnsibleActionFail(f"{what}: {outcome['stderr'].strip() or outcome['stdout'].strip()}")
 
-        first, _, present = str(on_host(LOOK)["stdout"]).partition("\n")
+        first, _unused, present = str(on_host(LOOK)["stdout"]).partition("\n")
         *states, owner_and_mode = first.split(" ")
         written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
         if written and "network" in states and ("settled" in states or not args["start"]):

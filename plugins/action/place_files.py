@@ -45,7 +45,7 @@ def parse_listing(listing: str) -> dict[str, tuple[str, str]]:
     modes: dict[str, str] = {}
     found: dict[str, tuple[str, str]] = {}
     for line in listing.splitlines():
-        first, _, name = line.partition(" ./")
+        first, _unused, name = line.partition(" ./")
         if len(first.strip()) == 64:
             found[name] = (modes.get(name, ""), first.strip())
         else:
@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
             f"cd {dest} 2>/dev/null && stat -c '{rights} .' . && find . -type f -exec stat -c '{rights} %n' {{}} + && find . -type f -exec sha256sum {{}} +",
             sudoable=True,
         )["stdout"]
-        first, _, rest = listing.partition("\n")
+        first, _unused, rest = listing.partition("\n")
         present = parse_listing(rest)
         wanted = {name: (f"{mode:o}{of_group}", hashlib.sha256(data).hexdigest()) for name, data in files.items()}
         placed = sorted(name for name in wanted if present.get(name) != wanted[name])
@@ -101,7 +101,8 @@ class ActionModule(ActionBase):
         umask = f"{0o777 & ~int(args['directory_mode'], 8):04o}"
         # In place, file by file: a container that has the directory mounted must see the change.
         outcome = self._low_level_execute_command(
-            f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
+            f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; "
+            f"umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
             + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in removed)
             + "find . -mindepth 1 -type d -empty -delete; tar -xf - --same-permissions --no-same-owner --overwrite"
             + ("" if group is None else f"; chgrp -R {group} ."),

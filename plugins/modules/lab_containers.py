@@ -185,7 +185,8 @@ def private(present: list[dict[str, Any]], service: str, port: int, cluster_addr
     strangers = [address for address in addresses if listening(address, port)]
     # No container of ours has a door there, so it is another program of this host.
     note = f"; another program of the host listens at {', '.join(f'{a}:{port}' for a in strangers)}" if strangers else ""
-    return f"{counted(len(ours), 'container')} without a published port, {counted(len(addresses) - len(strangers), 'address', 'addresses')} of the host refuse port {port}{note}"
+    refusing = counted(len(addresses) - len(strangers), "address", "addresses")
+    return f"{counted(len(ours), 'container')} without a published port, {refusing} of the host refuse port {port}{note}"
 
 
 def clean(present: list[dict[str, Any]], secrets: dict[str, str]) -> str:

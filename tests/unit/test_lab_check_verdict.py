@@ -493,7 +493,10 @@ def test_states_of_containers() -> None:
 
 def test_addresses_of_the_host() -> None:
     """The local ones, and no network or broadcast address."""
-    fib = "  +-- 10.0.0.0/8\n     |-- 10.0.0.0\n        /8 link UNICAST\n     |-- 10.1.2.3\n        /32 host LOCAL\n     |-- 10.255.255.255\n        /32 link BROADCAST\n"
+    fib = (
+        "  +-- 10.0.0.0/8\n     |-- 10.0.0.0\n        /8 link UNICAST\n     |-- 10.1.2.3\n        /32 host LOCAL\n"
+        "     |-- 10.255.255.255\n        /32 link BROADCAST\n"
+    )
     assert lab_containers.host_addresses(fib) == ["10.1.2.3", "127.0.0.1"]
 
 
