@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -59,6 +61,15 @@ def forms(secret: str) -> set[str]:
     return {secret, quoted, json.dumps(quoted)[1:-1], quote(secret, safe=""), secret.replace("'", "''")} | encoded
 
 
+def locked(lock: str, python: str) -> dict[str, str]:
+    """Return the versions, by name, that a lock of the checkout gives on a version of Python; every entry of it must have hashes."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    entries = re.findall(r"^([\w.-]+==[^\\\n]*?) \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.M)
+    assert len(entries) == len(re.findall(r"^[\w.-]+==", text, re.M)), f"{lock} has an entry without hashes"
+    wanted = [entry for entry in map(Requirement, entries) if entry.marker is None or entry.marker.evaluate({"python_full_version": f"{python}.0"})]
+    return {entry.name: str(entry.specifier).removeprefix("==") for entry in wanted}
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
@@ -98,6 +109,14 @@ def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
         done = play(tmp_path_factory.mktemp("engine"), [{"ansible.builtin.setup": None}, role])
     if done.returncode or not has_compose():
         pytest.fail(f"The compose plugin is not installed, and role docker_engine could not install it here (is this root?):\n{done.output}", pytrace=False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long or needs the machine for itself, unless it is asked for: ``-m slow``."""
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

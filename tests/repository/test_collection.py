@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_the_installed_playbook_is_found_by_its_fqcn(tarball: Path, tool: Run, t
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stdout
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="What is pinned is what the newest supported Ansible brings, which this Python does not run.")
 def test_pinned_collections_are_the_ones_of_the_locked_ansible(tool: Run) -> None:
     pinned = yaml.safe_load((ROOT / "collections/requirements.yml").read_text(encoding="utf-8"))["collections"]
     listed = yaml.safe_load(tool(["ansible-galaxy", "collection", "list", "--format", "yaml"]).stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, locked
 
 # Written apart, so that this file does not find itself
 HOSTS = ["docker" + r"\.io(?=/)", "docker" + r"\.com", "ghcr" + r"\.io", "quay" + r"\.io", "pypi" + r"\.org", "python" + r"hosted\.org"]
@@ -44,13 +44,7 @@ def test_git_ignores(name: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False).returncode == 0
 
 
-def versions(lock: str) -> dict[str, str]:
-    """Return the versions of a lock by name; every entry must have hashes."""
-    entries = re.findall(r"^([\w.-]+)==(\S+)[^\\\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", (ROOT / lock).read_text(), re.M)
-    assert len(entries) == len(re.findall(r"^[\w.-]+==", (ROOT / lock).read_text(), re.M))
-    return {name: version for name, version, _hashes in entries}
-
-
-def test_tests_run_on_the_versions_that_users_get() -> None:
-    users, tests = versions("requirements.txt"), versions("requirements-test.txt")
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_tests_run_on_the_versions_that_users_get(python: str) -> None:
+    users, tests = locked("requirements.txt", python), locked("requirements-test.txt", python)
     assert {name: tests.get(name) for name in users} == users
