@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Measure what the preflight of the lab needs to know about one host. Changes nothing."""
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, Run
 
 LINKS = ROOT / "collections/ansible_collections/mlops/lab"
 CONTENT = ["galaxy.yml", "meta", "playbooks", "plugins", "roles"]
-IN_THE_TARBALL = {"bindep.txt", "CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"}
+IN_THE_TARBALL = {"bindep.txt", "CHANGELOG.md", "CONTRIBUTING.md", "COPYING", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"}
 IN_THE_TARBALL |= {"changelogs", "dags", "docs", "examples", "experiments", "meta", "playbooks", "plugins", "roles"}
 
 
