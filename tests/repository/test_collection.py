@@ -46,6 +46,15 @@ def test_the_tarball_holds_the_collection_alone(tarball: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
+@pytest.mark.parametrize("list_of_files", ["ignore-2.19.txt", "ignore-2.20.txt"])
+def test_no_file_of_the_tarball_is_let_off_a_check_and_others_with_a_reason(tarball: Path, list_of_files: str) -> None:
+    with tarfile.open(tarball) as archive:
+        names = set(archive.getnames())
+    for line in (ROOT / "tests/sanity" / list_of_files).read_text(encoding="utf-8").splitlines():
+        entry, _unused, reason = line.partition(" # ")
+        assert entry.split()[0] not in names and len(reason.split()) > 3, line
+
+
 def test_the_installed_playbook_is_found_by_its_fqcn(tarball: Path, tool: Run, tmp_path: Path) -> None:
     place = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "HOME": str(tmp_path), "ANSIBLE_GALAXY_SERVER_LIST": ""}
     done = tool(["ansible-galaxy", "collection", "install", tarball, "--no-deps", "--offline", "-p", tmp_path], cwd=tmp_path, **place)
