@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-deep test-fresh nexus lint down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help lab check test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -28,6 +28,9 @@ nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, th
 
 lint: venv-test ## run only the linters
 	@.venv/bin/pytest tests/lint
+
+standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
+	@.venv/bin/pytest tests/lint/test_standards.py -m slow
 
 down: venv ## stop the lab and keep its data
 	@$(PLAYBOOK) playbooks/down.yml

@@ -205,7 +205,8 @@ def main() -> None:
             version = versions[(change + 1) % 2]
             took.append(registry.put(version))
             print(
-                f"{time.monotonic() - begun:6.0f} s: version {version} in service after {took[-1]:.1f} s; {len(seen.seconds)} requests, {len(seen.failures)} failed"
+                f"{time.monotonic() - begun:6.0f} s: version {version} in service after {took[-1]:.1f} s; "
+                f"{len(seen.seconds)} requests, {len(seen.failures)} failed"
             )
         time.sleep(max(0.0, begun + given.minutes * 60 - time.monotonic()))
     finally:

@@ -1,7 +1,8 @@
 """Measure one side of the benchmark, or the cost of a `docker compose up` that finds nothing to do. Runs on the lab's host, as root.
 
 Usage: ``measure.py side SPEC NAME`` or ``measure.py no-op SPEC``. SPEC is a JSON file written by playbooks/bench.yml; the result is one JSON
-document on standard output, and lines about the progress go to the file that the spec names, with the side's name added. Needs nothing but Python and the Docker client.
+document on standard output, and lines about the progress go to the file that the spec names, with the side's name added. Needs nothing but Python and the
+Docker client.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ def table(results: dict[str, Any]) -> Table:
     shown.note(f"  the checks (plays {', '.join(CHECKS)}): {again['checks']:.1f} s; changed={again['changed']} in {again['tasks']} tasks")
     shown.note("")
     shown.note(
-        f"{machine['cores']} cores, {machine['memory_mib']} MiB, {machine['system']}, Docker {machine['engine']}, compose {machine['compose']}, cgroups {machine['cgroups']}"
+        f"{machine['cores']} cores, {machine['memory_mib']} MiB, {machine['system']}, "
+        f"Docker {machine['engine']}, compose {machine['compose']}, cgroups {machine['cgroups']}"
     )
     for name, side in (("official", base), ("this lab", ours)):
         idle = side["idle"]

@@ -16,13 +16,13 @@ BY = "{{ dag.dag_id }}/{{ run_id }}"
 KEY = "{{ run_id }}-{{ ti.map_index }}"
 
 DOC = """
-Takes a model out of MLflow and puts it in service, into an object store, or lets it score files. Started by hand or over the API with an address and a target, or by every
-training whose experiment file says `deploy`.
+Takes a model out of MLflow and puts it in service, into an object store, or lets it score files. Started by hand or over the API with an address and a target,
+or by every training whose experiment file says `deploy`.
 
 1. `check` holds the address and the options against what there is: one sentence for each mistake, before anything runs.
 2. `fetch` brings the model to the worker and checks it: it is loaded, and predicts its input example as its signature promises.
-3. `deploy` stages the model at the target, compares the predictions there with the model's own, and only then puts it in service. When that fails, what was in service before
-   still is.
+3. `deploy` stages the model at the target, compares the predictions there with the model's own, and only then puts it in service.
+   When that fails, what was in service before still is.
 4. `record` writes at the model in MLflow what was deployed where, when and by which run.
 
 Going back to a former version is deploying it.

@@ -31,8 +31,8 @@ class ProjectPythonOperator(BaseOperator):
 
     A plain process, not ``ExternalPythonOperator``: that one copies the source of one function into a script and sends arguments and result through pickle
     between two Pythons, hands Airflow's own environment variables to the package's code, leaves the process running when the task is killed, and ends
-    every failure with the traceback of its own script. Here JSON goes in and out, the process group dies with the task, and a failure is one sentence below the package's
-    own traceback.
+    every failure with the traceback of its own script. Here JSON goes in and out, the process group dies with the task, and a failure is one sentence below the
+    package's own traceback.
 
     Args:
         command: A command of ``lab_experiment``.

@@ -24,10 +24,11 @@ tracked and registered in MLflow. A new experiment is a new file, or other param
 2. `prepare` makes the run in MLflow and does the steps.
 3. `search` tries parameters, in as many mapped tasks side by side as `search.parallel` says, on whatever worker has room (pool `search`).
 4. `cross_validate` cross-validates the estimator with the best parameters.
-5. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result, and tells it the asset `trained_model`.
+5. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result,
+   and tells it the asset `trained_model`.
 
-Sections that the file does not have are skipped. All tasks run in the project's Python environment on a Celery worker. A task that is tried again goes on where it was:
-finished trials and steps are not done again.
+Sections that the file does not have are skipped. All tasks run in the project's Python environment on a Celery worker. A task that is tried again goes on where
+it was: finished trials and steps are not done again.
 """
 
 with DAG(
@@ -45,7 +46,8 @@ with DAG(
             title="Experiment",
             pattern=f"^{NAME}$",
             examples=experiments(Path(EXPERIMENTS)),
-            description="Name of a file in the folder experiments, without .yml: it says what is searched, trained, on what, and under which name the model is registered.",
+            description="Name of a file in the folder experiments, without .yml: "
+            "it says what is searched, trained, on what, and under which name the model is registered.",
         ),
         "trials": Param(
             None,
@@ -67,7 +69,8 @@ with DAG(
             type=["object", "null"],
             title="Overrides",
             section="Instead of what the file says",
-            description_md='Any other key of the file, by its path: `{"search.sampler": "random"}`, `{"steps.prepare.with.seed": 8}`. Null takes a section out: `{"deploy": null}`.',
+            description_md='Any other key of the file, by its path: `{"search.sampler": "random"}`, `{"steps.prepare.with.seed": 8}`. '
+            'Null takes a section out: `{"deploy": null}`.',
         ),
     },
 ):

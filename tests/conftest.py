@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import ansible.release
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -64,6 +66,15 @@ def forms(secret: str) -> set[str]:
     return {secret, quoted, json.dumps(quoted)[1:-1], quote(secret, safe=""), secret.replace("'", "''")} | encoded
 
 
+def locked(lock: str, python: str) -> dict[str, str]:
+    """Return the versions, by name, that a lock of the checkout gives on a version of Python; every entry of it must have hashes."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    entries = re.findall(r"^([\w.-]+==[^\\\n]*?) \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.M)
+    assert len(entries) == len(re.findall(r"^[\w.-]+==", text, re.M)), f"{lock} has an entry without hashes"
+    wanted = [entry for entry in map(Requirement, entries) if entry.marker is None or entry.marker.evaluate({"python_full_version": f"{python}.0"})]
+    return {entry.name: str(entry.specifier).removeprefix("==") for entry in wanted}
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
@@ -106,12 +117,11 @@ def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked as deep, unless it is asked for with ``-m deep``."""
-    if "deep" in config.option.markexpr:
-        return
-    deep = [item for item in items if item.get_closest_marker("deep")]
-    items[:] = [item for item in items if item not in deep]
-    config.hook.pytest_deselected(items=deep)
+    """Leave out what takes long or needs the machine for itself, unless it is asked for: ``-m deep``, ``-m slow``."""
+    asked = [name for name in ("deep", "slow") if name not in config.option.markexpr]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in asked)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_report_header() -> str:

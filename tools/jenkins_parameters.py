@@ -174,7 +174,8 @@ def executor(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str
             raise Wrong(f"EXECUTOR_OPTIONS sets {name}, which is a secret: it belongs into the vault of the inventory.")
         if name not in ALLOWED:
             raise Wrong(
-                f"EXECUTOR_OPTIONS sets {name}, which a build may not: write it into airflow_stack_environment of the inventory, or an option of docs/jenkins.md."
+                f"EXECUTOR_OPTIONS sets {name}, which a build may not: "
+                "write it into airflow_stack_environment of the inventory, or an option of docs/jenkins.md."
             )
         options[name] = value
     values = dict[str, Any]()
@@ -229,7 +230,8 @@ def read_inventory(given: Mapping[str, str]) -> dict[str, Any]:
         or not path.exists()
     ):
         raise Wrong(
-            f"INVENTORY is '{inventory}', and there is no such path in the workspace, nor a directory with hosts.yml on this agent: write one, as in inventories/lab."
+            f"INVENTORY is '{inventory}', and there is no such path in the workspace, nor a directory with hosts.yml on this agent: "
+            "write one, as in inventories/lab."
         )
     done = ask(["lab_builder", "-i", inventory, "-m", "ansible.builtin.debug", "-a", f"msg={ASK}"])
     found = re.search(r"=> (\{.*\})", done.stdout, re.S)

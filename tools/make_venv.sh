@@ -26,7 +26,7 @@ if works && grep -qxF "$wanted" "$done_file"; then
     exit 0
 fi
 
-find_python() { # ansible-core 2.19 runs on these
+find_python() { # on these the lock has an ansible-core that runs
     for name in python3 python3.13 python3.12 python3.11; do
         if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
             "$name" -c 'import sys; print(sys.executable)'

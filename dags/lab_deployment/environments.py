@@ -21,8 +21,8 @@ UNUSED_SECONDS = 14 * 86400
 def of_model(model: Path, also: Sequence[str] = ()) -> str:
     """The interpreter of the environment that a model demands, made if it is not there yet.
 
-    The packages come from the index that the file named by LAB_INDEX_CONFIG_FILE describes (a ``uv.toml``, which may hold credentials: uv reads the file itself,
-    so they are in no argument and no variable), else from uv's own configuration.
+    The packages come from the index that the file named by LAB_INDEX_CONFIG_FILE describes (a ``uv.toml``, which may hold credentials: uv reads the file
+    itself, so they are in no argument and no variable), else from uv's own configuration.
 
     Args:
         model: MLflow's model directory.

@@ -3,8 +3,8 @@
     python scoring.py predict <model folder> <answer.json>
     python scoring.py score <request.json> <report.json>
 
-A script of its own, because a model's environment may be of another Python and hold an older MLflow and nothing of this project. Whatever goes wrong ends the process
-with exit code 1 and one last line that says so.
+A script of its own, because a model's environment may be of another Python and hold an older MLflow and nothing of this project. Whatever goes wrong ends the
+process with exit code 1 and one last line that says so.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def score(request_file: str, report_file: str) -> None:
             failed_now = failed + failures.rows
             if failed_now > request["allowed_failures"]:
                 raise SystemExit(
-                    f"{failed_now} rows of {rows + len(table)} cannot be scored, the first in {failures.first}; target_options allowed_failures is {request['allowed_failures']}."
+                    f"{failed_now} rows of {rows + len(table)} cannot be scored, the first in {failures.first}; "
+                    f"target_options allowed_failures is {request['allowed_failures']}."
                 )
             if len(good):
                 found = framed(predictions, good.index)
@@ -142,7 +143,9 @@ class Failures:
 
 
 def typed(table: Any, schema: Any) -> Any:
-    """A table whose columns have the types that the model promises to take, as far as that is possible without loss: in a text file 1 and 1.0 are the same number.
+    """A table whose columns have the types that the model promises to take, as far as that is possible without loss.
+
+    In a text file 1 and 1.0 are the same number.
 
     A column that cannot be brought there stays as it is; the model then says what is wrong with it.
     """

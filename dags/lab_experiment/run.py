@@ -273,8 +273,9 @@ def train(job: Job) -> Answer:
     """Fit the model with the best parameters, evaluate it, record it and register it.
 
     Returns:
-        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics``, ``plots``, ``model_id``, ``model_uri``, ``deploy`` and, when
-        registered, ``registered_model``, ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was trained.
+        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics``, ``plots``, ``model_id``, ``model_uri``, ``deploy`` and,
+        when registered, ``registered_model``, ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was
+        trained.
     """
     from lab_experiment import environment
 

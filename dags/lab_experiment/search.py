@@ -440,7 +440,10 @@ class Searcher:
         return self._numbers(objective["call"], result)
 
     def _last_of(self, trial: Any, values: Any) -> Any:
-        """The last value that a generator yields, or what it returns; each but those of several objectives is an intermediate value, after which it may be pruned."""
+        """The last value that a generator yields, or what it returns.
+
+        Each but those of several objectives is an intermediate value, after which it may be pruned.
+        """
         last, step = None, 0
         try:
             while True:

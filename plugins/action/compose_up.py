@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin behind `mlops.lab.compose_up`; its documentation is in plugins/modules/compose_up.py."""
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.mlops.lab.plugins.modules.compose_up import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
 #: Tells in its first line whether the network is there and every service runs healthy with the present definition and the image that its
@@ -60,16 +63,7 @@ class ActionModule(WatchingAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write the definition, make the network and start the project, each unless it is so already; see the module documentation."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(
-            {
-                "project": {"type": "str", "required": True},
-                "project_src": {"type": "path", "required": True},
-                "definition": {"type": "str"},
-                "network": {"type": "str", "default": ""},
-                "start": {"type": "bool", "default": True},
-                "wait_timeout": {"type": "int", "default": 600},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         names = {"project": args["project"], "directory": args["project_src"], "network": args["network"], "start": str(args["start"])}
         values = "".join(f"{name}={shlex.quote(value)}; " for name, value in names.items())
 
@@ -81,7 +75,7 @@ class ActionModule(WatchingAction):
             if outcome["rc"] != 0:
                 raise AnsibleActionFail(f"{what}: {outcome['stderr'].strip() or outcome['stdout'].strip()}")
 
-        first, _, present = str(on_host(LOOK)["stdout"]).partition("\n")
+        first, _unused, present = str(on_host(LOOK)["stdout"]).partition("\n")
         *states, owner_and_mode = first.split(" ")
         written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
         if written and "network" in states and ("settled" in states or not args["start"]):

@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin behind `mlops.lab.image_build`; its documentation is in plugins/modules/image_build.py."""
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.mlops.lab.plugins.modules.image_build import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
 #: Runs on the host beside a build: when Ansible gave no sign of life for as long, it ends the build, and removes its context and its secrets.
@@ -84,25 +87,7 @@ class ActionModule(WatchingAction):
         """Build the image unless one with the same digest is there; see the module documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _unused, args = self.validate_argument_spec(
-            {
-                "repository": {"type": "str", "required": True},
-                "version": {"type": "str", "required": True},
-                "alias": {"type": "str"},
-                "keep": {"type": "int", "default": 3},
-                "dockerfile": {"type": "str", "required": True},
-                "files": {"type": "dict", "default": {}},
-                "base_images": {"type": "list", "elements": "str", "default": []},
-                "target": {"type": "str"},
-                "output": {"type": "path"},
-                "failure_hint": {"type": "str"},
-                "secrets": {"type": "dict", "default": {}, "no_log": True},
-                "secret_files": {"type": "dict", "default": {}},
-                "staging_dir": {"type": "path", "required": True},
-                "timeout": {"type": "int", "default": 3600},
-                "patience": {"type": "int", "default": 120},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         if args["staging_dir"].rstrip("/") in SHARED:
             raise AnsibleActionFail(
                 f"Builds would be staged in '{args['staging_dir']}' (lab_staging_dir), which is emptied when the lab is cleaned and which others use, too: "

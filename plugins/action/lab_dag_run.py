@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin behind `mlops.lab.lab_dag_run`; its documentation is in plugins/modules/lab_dag_run.py."""
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.modules.lab_dag_run import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 #: seconds without a new line after which the seconds waited are shown anyway
 SILENCE = 20
@@ -23,27 +26,14 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return ``run_id``, ``state``, ``problem`` and ``changed``; see the module's documentation."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(
-            {
-                "url": {"type": "str", "required": True},
-                "user": {"type": "str", "required": True},
-                "password": {"type": "str", "required": True, "no_log": True},
-                "dag": {"type": "str", "default": "train"},
-                "experiment": {"type": "str", "required": True},
-                "then": {"type": "str", "default": ""},
-                "first_run": {"type": "str", "default": "first-model"},
-                "project": {"type": "str", "default": "mlops-lab-airflow"},
-                "parse_timeout": {"type": "int", "default": 180},
-                "timeout": {"type": "int", "default": 1200},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         parse_timeout, timeout = args.pop("parse_timeout"), args.pop("timeout")
         started = last_shown = phase_since = time.monotonic()
         changed, retry, run_id, waits_for = False, True, "", ""
         seen: list[str] = []
         while True:
             module_args = {**args, "run_id": run_id, "retry": retry, "seen": seen}
-            look = self._execute_module(module_name="mlops.lab.lab_dag_run", module_args=module_args, task_vars=task_vars or {})
+            look = self._execute_module(module_name="mlops.lab.lab_dag_look", module_args=module_args, task_vars=task_vars or {})
             if look.get("failed") or "lines" not in look:
                 look.pop("invocation", None)
                 return {"problem": "", **look}

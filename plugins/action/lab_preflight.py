@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Judge one host, and on the first host of the play the inventory and the credentials. See the module of this name."""
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from packaging.utils import canonicalize_name
 
 try:
@@ -442,7 +445,8 @@ def credential_problems(
             value = value_of(name)
         if any(marker in raw for marker in MARKERS) and (value is unread or (is_template_by_accident(raw, name, inventory) and value != raw)):
             problems.append(
-                f"Credential {name}, set {where}, has {{{{, {{% or {{# in it, which Ansible reads as an expression: write `{name}: !unsafe '...'` there, or choose one without."
+                f"Credential {name}, set {where}, has {{{{, {{% or {{# in it, which Ansible reads as an expression: "
+                f"write `{name}: !unsafe '...'` there, or choose one without."
             )
             continue
         if value is unread:
@@ -565,7 +569,8 @@ def address_problems(address: str, variable: str, inventory: Inventory) -> list[
         ipaddress.IPv4Address(address)
     except ValueError:
         return [
-            f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no IPv4 address: write 127.0.0.1, 0.0.0.0 for all, or one of the host's own."
+            f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no IPv4 address: "
+            "write 127.0.0.1, 0.0.0.0 for all, or one of the host's own."
         ]
     return []
 
@@ -689,26 +694,7 @@ class ActionModule(ActionBase):
         """Return the problems and what was measured."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _unused, args = self.validate_argument_spec(
-            argument_spec={
-                "limits": {"type": "dict", "default": {}},
-                "systems": {"type": "list", "elements": "str", "default": []},
-                "machines": {"type": "list", "elements": "str", "default": []},
-                "disk_paths": {"type": "list", "elements": "str", "default": []},
-                "ports": {"type": "list", "elements": "dict", "default": []},
-                "projects": {"type": "list", "elements": "str", "default": []},
-                "groups": {"type": "list", "elements": "dict", "default": []},
-                "credentials": {"type": "list", "elements": "dict", "default": []},
-                "placeholders": {"type": "list", "elements": "str", "default": []},
-                "example_file": {"type": "str", "default": ""},
-                "credentials_hint": {"type": "str", "default": ""},
-                "index": {"type": "dict", "default": {}},
-                "address_variable": {"type": "str", "default": "lab_bind_address"},
-                "experiment": {"type": "dict", "default": {}},
-                "requirements": {"type": "dict", "default": {}},
-                "values_only": {"type": "bool", "default": False},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
@@ -743,7 +729,7 @@ class ActionModule(ActionBase):
             **index_args,
         }
         before = time.time()
-        measured = self._execute_module(module_name="mlops.lab.lab_preflight", module_args=module_args, task_vars=task_vars)
+        measured = self._execute_module(module_name="mlops.lab.lab_host", module_args=module_args, task_vars=task_vars)
         after = time.time()
         if measured.get("failed") or "found" not in measured:
             measured.pop("invocation", None)

@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin behind `mlops.lab.place_files`; its documentation is in plugins/modules/place_files.py."""
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.modules.place_files import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 
 def tree_files(root: Path, hidden: Collection[str] = ()) -> dict[str, bytes]:
@@ -43,7 +46,7 @@ def parse_listing(listing: str) -> dict[str, tuple[str, str]]:
     modes: dict[str, str] = {}
     found: dict[str, tuple[str, str]] = {}
     for line in listing.splitlines():
-        first, _, name = line.partition(" ./")
+        first, _unused, name = line.partition(" ./")
         if len(first.strip()) == 64:
             found[name] = (modes.get(name, ""), first.strip())
         else:
@@ -61,15 +64,7 @@ class ActionModule(ActionBase):
         """Place the files; see the module documentation."""
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(
-            {
-                "src": {"type": "path"},
-                "hidden": {"type": "list", "elements": "str", "default": []},
-                "files": {"type": "dict", "no_log": True},
-                "dest": {"type": "path", "required": True},
-                "mode": {"type": "str", "default": "0644"},
-                "directory_mode": {"type": "str", "default": "0755"},
-                "group": {"type": "int"},
-            },
+            argument_spec(DOCUMENTATION),
             mutually_exclusive=[("src", "files")],
             required_one_of=[("src", "files")],
         )
@@ -86,7 +81,7 @@ class ActionModule(ActionBase):
             f"cd {dest} 2>/dev/null && stat -c '{rights} .' . && find . -type f -exec stat -c '{rights} %n' {{}} + && find . -type f -exec sha256sum {{}} +",
             sudoable=True,
         )["stdout"]
-        first, _, rest = listing.partition("\n")
+        first, _unused, rest = listing.partition("\n")
         present = parse_listing(rest)
         wanted = {name: (f"{mode:o}{of_group}", hashlib.sha256(data).hexdigest()) for name, data in files.items()}
         placed = sorted(name for name in wanted if present.get(name) != wanted[name])
@@ -107,7 +102,8 @@ class ActionModule(ActionBase):
         umask = f"{0o777 & ~int(args['directory_mode'], 8):04o}"
         # In place, file by file: a container that has the directory mounted must see the change.
         outcome = self._low_level_execute_command(
-            f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
+            f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; "
+            f"umask {umask}; mkdir -p {dest}; chmod {args['directory_mode']} {dest}; cd {dest}; "
             + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in removed)
             + "find . -mindepth 1 -type d -empty -delete; tar -xf - --same-permissions --no-same-owner --overwrite"
             + ("" if group is None else f"; chgrp -R {group} ."),

@@ -1,11 +1,14 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action plugin behind `mlops.lab.watch`; its documentation is in plugins/modules/watch.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.mlops.lab.plugins.modules.watch import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
 
@@ -15,15 +18,7 @@ class ActionModule(WatchingAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the watched module; see the module documentation for arguments and result."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(
-            {
-                "module": {"type": "str", "required": True},
-                "args": {"type": "dict", "default": {}},
-                "status": {"type": "str", "required": True},
-                "every": {"type": "float", "default": 5},
-                "timeout": {"type": "int", "default": 1800},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         module, module_args = args["module"], args["args"]
         if module == "ansible.builtin.shell":
             # The shell module is the command module with a flag; elsewhere an action plugin of Ansible's sets it.

@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's public interfaces, asked from one of its hosts with nothing but Python's standard library."""
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Look for credentials and open doors in the lab's containers on one host."""
 
 from __future__ import annotations
@@ -185,7 +186,8 @@ def private(present: list[dict[str, Any]], service: str, port: int, cluster_addr
     strangers = [address for address in addresses if listening(address, port)]
     # No container of ours has a door there, so it is another program of this host.
     note = f"; another program of the host listens at {', '.join(f'{a}:{port}' for a in strangers)}" if strangers else ""
-    return f"{counted(len(ours), 'container')} without a published port, {counted(len(addresses) - len(strangers), 'address', 'addresses')} of the host refuse port {port}{note}"
+    refusing = counted(len(addresses) - len(strangers), "address", "addresses")
+    return f"{counted(len(ours), 'container')} without a published port, {refusing} of the host refuse port {port}{note}"
 
 
 def clean(present: list[dict[str, Any]], secrets: dict[str, str]) -> str:

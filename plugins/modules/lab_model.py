@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Load a registered model back in the project's environment of a worker, let it predict, and compare the service it is deployed to."""
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def predict(uri):
     model = mlflow.pyfunc.load_model(uri)
     rows = model.input_example
     if rows is None:
-        sys.exit("The model has no input example.")
+        raise SystemExit("The model has no input example.")
     predictions = model.predict(rows)
     if hasattr(predictions, "values"):
         predictions = predictions.values.ravel()
@@ -102,7 +103,7 @@ if result.get("live"):
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Authorization": "Basic " + login})
     started = time.monotonic()
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.build_opener().open(request, timeout=30) as answer:
             served = json.load(answer)["predictions"]
             result |= {"version": answer.headers["X-Model-Version"], "served": [str(value) for value in served], "url": url}
     except Exception as error:

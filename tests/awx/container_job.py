@@ -26,7 +26,8 @@ TRUST = f"FROM {DEBIAN}\nCOPY ca.crt {BUNDLE}\nENV PIP_CERT={BUNDLE}\n"
 SSH = """\
 FROM mlops-lab-test/awx-base
 RUN apt-get update && apt-get install -y --no-install-recommends openssh-server python3 sudo && mkdir -p /run/sshd \\
- && useradd --create-home --home-dir /srv/admin admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin && install -d -o admin -m 700 /srv/admin/.ssh
+ && useradd --create-home --home-dir /srv/admin admin && echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin \\
+ && install -d -o admin -m 700 /srv/admin/.ssh
 COPY --chown=admin --chmod=600 key.pub /srv/admin/.ssh/authorized_keys
 CMD ["/usr/sbin/sshd", "-D"]
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, Run, locked
 
 
 def pins(text: str) -> dict[str, str]:
@@ -22,9 +22,9 @@ def test_ansible_builder_makes_the_context_with_the_project_s_pins(tool: Run, tm
     assert 'ARG EE_BASE_IMAGE="mlops-lab/debian:trixie"' in dockerfile, "the same Debian as the lab's other images"
     (core,) = re.findall(r'ANSIBLE_INSTALL_REFS="(.*)"', dockerfile)
     wanted = {**pins(core.replace(" ", "\n")), **pins((tmp_path / "context/_build/requirements.txt").read_text(encoding="utf-8"))}
-    locked = pins((ROOT / "requirements-test.txt").read_text(encoding="utf-8"))
+    versions = locked("requirements-test.txt", "3.13")  # Debian 13's Python
     assert wanted.keys() == {"ansible", "ansible-core", "ansible-runner", "build", "passlib", "pip"}
-    assert wanted == {name: locked[name] for name in wanted}
+    assert wanted == {name: versions[name] for name in wanted}
 
 
 def test_what_the_collection_asks_of_other_environments_is_what_the_project_uses(tool: Run) -> None:

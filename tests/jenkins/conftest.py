@@ -33,14 +33,6 @@ PUBLISHER = 'planted "publisher" password-9b7e'
 PASSED_ON = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "XDG_CACHE_HOME")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a running lab, unless it is asked for with ``-m slow``."""
-    if "slow" not in config.option.markexpr:
-        slow = [item for item in items if item.path.parent == HERE and item.get_closest_marker("slow")]
-        items[:] = [item for item in items if item not in slow]
-        config.hook.pytest_deselected(items=slow)
-
-
 def jar(coordinates: str, digest: str) -> Path:
     """Return a file of Maven Central, fetched once and held against its hash."""
     path = CACHE / f"{'-'.join(coordinates.split(':')[1:])}.jar"

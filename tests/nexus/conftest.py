@@ -126,12 +126,3 @@ def ask(lab: Lab) -> Ask:
         return lab.nexus.ask(method, path, accounts[who], **more).status_code
 
     return status
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the whole lab out of a run that does not ask for it: it needs the machine for itself."""
-    if "slow" in config.option.markexpr:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    items[:] = [item for item in items if item not in slow]
-    config.hook.pytest_deselected(items=slow)

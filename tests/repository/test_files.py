@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, locked
 
 # Written apart, so that this file does not find itself
 HOSTS = ["docker" + r"\.io(?=/)", "docker" + r"\.com", "ghcr" + r"\.io", "quay" + r"\.io", "pypi" + r"\.org", "python" + r"hosted\.org"]
@@ -44,13 +45,29 @@ def test_git_ignores(name: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False).returncode == 0
 
 
-def versions(lock: str) -> dict[str, str]:
-    """Return the versions of a lock by name; every entry must have hashes."""
-    entries = re.findall(r"^([\w.-]+)==(\S+)[^\\\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", (ROOT / lock).read_text(), re.M)
-    assert len(entries) == len(re.findall(r"^[\w.-]+==", (ROOT / lock).read_text(), re.M))
-    return {name: version for name, version, _hashes in entries}
-
-
-def test_tests_run_on_the_versions_that_users_get() -> None:
-    users, tests = versions("requirements.txt"), versions("requirements-test.txt")
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_tests_run_on_the_versions_that_users_get(python: str) -> None:
+    users, tests = locked("requirements.txt", python), locked("requirements-test.txt", python)
     assert {name: tests.get(name) for name in users} == users
+
+
+@pytest.mark.parametrize("licence", ["GPL-3.0-or-later", "Apache-2.0"])
+def test_what_imports_ansible_is_under_its_licence_and_nothing_else(licence: str, files: list[Path]) -> None:
+    python = [path for path in files if path.suffix == ".py" and (ROOT / path).is_file() and path.parts[0] not in ("collections", "tests")]
+    said = {path: re.findall(r"SPDX-License-Identifier: (\S+)", (ROOT / path).read_text(encoding="utf-8")) for path in python}
+    imports = {path for path in python if re.search(r"^(?:from|import) ansible\b", (ROOT / path).read_text(encoding="utf-8"), re.M)}
+    plugins = {path for path in python if path.parts[0] == "plugins"}
+    assert imports <= plugins, "this file imports Ansible's code, and is not where the files under its licence are"
+    if licence == "Apache-2.0":
+        assert {path: names for path, names in said.items() if path not in plugins and names not in ([], [licence])} == {}
+    else:
+        assert {path: names for path, names in said.items() if path in plugins and names != [licence]} == {}
+        header = "# GNU General Public License v3.0+ (see COPYING)"
+        assert [path for path in plugins if header not in (ROOT / path).read_text(encoding="utf-8").splitlines()[:4]] == []
+
+
+def test_the_texts_of_both_licences_are_there() -> None:
+    named = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["license"]
+    assert named == ["Apache-2.0", "GPL-3.0-or-later"]
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")[:200]
+    assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "COPYING").read_text(encoding="utf-8")[:200]

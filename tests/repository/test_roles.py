@@ -45,6 +45,17 @@ def test_a_newcomer_finds_values_spec_readme_and_tests(role: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
+def test_the_metadata_say_what_the_role_runs_on(role: Path) -> None:
+    said = read(role / "meta/main.yml")["galaxy_info"]
+    assert said["role_name"] == role.name and said["license"] == "Apache-2.0" and said["author"] and len(said["description"]) > 20
+    assert read(ROOT / "meta/runtime.yml")["requires_ansible"].startswith(f">={said['min_ansible_version']}.")
+    codenames = {"bookworm": "debian 12", "trixie": "debian 13", "noble": "ubuntu 24.04"}
+    assert [codenames[name] for platform in said["platforms"] for name in platform["versions"]] == read(ROOT / "roles/lab_check/defaults/main.yml")[
+        "lab_check_systems"
+    ]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=NAMES)
 def test_defaults_equal_the_argument_spec(role: Path) -> None:
     options, defaults = role_docs.options_of(role), read(role / "defaults/main.yml")
     required = {name for name, option in options.items() if option.get("required")}

@@ -80,7 +80,8 @@ def postgres(host: Host, prefix: str) -> Iterator[str]:
     name = f"base-images-test-{prefix}"
     host.check_output(f"mkdir -p {FOLDER}/init && chmod 755 {FOLDER} && printf %s {shlex.quote(PASSWORD)} >{FOLDER}/password && chmod 440 {FOLDER}/password")
     host.check_output(f"echo 'CREATE TABLE made_by_script (x int); INSERT INTO made_by_script VALUES (7);' >{FOLDER}/init/1.sql")
-    options = f"--env POSTGRES_USER=somebody --env POSTGRES_DB=thing --env POSTGRES_PASSWORD_FILE=/run/secrets/password --volume {FOLDER}/password:/run/secrets/password:ro"
+    options = "--env POSTGRES_USER=somebody --env POSTGRES_DB=thing --env POSTGRES_PASSWORD_FILE=/run/secrets/password"
+    options += f" --volume {FOLDER}/password:/run/secrets/password:ro"
     mounts = f"--volume {name}:/var/lib/postgresql/data --volume {FOLDER}/init:/docker-entrypoint-initdb.d:ro"
     host.check_output(f"docker run --detach --name {name} --user 999:0 {options} {mounts} {prefix}/postgres:17")
     try:

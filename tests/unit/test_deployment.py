@@ -302,7 +302,8 @@ def test_what_cannot_be_deployed_is_one_sentence_before_anything_runs(endpoint: 
         f"models:/m-{unknown}": f"model_uri has 'models:/m-{unknown}', but MLflow at {uri} has no model there (",
         f"runs:/{unknown}/model": f"model_uri has 'runs:/{unknown}/model', but MLflow at {uri} has no model there (",
         "mlflow-artifacts:/1/nothing": "model_uri has 'mlflow-artifacts:/1/nothing', but ",
-        "models:/bare/1": "models:/bare/1 has no signature, so nobody can tell what it takes; log the model with signature=infer_signature(<input>, <predictions>).",
+        "models:/bare/1": "models:/bare/1 has no signature, so nobody can tell what it takes; "
+        "log the model with signature=infer_signature(<input>, <predictions>).",
     }
     for address, sentence in cases.items():
         answer = endpoint.check(address)

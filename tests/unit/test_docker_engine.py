@@ -39,8 +39,8 @@ def test_an_engine_of_somebody_else_is_left_as_it_is(tmp_path: Path, config: str
     done = host(tmp_path, "main", {"engine": "26.1.5", **PLUGINS}, docker_engine_registry_mirrors=mirrors, docker_engine_daemon_options=options)
     assert done.returncode == 0 and done.output.count("changed: [") == 1, done.output  # the record that play() writes
     assert (
-        "installed by somebody else and is not configured, so docker_engine_registry_mirrors, docker_engine_daemon_options have no effect: whoever looks after it "
-        "sets registry-mirrors, dns, live-restore in its" in done.output
+        "installed by somebody else and is not configured, so docker_engine_registry_mirrors, docker_engine_daemon_options have no effect: "
+        "whoever looks after it sets registry-mirrors, dns, live-restore in its" in done.output
     )
     assert not (tmp_path / "marker").exists()
     assert ((tmp_path / "daemon.json").read_text() if config else None) == config

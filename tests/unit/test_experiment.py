@@ -252,7 +252,8 @@ def test_a_trigger_takes_sections_out_with_null() -> None:
         ),
         (
             {"search.sampler": "grid"},
-            f"with them, {EVERY_KEY}, line 16: search.space.gamma lacks the key step, without which the sampler grid has no end; allowed: float with step, int, categorical.",
+            f"with them, {EVERY_KEY}, line 16: search.space.gamma lacks the key step, without which the sampler grid has no end; "
+            "allowed: float with step, int, categorical.",
         ),
     ],
 )

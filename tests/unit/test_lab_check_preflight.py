@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
-from ansible_collections.mlops.lab.plugins.modules import lab_preflight as measure
+from ansible_collections.mlops.lab.plugins.modules import lab_host as measure
 from ansible_collections.mlops.lab.plugins.plugin_utils.requirement_sources import Entry
 from packaging.requirements import Requirement
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.lab.plugins.module_utils import lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
-from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_run, lab_model, lab_verdict
+from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
 
 from tests.conftest import Run
 
@@ -303,10 +303,10 @@ def training(url: str, **changes: Any) -> dict[str, Any]:
     return {"url": url, "user": "admin", "password": PASSWORD, "dag": "train", "experiment": "wine", "then": "", "retry": True, **changes}
 
 
-def looked(url: str, check_mode: bool = False, **changes: Any) -> lab_dag_run.Look:
+def looked(url: str, check_mode: bool = False, **changes: Any) -> lab_dag_look.Look:
     """Look at Airflow once."""
     params = training(url, **changes)
-    return lab_dag_run.look_at(lab_api.Airflow(url, "admin", params["password"]), params, RUN, check_mode)
+    return lab_dag_look.look_at(lab_api.Airflow(url, "admin", params["password"]), params, RUN, check_mode)
 
 
 def runs(lab: Lab, states: list[str]) -> Callable[[str, Any], Any]:
@@ -507,7 +507,10 @@ def test_states_of_containers() -> None:
 
 def test_addresses_of_the_host() -> None:
     """The local ones, and no network or broadcast address."""
-    fib = "  +-- 10.0.0.0/8\n     |-- 10.0.0.0\n        /8 link UNICAST\n     |-- 10.1.2.3\n        /32 host LOCAL\n     |-- 10.255.255.255\n        /32 link BROADCAST\n"
+    fib = (
+        "  +-- 10.0.0.0/8\n     |-- 10.0.0.0\n        /8 link UNICAST\n     |-- 10.1.2.3\n        /32 host LOCAL\n"
+        "     |-- 10.255.255.255\n        /32 link BROADCAST\n"
+    )
     assert lab_containers.host_addresses(fib) == ["10.1.2.3", "127.0.0.1"]
 
 

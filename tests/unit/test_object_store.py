@@ -38,7 +38,8 @@ put = object_store.Store.put
 def damaged(self, file, name):
     put(self, file, name)
     if name.endswith("MLmodel"):
-        self._fs.pipe_file(self._place(name), b"x" * file.stat().st_size) if self.scheme != "file" else open(self._place(name), "wb").write(b"x" * file.stat().st_size)
+        other = b"x" * file.stat().st_size
+        self._fs.pipe_file(self._place(name), other) if self.scheme != "file" else open(self._place(name), "wb").write(other)
 def slow(self, file, name):
     put(self, file, name)
     import time; time.sleep(60)

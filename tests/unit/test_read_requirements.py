@@ -258,7 +258,10 @@ def test_lines_that_contradict_the_lab() -> None:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheels of packages with two versions each: `foreign` pins an old `base`, `framework` 1 needs an old `base` and `framework` 2 a new one, `plain` is alone."""
+    """Wheels of packages with two versions each.
+
+    `foreign` pins an old `base`, `framework` 1 needs an old `base` and `framework` 2 a new one, `plain` is alone.
+    """
     folder = tmp_path_factory.mktemp("wheels")
     packages: dict[str, dict[str, list[str]]] = {
         "base": {"1.0": [], "2.0": []},

@@ -26,8 +26,20 @@ class Batch(Target):
     summary = "The model scores CSV, Parquet or JSON-lines files, and writes predictions beside a report."
     runs_in = "airflow"
     options: ClassVar[dict[str, Option]] = {
-        "input": Option("the file, or the folder of files, that is scored", str, required=True, pattern=PLACE, example="/opt/airflow/data/orders.parquet or s3://bucket/orders"),
-        "output": Option("the folder that the predictions and the report go to; it must not be there yet", str, required=True, pattern=PLACE, example="s3://bucket/orders-scored"),
+        "input": Option(
+            "the file, or the folder of files, that is scored",
+            str,
+            required=True,
+            pattern=PLACE,
+            example="/opt/airflow/data/orders.parquet or s3://bucket/orders",
+        ),
+        "output": Option(
+            "the folder that the predictions and the report go to; it must not be there yet",
+            str,
+            required=True,
+            pattern=PLACE,
+            example="s3://bucket/orders-scored",
+        ),
         "connection": Option("id of the Airflow connection; needed for input or output in an object store", str),
         "columns": Option(
             "which columns of the input stand beside the predictions: those that the model does not take (such as an id), all, or none", str, default="others",

@@ -1,13 +1,15 @@
-"""The target ``object_store``: the model directory in S3, Google Cloud Storage, Azure Blob Storage or a folder, through Airflow's ObjectStoragePath and a connection.
+"""The target ``object_store``: the model directory in S3, Google Cloud Storage, Azure Blob Storage or a folder.
+
+It is reached through Airflow's ObjectStoragePath and a connection.
 
 What lies below the address:
 
     manifest.json               which model is in service, where its files are, their SHA-256 and sizes; the only name that readers look at
     .models/<digest>/...        the model directories, MLmodel and all; never changed once they are complete
 
-``manifest.json`` is written last, as one object: a PUT on S3, GCS and Azure, which each show to every reader either wholly or not at all, and a rename on a file system. So a half
-upload is never visible under the final name. No store but the file system can rename a folder, so the names in there are final from the start, and hidden: what no manifest
-names does not exist for a reader.
+``manifest.json`` is written last, as one object: a PUT on S3, GCS and Azure, which each show to every reader either wholly or not at all, and a rename on a
+file system. So a half upload is never visible under the final name. No store but the file system can rename a folder, so the names in there are final from the
+start, and hidden: what no manifest names does not exist for a reader.
 """
 
 from __future__ import annotations
@@ -54,7 +56,10 @@ class ObjectStore(Target):
         "connection": Option("id of the Airflow connection; needed for all but file://", str),
         "keep": Option("how many former models stay there, for readers that still use them and for going back", int, default=3),
         "environment": Option(
-            "where the model's predictions are made: in the project's environment, or in a new one with what the model demands", str, default="project", choices=("project", "model"),
+            "where the model's predictions are made: in the project's environment, or in a new one with what the model demands",
+            str,
+            default="project",
+            choices=("project", "model"),
         ),
     }  # fmt: skip
 

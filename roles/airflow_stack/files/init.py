@@ -1,8 +1,8 @@
 """Bring Airflow's database to the declared state: schema, users, connections, variables and pools.
 
-Reads /run/secrets/init.json, made by role airflow_stack: `databases` (name of a database and its owner -> password), `users` (list of username, password, role, email, first_name, last_name) and
-`connections`, `variables`, `pools` as the import commands of Airflow take them. Everything runs in one interpreter, since starting
-Airflow costs seconds, and no password is ever an argument of a process.
+Reads /run/secrets/init.json, made by role airflow_stack: `databases` (name of a database and its owner -> password), `users` (list of username, password, role,
+email, first_name, last_name) and `connections`, `variables`, `pools` as the import commands of Airflow take them. Everything runs in one interpreter, since
+starting Airflow costs seconds, and no password is ever an argument of a process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The part of apache/airflow's entrypoint that the lab relies on: the umask, the user in /etc/passwd, and what the first word means.
 set -euo pipefail
 umask 0002

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The part of the postgres image's entrypoint that the lab relies on: a cluster made on the first start from POSTGRES_USER,
 # POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE and POSTGRES_DB, then the scripts in /docker-entrypoint-initdb.d.
 set -euo pipefail

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The part of the redis image's entrypoint that the lab relies on: options go to redis-server, which runs as user redis.
 set -euo pipefail
 [[ "${1:-}" == -* || "${1:-}" == *.conf ]] && set -- redis-server "$@"

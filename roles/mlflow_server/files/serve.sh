@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # MLflow takes these two from its environment only; read here, they are in no definition of the container and in no argument.
 set -euo pipefail
 MLFLOW_BACKEND_STORE_URI="$(</run/secrets/backend_store_uri)"

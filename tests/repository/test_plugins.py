@@ -1,0 +1,37 @@
+"""The plugins: a module's documentation is the only list of its options."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+
+from tests.conftest import ROOT
+
+ACTIONS = sorted((ROOT / "plugins/action").glob("*.py"))
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda path: path.stem)
+def test_an_action_takes_what_its_module_documents(action: Path) -> None:
+    module = ast.parse((ROOT / "plugins/modules" / action.name).read_text(encoding="utf-8"))
+    names = [target.id for node in module.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)]
+    assert names == ["DOCUMENTATION", "EXAMPLES", "RETURN"] and len(module.body) == 4, "what runs on the host is a module of its own, with its own options"
+    calls = [node for node in ast.walk(ast.parse(action.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    specs = [call.args[0] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "validate_argument_spec"]
+    assert [ast.unparse(spec) for spec in specs] == ["argument_spec(DOCUMENTATION)"]
+
+
+def test_options_are_read_from_the_documentation() -> None:
+    documentation = """
+options:
+  name: {description: Who., type: str, required: true}
+  groups: {description: Which., type: list, elements: dict, default: [], suboptions: {min: {description: How many., type: int}}}
+  kind: {description: What., type: str, choices: [a, b], default: a, version_added: 0.1.0}
+"""
+    assert argument_spec(documentation) == {
+        "name": {"type": "str", "required": True},
+        "groups": {"type": "list", "elements": "dict", "default": []},
+        "kind": {"type": "str", "choices": ["a", "b"], "default": "a"},
+    }
