@@ -17,7 +17,7 @@ import mlflow.models
 import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
 
-from lab_experiment import callables
+from lab_experiment import callables, storable
 from lab_experiment.callables import Failure
 
 ALIAS = "champion"
@@ -107,7 +107,7 @@ def _verdict(
         if not isinstance(error, Failure):
             callables.tell(error)
         words = (
-            f"the present champion, version {present}, could not be measured on the same data ({type(error).__name__}: {error}), so it stays; "
+            f"the present champion, version {present}, could not be measured on the same data ({storable.raised(error)}), so it stays; "
             f"delete the alias {ALIAS!r} to have the next training promoted, or set it by hand"
         )
         return verdict | {"reason": words}
