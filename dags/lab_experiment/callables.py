@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -18,6 +19,9 @@ from lab_experiment import storable
 from lab_experiment.document import Mistakes, Source, calls
 
 Function = Callable[..., Any]
+
+LOCK = Path(sys.prefix) / "project.txt"
+"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
 
 
 class Failure(Exception):
@@ -49,15 +53,66 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] |
     """
     place = _places(file, overrides or {})
     sentences: list[str] = []
+    locked = _locked()
     for key, call, arguments in calls(document):
         try:
-            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, load(call), arguments)]
+            _refuse_others(call, locked)
+            function = load(call)
+            _refuse_borrowed(function)
+            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
             sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
     sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
     sentences += [f"{place(key)}: {words}" for key, words in _undeployable(document)]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
+
+
+OURS = "allowed: functions of the packages in the requirement lists, and of what those depend on"
+
+
+def _locked() -> set[str] | None:
+    """The distributions in the lock of this environment; None if it was not made from one."""
+    if not LOCK.is_file():
+        return None
+    found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return {_normalised(name) for name in found}
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _refuse_others(call: str, locked: set[str] | None) -> None:
+    """Refuse what comes from no package of the requirement lists, before it is imported.
+
+    Raises:
+        LookupError: It is Python's own, the lab's, or installed beside the lock.
+    """
+    name = call.partition(":")[0].partition(".")[0]
+    if name in sys.stdlib_module_names:
+        raise LookupError(f"{name} is a part of Python itself; {OURS}")
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # a module that says nothing of where it came from
+        return
+    if found and found.origin and Path(found.origin).resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        raise LookupError(f"{name} is a part of the lab; {OURS}")
+    if found and locked is not None:
+        owners = importlib.metadata.packages_distributions().get(name, [])
+        if not locked.intersection(map(_normalised, owners)):
+            raise LookupError(f"{name} is of {' and '.join(sorted(set(owners))) or 'no package'}, which is not in the lock of this environment; {OURS}")
+
+
+def _refuse_borrowed(function: Function) -> None:
+    """Refuse what a package merely imported from Python's own library (``from subprocess import getoutput``).
+
+    Raises:
+        LookupError: It is.
+    """
+    home = str(getattr(function, "__module__", None) or "")
+    if (inspect.isroutine(function) or inspect.isclass(function)) and home.partition(".")[0] in sys.stdlib_module_names:
+        raise LookupError(f"it is {getattr(function, '__name__', 'a function')} of {home}, a part of Python itself; {OURS}")
 
 
 def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:

@@ -111,7 +111,9 @@ def _finite(name: str, value: float, where: str, skip: bool) -> float:
     if math.isfinite(value):
         return value
     if not skip:
-        raise Final(f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean")
+        raise Final(
+            f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean"
+        )
     print(f"[cross_validation] {where} is left out of {name}, which gave {value}", flush=True)
     return math.nan
 

@@ -86,11 +86,16 @@ def experiments(folder: Path) -> list[str]:
 
 def passed_over(folder: Path) -> list[str]:
     """A sentence for each entry of a folder that somebody may take for an experiment, and that is none."""
+    return [sentence for _, sentence in _passed_over(folder)]
+
+
+def _passed_over(folder: Path) -> Iterator[tuple[Path, str]]:
     known = {f"{name}.yml" for name in experiments(folder)}
-    found = [path for path in sorted(folder.glob("*")) if path.name.lower().endswith((".yml", ".yaml")) and path.name not in known]
     allowed = "files named like wine.yml: at most 100 letters, digits, - and _, the first a letter or digit, then .yml in small letters"
-    kinds = ((Path.is_dir, "a folder"), (Path.is_file, "a file whose name is none of an experiment"), (Path.is_symlink, "a link to nothing"))
-    return [f"{path}: this is {next((kind for is_one, kind in kinds if is_one(path)), 'no file')}, and is passed over; allowed: {allowed}." for path in found]
+    for path in sorted(folder.glob("*")):
+        if path.name.lower().endswith((".yml", ".yaml")) and path.name not in known:
+            kind = "a folder" if path.is_dir() else "a file whose name is none of an experiment" if path.is_file() else "no file"
+            yield path, f"{path}: this is {kind}, and is passed over; allowed: {allowed}."
 
 
 def find(name: object, folder: Path) -> Path:
@@ -106,8 +111,8 @@ def find(name: object, folder: Path) -> Path:
         )
     path = folder / f"{name}.yml"
     if not path.is_file():
-        like = next((other for other in passed_over(folder) if Path(other.partition(": this is ")[0]).stem.lower() == name.lower()), "")
-        raise Mistakes([f"Parameter experiment: there is no file {path}; the experiments there are: {known}.", *([like] if like else [])])
+        like = [sentence for other, sentence in _passed_over(folder) if other.stem.lower() == name.lower()]
+        raise Mistakes([f"Parameter experiment: there is no file {path}; the experiments there are: {known}.", *like])
     if not path.resolve().is_relative_to(folder.resolve()):
         raise Mistakes([f"Parameter experiment: {path} is a link that leaves {folder}; put the file itself there."])
     return path
@@ -418,7 +423,9 @@ def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
         if node in above:
             raise yaml.MarkedYAMLError(problem="this refers to itself", problem_mark=node.start_mark)
         if next(count) > 2 * MOST_VALUES:  # we walk twice
-            raise Unclear(problem=f"the file has more than {MOST_VALUES} values, those of an alias counted each time it is used; keep data in files of their own")
+            raise Unclear(
+                problem=f"the file has more than {MOST_VALUES} values, those of an alias counted each time it is used; keep data in files of their own"
+            )
         lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
@@ -799,7 +806,9 @@ class _Reader:
             if not isinstance(text, str):
                 continue
             if has_strays(text):
-                allowed = "a reference written as {{ name }}, for instance {{ run_dir }}; braces that are no reference are doubled: {{{{ x }}}} is the text {{ x }}"
+                allowed = (
+                    "a reference written as {{ name }}, for instance {{ run_dir }}; braces that are no reference are doubled: {{{{ x }}}} is the text {{ x }}"
+                )
                 self.source.mistake(place, text, allowed)
             for reference in references(text):
                 if not any(reference == name or (parts and reference.startswith(f"{name}.")) for name, parts in known.items()):

@@ -22,9 +22,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lab_experiment import storable
-
-LOCK = Path(sys.prefix) / "project.txt"
-"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
+from lab_experiment.callables import LOCK
 
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""

@@ -395,6 +395,8 @@ class Training:
         self.data.append(environment.Data("train", data, "training", settings["data"]["call"]))
         x, y, _ = cross_validation.parts(data)
         self.values["x"] = x
+        if self.job.document["deploy"] and self.job.document["train"].get("input_example") is None:
+            self._check_deployable(x)
         make = estimator(self.job, self.values)
         with self.job.ours("train"):
             fresh = make()
@@ -403,6 +405,21 @@ class Training:
             except Exception as error:
                 callables.tell(error)
                 raise Failure(f"train: fitting {settings['estimator']['call']} raised {storable.raised(error)}") from None
+
+    def _check_deployable(self, x: Any) -> None:
+        """See before the training that the data can give the input example by which a deployment is proven.
+
+        Raises:
+            Failure: They cannot.
+        """
+        from lab_experiment import examples
+
+        try:
+            examples.describe(examples.rows_of(x, tracking.EXAMPLE_ROWS))
+        except Exception as error:
+            words = "the model could not be deployed, for MLflow can keep no rows of it to prove a deployment with"
+            allowed = "data in a frame or an array, another table as train.input_example, or no deploy"
+            raise Final(f"cross_validation.data returned a {type(x).__name__} as X, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
 
     def _load(self, uri: str) -> Any:
         from lab_experiment import champion

@@ -33,7 +33,7 @@ import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from lab_experiment import callables, references, requirements, storable
+from lab_experiment import callables, examples, references, requirements, storable
 from lab_experiment.callables import Failure, Final
 from lab_experiment.document import calls
 
@@ -278,11 +278,11 @@ def failures(what: str) -> AbstractContextManager[None]:
 
 
 def example_of(source: Any, model: Any) -> Any:
-    """The first rows of a table, with the columns that the model was fitted on when it tells them.
+    """The first rows of data, in a form that MLflow can keep and send and that the model takes; None if there is no such form, which is said.
 
     Args:
-        source: A frame, an array, or the path of a CSV or Parquet file.
-        model: The model.
+        source: A frame, an array, a sparse matrix, a list, or the path of a CSV or Parquet file.
+        model: The model. A frame is narrowed to the columns that it was fitted on when it tells them.
     """
     import pandas as pd
 
@@ -293,10 +293,17 @@ def example_of(source: Any, model: Any) -> Any:
         columns = list(getattr(model, "feature_names_in_", []))
         if isinstance(table, pd.DataFrame) and columns:
             table = table[columns]
-        rows = table[:EXAMPLE_ROWS]
-    if not len(rows):
+        count = table.shape[0] if hasattr(table, "shape") else len(table)
+    if not count:
         raise Failure("train.input_example has no rows; allowed is a table with at least one")
-    return rows
+    try:
+        rows = examples.rows_of(table, EXAMPLE_ROWS)
+        if not isinstance(model, mlflow.pyfunc.PythonModel):
+            examples.check(model, table, rows)
+        return rows
+    except Exception as error:
+        print(f"[track] the model is recorded without signature and input example, so it cannot be deployed: {storable.raised(error)}", flush=True)
+        return None
 
 
 def log_model(run_id: str, model: Any, example: Any) -> Logged:
@@ -330,7 +337,7 @@ def _log_model(model: Any, example: Any) -> Any:
         raise Final(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
     flavor = importlib.import_module(FLAVORS[package])
     if example is not None:
-        more["signature"] = mlflow.models.infer_signature(example, model.predict(example))
+        more["signature"] = examples.describe(example, model.predict(example))
     held = _sklearn_format(model, flavor) if package == "sklearn" else {}
     also = ["skops"] if "skops_trusted_types" in held else []
     return flavor.log_model(model, **_named(flavor), pip_requirements=requirements.of_model(model, *also), **more, **held)
