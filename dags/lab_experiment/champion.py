@@ -92,8 +92,8 @@ def _verdict(
 ) -> dict[str, Any]:
     metric, margin = rule["metric"], float(rule.get("margin") or 0.0)
     verdict = {"promoted": False, "reason": "", "metric": metric, "value": value, "former_version": present, "former_value": None}
-    if math.isnan(value):
-        return verdict | {"reason": f"its {metric} is not a number"}
+    if not math.isfinite(value):
+        return verdict | {"reason": f"its {metric} is {'not a number' if math.isnan(value) else value}"}
     if present is None:
         return verdict | {"promoted": True, "reason": f"there was no champion yet; its {metric} is {value:.6g}"}
     if present == version:

@@ -318,7 +318,7 @@ class Source:
                 index = next((name for name in place if str(name) == part), part)  # class weights have numbers as keys
             else:
                 return self._refuse(key, "keys of mappings and numbers of items in lists")
-            path.append(index)
+            path.append(index if isinstance(place, list) else str(index))
             if depth == len(parts) - 1:
                 former = place[index] if isinstance(place, list) else place.get(index)
                 place[index] = value
@@ -410,7 +410,9 @@ def _decoded(path: Path) -> str:
     wrong = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if wrong:
         line = text.count("\n", 0, wrong.start()) + 1
-        raise Mistakes([f"{path}, line {line}: this is not YAML: the character \\x{ord(wrong.group()):02x} may not stand in it; remove it."])
+        raise Mistakes(
+            [f"{path}, line {line}: this is not YAML: the character \\x{ord(wrong.group()):02x} may not stand in it; remove it, or save the file in UTF-8."]
+        )
     return text
 
 

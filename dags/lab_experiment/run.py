@@ -364,6 +364,8 @@ class Training:
         if not train.get("call"):
             return self._fit_estimator(), None, {}
         self._note("train", train, "training")
+        if train.get("input_example") is not None:
+            self._check_deployable("train.input_example is", resolved("train.input_example", train["input_example"], self.values))
         returned = self.job.call("train", train, self.values)
         if isinstance(returned, (str, Path)) and re.match(r"(models|runs):/", str(returned)):
             return self._load(str(returned)), tracking.Logged(str(returned), _model_id(str(returned))), {}
@@ -395,8 +397,8 @@ class Training:
         self.data.append(environment.Data("train", data, "training", settings["data"]["call"]))
         x, y, _ = cross_validation.parts(data)
         self.values["x"] = x
-        if self.job.document["deploy"] and self.job.document["train"].get("input_example") is None:
-            self._check_deployable(x)
+        if self.job.document["train"].get("input_example") is None:
+            self._check_deployable("cross_validation.data returned X as", x)
         make = estimator(self.job, self.values)
         with self.job.ours("train"):
             fresh = make()
@@ -406,20 +408,22 @@ class Training:
                 callables.tell(error)
                 raise Failure(f"train: fitting {settings['estimator']['call']} raised {storable.raised(error)}") from None
 
-    def _check_deployable(self, x: Any) -> None:
-        """See before the training that the data can give the input example by which a deployment is proven.
+    def _check_deployable(self, what: str, table: Any) -> None:
+        """See before the training that data can give the input example by which a deployment is proven, if one is asked for.
 
         Raises:
             Failure: They cannot.
         """
         from lab_experiment import examples
 
+        if not self.job.document["deploy"] or isinstance(table, (str, Path)):
+            return
         try:
-            examples.describe(examples.rows_of(x, tracking.EXAMPLE_ROWS))
+            examples.describe(examples.rows_of(table, tracking.EXAMPLE_ROWS))
         except Exception as error:
             words = "the model could not be deployed, for MLflow can keep no rows of it to prove a deployment with"
             allowed = "data in a frame or an array, another table as train.input_example, or no deploy"
-            raise Final(f"cross_validation.data returned a {type(x).__name__} as X, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
+            raise Final(f"{what} a {type(table).__name__}, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
 
     def _load(self, uri: str) -> Any:
         from lab_experiment import champion

@@ -74,7 +74,7 @@ def number(value: object) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
-        return math.inf if isinstance(value, numbers.Real) and value > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
     except Exception:  # a package's own type may raise anything
         return None
 
@@ -89,6 +89,8 @@ def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
         found = number(value)
         if found is not None:
             return (int(found) if isinstance(value, numbers.Integral) else found) if math.isfinite(found) else None
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), above)
     if id(value) in above:
         return "(holds itself)"
     inside = (*above, id(value))
@@ -96,7 +98,10 @@ def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
         return {text(str(name)): plain(item, inside) for name, item in value.items()}
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
         return [plain(item, inside) for item in value]
-    return text(str(value))
+    try:
+        return text(str(value))
+    except Exception:  # a package's own type may raise anything
+        return f"<{type(value).__name__}>"
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -86,7 +86,9 @@ def test_a_file_as_windows_writes_it_is_read_and_one_that_means_billions_is_not(
         path = tmp_path / f"{encoding}.yml"
         path.write_bytes(text.encode(encoding))
         assert document.read(path)["train"]["with"] == {"a": "é"}
-    assert mistakes(tmp_path, b"train:\n  call: a\0b\n") == [r"line 2: this is not YAML: the character \x00 may not stand in it; remove it."]
+    assert mistakes(tmp_path, b"train:\n  call: a\0b\n") == [
+        r"line 2: this is not YAML: the character \x00 may not stand in it; remove it, or save the file in UTF-8."
+    ]
     bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
     )

@@ -28,7 +28,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
         module = types.ModuleType("theirs")
         vars(module).update(functions)
         monkeypatch.setitem(sys.modules, "theirs", module)
-        content = {"name": "valued", "inputs": {}, "steps": [], "search": None, "cross_validation": folds, "train": train}
+        content: dict[str, Any] = {"name": "valued", "inputs": {}, "steps": [], "search": None, "cross_validation": folds, "train": train}
         content |= {"track": {"experiment": "valued", "run_name": "", "tags": {}}, "register": None, "deploy": None, **more}
         name = f"run-{next(numbers)}-{time.time_ns()}"
         made = run.Job(content, "valued.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"})

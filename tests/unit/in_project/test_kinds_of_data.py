@@ -12,7 +12,7 @@ import mlflow.artifacts
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
+import scipy.sparse  # type: ignore[import-untyped]
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -41,7 +41,7 @@ ARRAYS = {
     "one column": NUMBERS.reshape(-1, 1),
 }
 WORDS = {"list of texts": TEXTS, "series of texts": pd.Series(TEXTS), "array of texts": np.array(TEXTS), "objects of texts": np.array(TEXTS, dtype=object)}
-CASES = {
+CASES: dict[str, tuple[Any, Callable[[], Any]]] = {
     **{f"frame {name}": (frame, lambda: DecisionTreeClassifier(max_depth=3)) for name, frame in FRAMES.items()},
     **{f"array {name}": (array, lambda: DecisionTreeClassifier(max_depth=3)) for name, array in ARRAYS.items()},
     **{name: (texts, lambda: make_pipeline(TfidfVectorizer(), LogisticRegression())) for name, texts in WORDS.items()},
@@ -49,7 +49,7 @@ CASES = {
 
 Make = Callable[..., run.Job]
 
-FOLDS = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
+FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
 FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}
 
 
@@ -91,7 +91,7 @@ def test_what_mlflow_can_keep_no_rows_of_is_told_before_a_deployed_training_and_
     functions = {"make": lambda: LogisticRegression(max_iter=5), "read": lambda: (wide, Y)}
     with pytest.raises(Failure) as caught:
         run.train(theirs(functions, FITTED, FOLDS, deploy={"target": "batch", "options": {}}))
-    assert str(caught.value).startswith("cross_validation.data returned a csr_matrix as X, and the model could not be deployed, for MLflow can keep no rows")
+    assert str(caught.value).startswith("cross_validation.data returned X as a csr_matrix, and the model could not be deployed, for MLflow can keep no rows")
     assert "fitting" not in capsys.readouterr().out and caught.value.final
     assert run.train(theirs(functions, FITTED, FOLDS))["result"]["model_uri"]
     assert "the model is recorded without signature and input example, so it cannot be deployed" in capsys.readouterr().out

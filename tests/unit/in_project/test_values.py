@@ -26,7 +26,7 @@ NUMBERS = np.arange(40.0)
 Make = Callable[..., run.Job]
 
 
-FOLDS = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
+FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
 FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}
 
 
@@ -41,7 +41,7 @@ def evaluated(result: Any) -> dict[str, Any]:
     return {"train": train, "score": lambda model: result, "calls": calls}
 
 
-TRAINED = {
+TRAINED: dict[str, Any] = {
     "call": "theirs:train",
     "with": {},
     "input_example": None,
