@@ -3,7 +3,8 @@
 The commands are ``check``, ``prepare``, ``search``, ``cross_validate`` and ``train``, in this order. The result file holds ``{"result": ...}``, perhaps
 with ``values`` (further results by name), ``title`` (what this part of a mapped task is called) and ``event`` (what came to be); or ``{"skip": "..."}``
 (the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
-``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either).
+``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either). It holds what Airflow's database can: a number that is not finite
+is null there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_experiment import callables, document  # noqa: E402 (the path above comes first)
+from lab_experiment import callables, document, storable  # noqa: E402 (the path above comes first)
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
@@ -33,8 +34,8 @@ def main(command: str, request_file: str, result_file: str) -> int:
     except document.Mistakes as error:
         answer, code = {"mistakes": error.sentences}, 2
     except callables.Failure as error:
-        answer, code = {"failure": str(error), "final": getattr(error, "final", False)}, 1
-    Path(result_file).write_text(json.dumps(answer), encoding="utf-8")
+        answer, code = {"failure": str(error), "final": error.final}, 1
+    Path(result_file).write_text(json.dumps(storable.plain(answer), allow_nan=False), encoding="utf-8")
     return code
 
 
@@ -49,7 +50,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     changed = overrides(json.loads(request.get("params") or "{}"))
     content = document.read(path, changed)
     callables.check(content, str(path), changed)
-    print(f"{path} is right: {', '.join(call for _, call, _ in callables.calls(content))}")
+    print(f"{path} is right: {', '.join(call for _, call, _ in document.calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
 
 

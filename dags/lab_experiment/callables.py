@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import re
@@ -14,31 +15,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab_experiment.document import Mistakes, Source
+from lab_experiment import storable
+from lab_experiment.document import Mistakes, Source, calls
 
 Function = Callable[..., Any]
 
+LOCK = Path(sys.prefix) / "project.txt"
+"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
+
 
 class Failure(Exception):
-    """Something that an experiment named failed while it ran; the message is one sentence."""
+    """Something that an experiment named failed while it ran; the message is one sentence, which any log and database can hold."""
+
+    final = False
+    """Whether trying again is of no use."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(storable.text(message))
 
 
-def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The calls of a document in the order they are made: key, ``package.module:function``, arguments."""
-    search, folds, train = document["search"] or {}, document["cross_validation"] or {}, document["train"] or {}
-    evaluate = train.get("evaluate") or {}
-    named = [
-        *((f"steps.{step['name']}", step) for step in document["steps"]),
-        ("search.objective", search.get("objective") if search.get("objective") != "cross_validation" else None),
-        ("cross_validation.estimator", folds.get("estimator")),
-        ("cross_validation.data", folds.get("data")),
-        ("train", train),
-        ("train.evaluate", evaluate),
-        ("train.evaluate.data", evaluate.get("data")),
-    ]
-    for key, what in named:
-        if what and what["call"]:
-            yield key, what["call"], what["with"]
+class Final(Failure):
+    """A failure that trying again does not mend."""
+
+    final = True
 
 
 def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None) -> None:
@@ -54,15 +53,66 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] |
     """
     place = _places(file, overrides or {})
     sentences: list[str] = []
+    locked = _locked()
     for key, call, arguments in calls(document):
         try:
-            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, load(call), arguments)]
+            _refuse_others(call, locked)
+            function = load(call)
+            _refuse_borrowed(function)
+            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
             sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
     sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
     sentences += [f"{place(key)}: {words}" for key, words in _undeployable(document)]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
+
+
+OURS = "allowed: functions of the packages in the requirement lists, and of what those depend on"
+
+
+def _locked() -> set[str] | None:
+    """The distributions in the lock of this environment; None if it was not made from one."""
+    if not LOCK.is_file():
+        return None
+    found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return {_normalised(name) for name in found}
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _refuse_others(call: str, locked: set[str] | None) -> None:
+    """Refuse what comes from no package of the requirement lists, before it is imported.
+
+    Raises:
+        LookupError: It is Python's own, the lab's, or installed beside the lock.
+    """
+    name = call.partition(":")[0].partition(".")[0]
+    if name in sys.stdlib_module_names:
+        raise LookupError(f"{name} is a part of Python itself; {OURS}")
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # a module that says nothing of where it came from
+        return
+    if found and found.origin and Path(found.origin).resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        raise LookupError(f"{name} is a part of the lab; {OURS}")
+    if found and locked is not None:
+        owners = importlib.metadata.packages_distributions().get(name, [])
+        if not locked.intersection(map(_normalised, owners)):
+            raise LookupError(f"{name} is of {' and '.join(sorted(set(owners))) or 'no package'}, which is not in the lock of this environment; {OURS}")
+
+
+def _refuse_borrowed(function: Function) -> None:
+    """Refuse what a package merely imported from Python's own library (``from subprocess import getoutput``).
+
+    Raises:
+        LookupError: It is.
+    """
+    home = str(getattr(function, "__module__", None) or "")
+    if (inspect.isroutine(function) or inspect.isclass(function)) and home.partition(".")[0] in sys.stdlib_module_names:
+        raise LookupError(f"it is {getattr(function, '__name__', 'a function')} of {home}, a part of Python itself; {OURS}")
 
 
 def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
@@ -134,7 +184,7 @@ def load(call: str) -> Function:
         raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
     except Exception as error:
         tell(error)
-        raise LookupError(f"importing {module_name} failed with {type(error).__name__}: {error}") from None
+        raise LookupError(f"importing {module_name} failed with {storable.raised(error)}") from None
     function = getattr(module, function_name, None)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
@@ -160,14 +210,20 @@ def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
         Failure: It raised something. The package's traceback is printed, without the frames of this module; the message names the callable, its arguments
             and the exception.
     """
-    shown = ", ".join(f"{argument}={_short(value)}" for argument, value in arguments.items())
+    shown = shown_arguments(arguments)
     print(f"[{key}] {name}({shown})", flush=True)
     function = load(name)
     try:
         return function(**arguments)
     except Exception as error:
         tell(error)
-        raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
+        raise Failure(f"{key}: {name}({shown}) raised {storable.raised(error)}") from None
+
+
+def shown_arguments(arguments: Mapping[str, Any]) -> str:
+    """Arguments as a message shows them; of what is neither text, number nor collection only the type."""
+    plain = (str, int, float, type(None), list, dict, tuple)
+    return ", ".join(f"{name}={storable.short(value) if isinstance(value, plain) else f'<{type(value).__name__}>'}" for name, value in arguments.items())
 
 
 @contextmanager
@@ -187,8 +243,7 @@ def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         tell(error)
-        words = str(error).partition("\n")[0] if first_line else str(error)
-        raise Failure(f"{beginning} {type(error).__name__}: {words}") from None
+        raise Failure(f"{beginning} {storable.raised(error, first_line)}") from None
 
 
 def tell(error: BaseException) -> None:
@@ -196,7 +251,7 @@ def tell(error: BaseException) -> None:
     frames = error.__traceback__
     while frames and _ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    print("".join(traceback.format_exception(type(error), error, frames)), end="", flush=True)
+    print(storable.text("".join(traceback.format_exception(type(error), error, frames)), 100_000), end="", flush=True)
 
 
 def _ours(file: str) -> bool:
@@ -224,10 +279,3 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),
     ]
-
-
-def _short(value: Any) -> str:
-    if not isinstance(value, (str, int, float, bool, type(None), list, dict, tuple)):
-        return f"<{type(value).__name__}>"
-    shown = repr(value)
-    return shown if len(shown) <= 120 else f"{shown[:117]}..."

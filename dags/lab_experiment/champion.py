@@ -17,7 +17,7 @@ import mlflow.models
 import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
 
-from lab_experiment import callables
+from lab_experiment import callables, storable
 from lab_experiment.callables import Failure
 
 ALIAS = "champion"
@@ -92,8 +92,8 @@ def _verdict(
 ) -> dict[str, Any]:
     metric, margin = rule["metric"], float(rule.get("margin") or 0.0)
     verdict = {"promoted": False, "reason": "", "metric": metric, "value": value, "former_version": present, "former_value": None}
-    if math.isnan(value):
-        return verdict | {"reason": f"its {metric} is not a number"}
+    if not math.isfinite(value):
+        return verdict | {"reason": f"its {metric} is {'not a number' if math.isnan(value) else value}"}
     if present is None:
         return verdict | {"promoted": True, "reason": f"there was no champion yet; its {metric} is {value:.6g}"}
     if present == version:
@@ -107,7 +107,7 @@ def _verdict(
         if not isinstance(error, Failure):
             callables.tell(error)
         words = (
-            f"the present champion, version {present}, could not be measured on the same data ({type(error).__name__}: {error}), so it stays; "
+            f"the present champion, version {present}, could not be measured on the same data ({storable.raised(error)}), so it stays; "
             f"delete the alias {ALIAS!r} to have the next training promoted, or set it by hand"
         )
         return verdict | {"reason": words}

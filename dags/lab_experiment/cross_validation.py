@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
 
 from lab_experiment import callables
-from lab_experiment.callables import Failure
+from lab_experiment.callables import Failure, Final
 
 SPLITTERS = {
     "k_fold": "KFold",
@@ -42,6 +43,7 @@ class Scores:
     scorers: list[str]
     """The names of the scorers, in the order of the file; the first is the one that counts."""
     folds: list[dict[str, float]]
+    """The scores by scorer; NaN for what was skipped."""
     mean: dict[str, float]
     deviation: dict[str, float]
     """The standard deviation between the folds (of the folds themselves, not an estimate for others: numpy's default)."""
@@ -57,13 +59,14 @@ def run(
 
     Args:
         settings: ``cross_validation`` of the document. Without ``splitter``: :data:`AUTOMATIC`. Without ``scoring``: ``accuracy`` for a classifier,
-            ``r2`` for a regressor.
+            ``r2`` for a regressor. With ``bad_folds: skip`` a score that is no finite number, or a fold that raises, is left out of the means; else it
+            is a failure.
         make_estimator: Gives a new object with ``fit(X, y)`` and ``predict(X)``.
         data: ``(X, y)`` or ``(X, y, groups)``: frames, arrays or lists, with a row for each case.
         on_fold: Is told each fold's number, from 0, and its scores by scorer. What it raises ends the cross-validation (a pruned trial).
 
     Raises:
-        Failure: A setting, the data or the estimator does not do; one sentence.
+        Failure: A setting, the data or the estimator does not do; one sentence. A score that is no number is final: the same folds give it again.
     """
     x, y, groups = parts(data)
     kind = kind_of(make_estimator(), y)
@@ -74,20 +77,45 @@ def run(
         if "Group" in type(splitter).__name__ and groups is None:
             raise Failure("cross_validation.splitter needs groups, but cross_validation.data returned (X, y); allowed is (X, y, groups)")
         splits = list(splitter.split(x, y, groups))
+    skip = settings.get("bad_folds", "error") == "skip"
     for number, (train, test) in enumerate(splits):
         where = f"fold {number} of {len(splits)}"
-        with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:"):
-            fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
-        with callables.told_as(f"cross_validation.scoring failed on {where}:"):
-            scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
+        try:
+            with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:"):
+                fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
+            with callables.told_as(f"cross_validation.scoring failed on {where}:"):
+                scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
+        except Failure as error:
+            if not skip:
+                raise
+            print(f"[cross_validation] {where} is left out: {error}", flush=True)
+            scores = dict.fromkeys(scorers, math.nan)
+        else:
+            scores = {name: _finite(name, value, where, skip) for name, value in scores.items()}
         folds.append(scores)
         on_fold(number, scores)
+    good = {name: [fold[name] for fold in folds if math.isfinite(fold[name])] for name in scorers}
+    for name in scorers:
+        if not good[name]:
+            raise Final(f"cross_validation.scoring: {name} gave a finite number on none of the {len(folds)} folds")
     return Scores(
         scorers=scorers,
         folds=folds,
-        mean={name: float(np.mean([fold[name] for fold in folds])) for name in scorers},
-        deviation={name: float(np.std([fold[name] for fold in folds])) for name in scorers},
+        mean={name: float(np.mean(good[name])) for name in scorers},
+        deviation={name: float(np.std(good[name])) for name in scorers},
     )
+
+
+def _finite(name: str, value: float, where: str, skip: bool) -> float:
+    """A score if it is a finite number; else NaN where it may be skipped."""
+    if math.isfinite(value):
+        return value
+    if not skip:
+        raise Final(
+            f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean"
+        )
+    print(f"[cross_validation] {where} is left out of {name}, which gave {value}", flush=True)
+    return math.nan
 
 
 def parts(data: Any) -> tuple[Any, Any, Any]:
@@ -98,14 +126,18 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
     """
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         shape = f" of {len(data)}" if isinstance(data, (tuple, list)) else ""
-        raise Failure(f"cross_validation.data returned a {type(data).__name__}{shape}; allowed is (X, y) or (X, y, groups)")
+        raise Final(f"cross_validation.data returned a {type(data).__name__}{shape}; allowed is (X, y) or (X, y, groups)")
     x, y, groups = (*data, None)[:3]
+    if y is None:
+        raise Final("cross_validation.data returned no y (None); allowed is (X, y) or (X, y, groups): scores compare predictions with y")
+    if hasattr(x, "tocsr") and not hasattr(x, "iloc"):
+        x = x.tocsr()  # the form of a sparse matrix that has rows
     if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
         y = y.iloc[:, 0] if hasattr(y, "iloc") else y.ravel()
     try:
         check_consistent_length(x, y, groups)
     except (TypeError, ValueError) as error:
-        raise Failure(f"cross_validation.data returned parts that do not fit together: {error}") from None
+        raise Final(f"cross_validation.data returned parts that do not fit together: {error}") from None
     return x, y, groups
 
 

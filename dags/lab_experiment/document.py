@@ -3,7 +3,8 @@
 The shape of a file is said by ``schema.json``, which editors read too; :func:`read` also holds its parts against each other. Everything here is read from
 the file alone. Whether the callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
 
-A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON::
+A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON (in ``inputs`` and ``with`` a mapping with other keys than texts
+is written as :mod:`lab_experiment.references` says)::
 
     name, description: text ("" when there is none)
     inputs: {name: value}
@@ -19,6 +20,7 @@ A document, as :func:`read` returns it, has all of these keys, and only values t
         estimator: {call, with}, data: {call, with}
         splitter: {name, options}, the options under scikit-learn's own names; `auto` is stratified_k_fold for classifiers and k_fold for others
         scoring: [names], empty for accuracy or r2 by the kind of estimator
+        bad_folds: "error" or "skip"
     }
     train: None, or {
         call (None: fit the estimator of cross_validation on its data), with, input_example (reference or None)
@@ -32,6 +34,7 @@ A document, as :func:`read` returns it, has all of these keys, and only values t
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import re
@@ -44,10 +47,17 @@ from typing import Any
 
 import yaml
 
-from lab_experiment.references import references
+from lab_experiment import storable
+from lab_experiment.references import encoded, has_strays, of, references
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-"""How an experiment may be called; so no name leaves the folder of the experiments."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+"""How an experiment may be called; so no name leaves the folder of the experiments, or is too long for the name of a study."""
+
+MOST_VALUES = 100_000
+"""A file may not hold more values, those behind an alias counted each time: ten lines of YAML can mean billions."""
+
+MOST_TRIALS = 100_000
+"""Trials of a search, and values of one parameter in a grid, at most: each claim of a trial looks at all others."""
 
 SCHEMA = Path(__file__).with_name("schema.json")
 
@@ -65,13 +75,27 @@ class Mistakes(Exception):
     """What is wrong with an experiment file, a sentence each."""
 
     def __init__(self, sentences: list[str]) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+        self.sentences = [storable.text(sentence) for sentence in sentences]
+        super().__init__("\n".join(self.sentences))
 
 
 def experiments(folder: Path) -> list[str]:
     """Names of the experiment files in a folder, sorted; none if there is no such folder."""
-    return sorted(path.stem for path in folder.glob("*.yml") if re.fullmatch(NAME, path.stem))
+    return sorted(path.stem for path in folder.glob("*.yml") if re.fullmatch(NAME, path.stem) and path.is_file())
+
+
+def passed_over(folder: Path) -> list[str]:
+    """A sentence for each entry of a folder that somebody may take for an experiment, and that is none."""
+    return [sentence for _, sentence in _passed_over(folder)]
+
+
+def _passed_over(folder: Path) -> Iterator[tuple[Path, str]]:
+    known = {f"{name}.yml" for name in experiments(folder)}
+    allowed = "files named like wine.yml: at most 100 letters, digits, - and _, the first a letter or digit, then .yml in small letters"
+    for path in sorted(folder.glob("*")):
+        if path.name.lower().endswith((".yml", ".yaml")) and path.name not in known:
+            kind = "a folder" if path.is_dir() else "a file whose name is none of an experiment" if path.is_file() else "no file"
+            yield path, f"{path}: this is {kind}, and is passed over; allowed: {allowed}."
 
 
 def find(name: object, folder: Path) -> Path:
@@ -87,7 +111,8 @@ def find(name: object, folder: Path) -> Path:
         )
     path = folder / f"{name}.yml"
     if not path.is_file():
-        raise Mistakes([f"Parameter experiment: there is no file {path}; the experiments there are: {known}."])
+        like = [sentence for other, sentence in _passed_over(folder) if other.stem.lower() == name.lower()]
+        raise Mistakes([f"Parameter experiment: there is no file {path}; the experiments there are: {known}.", *like])
     if not path.resolve().is_relative_to(folder.resolve()):
         raise Mistakes([f"Parameter experiment: {path} is a link that leaves {folder}; put the file itself there."])
     return path
@@ -110,7 +135,13 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     if not overrides:
         return document
     try:
-        return _read(path, overrides)
+        changed = _read(path, overrides)
+        before = {key: call for key, call, _ in calls(document)}
+        others = [(key, call) for key, call, _ in calls(changed) if before.get(key) != call]
+        if others:
+            allowed = "values, for a trigger does not set what is called; write that in the file"
+            raise Mistakes([f"{OVERRIDES}: {key}.call has {call!r}, where the file has {shown(before.get(key))}; allowed: {allowed}." for key, call in others])
+        return changed
     except Mistakes as error:
         raise Mistakes([sentence if sentence.startswith(OVERRIDES) else f"{OVERRIDES}: with them, {sentence}" for sentence in error.sentences]) from None
 
@@ -125,6 +156,24 @@ def _read(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     document = _Reader(source).document(path.stem)
     source.raise_mistakes()
     return document
+
+
+def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """The calls of a document in the order they are made: key, ``package.module:function``, arguments."""
+    search, folds, train = document["search"] or {}, document["cross_validation"] or {}, document["train"] or {}
+    evaluate = train.get("evaluate") or {}
+    named = [
+        *((f"steps.{step['name']}", step) for step in document["steps"]),
+        ("search.objective", search.get("objective") if search.get("objective") != "cross_validation" else None),
+        ("cross_validation.estimator", folds.get("estimator")),
+        ("cross_validation.data", folds.get("data")),
+        ("train", train),
+        ("train.evaluate", evaluate),
+        ("train.evaluate.data", evaluate.get("data")),
+    ]
+    for key, what in named:
+        if what and what["call"]:
+            yield key, what["call"], what["with"]
 
 
 def grid(space: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -224,12 +273,16 @@ class Source:
     def check_plain(self) -> None:
         """Note what JSON cannot hold, which YAML can."""
         for path, value in _values(self.content, ()):
-            if isinstance(value, float) and not math.isfinite(value):
-                self.note(path, f"has {value}; allowed: a finite number")
+            reason = storable.unstorable(value)
+            if reason:
+                self.note(path, reason)
             elif isinstance(value, dict):
+                free = "with" in path or (path[:1] == ("inputs",) and len(path) > 1)  # a function's own values
                 for name in value:
-                    if not isinstance(name, str):
-                        self.note(path, f"has {shown(name)} as a key; allowed: a text (put it in quotes)", at=(*path, str(name)))
+                    number = isinstance(name, (bool, int, float))
+                    if (reason := storable.unstorable(name)) or not (isinstance(name, str) or (free and path[-1:] != ("with",) and number)):
+                        words = f"has {shown(name)} as a key; allowed: a text (put it in quotes){', a number, true, false' if free else ''}"
+                        self.note(path, f"{reason}, in its key" if reason else words, at=(*path, str(name)))
             elif value is not None and not isinstance(value, (str, bool, int, float, list)):
                 self.note(path, f"has a {type(value).__name__}; allowed: a text, a number, true, false, null, a list or a mapping")
 
@@ -261,9 +314,11 @@ class Source:
                 if part not in there:
                     return self._refuse(key, ", ".join(".".join([*parts[:depth], name, *parts[depth + 1 :]]) for name in there) or "keys of what the file has")
                 index = there.index(part)
-            elif not isinstance(place, dict):
+            elif isinstance(place, dict):
+                index = next((name for name in place if str(name) == part), part)  # class weights have numbers as keys
+            else:
                 return self._refuse(key, "keys of mappings and numbers of items in lists")
-            path.append(index)
+            path.append(index if isinstance(place, list) else str(index))
             if depth == len(parts) - 1:
                 former = place[index] if isinstance(place, list) else place.get(index)
                 place[index] = value
@@ -271,7 +326,7 @@ class Source:
                 if parts[0] == "inputs" and depth == 1:
                     self._check_input(tuple(path), former, value)
             else:
-                place = place.setdefault(part, {}) if isinstance(place, dict) else place[index]
+                place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
         return None
 
     def _refuse(self, key: str, allowed: str) -> None:
@@ -296,32 +351,83 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own attribute)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
+        seen: dict[Hashable, str] = {}
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             key = key_node.value
-            if isinstance(key_node, yaml.ScalarNode) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is there twice", problem_mark=key_node.start_mark)
-            seen.add(key if isinstance(key, str) else id(key_node))
+            value = key if key_node.tag.endswith(":merge") else self.construct_object(key_node)
+            for other in (key, value):
+                if other in seen and (other == key or not isinstance(other, str)):
+                    same = "" if seen[other] == key else f", for Python takes {seen[other]} for the same"
+                    raise yaml.MarkedYAMLError(problem=f"the key {key!r} is there twice{same}", problem_mark=key_node.start_mark)
+            seen |= {key: key, value: key}
         return super().construct_mapping(node, deep)
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        """A text; as in JSON, a character may be written as two halves."""
+        text = str(self.construct_scalar(node))
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+    def refuse_zero(self, node: yaml.ScalarNode) -> None:
+        """Refuse a whole number with zeros in front, which some read as octal, and which often is no number at all (a post code).
+
+        Raises:
+            Unclear: Always.
+        """
+        number = int(node.value)
+        raise Unclear(problem=f"{node.value} has a 0 in front, which is read in different ways; write {number} or '{node.value}'", problem_mark=node.start_mark)
+
+
+class Unclear(yaml.MarkedYAMLError):
+    """What is YAML, and yet is not taken."""
 
 
 for _tag, _pattern, _first in (
     ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("lab.zero", "[-+]?0[0-9]+", "-+0"),
     ("int", "[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("merge", "<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:lab.zero", _Loader.refuse_zero)
+_Loader.add_constructor("tag:yaml.org,2002:str", _Loader.construct_text)
+
+
+def _decoded(path: Path) -> str:
+    """A file's text: UTF-8, or UTF-16 with a byte order mark, as editors of Windows write it.
+
+    Raises:
+        Mistakes: It is neither, or has a character that YAML does not allow.
+    """
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Mistakes([f"{path}: this is not YAML in UTF-8: {error}; save it in UTF-8."]) from None
+    wrong = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if wrong:
+        line = text.count("\n", 0, wrong.start()) + 1
+        raise Mistakes(
+            [f"{path}, line {line}: this is not YAML: the character \\x{ord(wrong.group()):02x} may not stand in it; remove it, or save the file in UTF-8."]
+        )
+    return text
 
 
 def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
     """A file's content, and the line of each key and each item in it."""
     lines: dict[KeyPath, int] = {}
+    count = itertools.count()
 
     def walk(node: yaml.Node, at: KeyPath, above: tuple[yaml.Node, ...]) -> None:
         if node in above:
             raise yaml.MarkedYAMLError(problem="this refers to itself", problem_mark=node.start_mark)
+        if next(count) > 2 * MOST_VALUES:  # we walk twice
+            raise Unclear(
+                problem=f"the file has more than {MOST_VALUES} values, those of an alias counted each time it is used; keep data in files of their own"
+            )
         lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
@@ -333,7 +439,7 @@ def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
                 walk(value, (*at, number), (*above, node))
 
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(_decoded(path))
         node = loader.get_single_node()
         if node is None:
             return None, {}
@@ -344,9 +450,12 @@ def _load(path: Path) -> tuple[Any, dict[KeyPath, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise Mistakes([f"{path}{place}: this is not YAML: {error.problem or error.context}."]) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise Mistakes([f"{path}: this is not YAML in UTF-8: {' '.join(str(error).split())}."]) from None
+        words = "" if isinstance(error, Unclear) else "this is not YAML: "
+        raise Mistakes([f"{path}{place}: {words}{error.problem or error.context}."]) from None
+    except RecursionError:
+        raise Mistakes([f"{path}: lists and mappings lie too deep in one another; allowed: at most a hundred levels."]) from None
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError of a number that is too long for Python
+        raise Mistakes([f"{path}: this is not YAML: {' '.join(str(error).split())}."]) from None
 
 
 @cache
@@ -409,7 +518,7 @@ class _Reader:
         document = {
             "name": name,
             "description": content.get("description", ""),
-            "inputs": content.get("inputs", {}),
+            "inputs": encoded(content.get("inputs", {})),
             "steps": steps,
             "search": search,
             "cross_validation": self._cross_validation(searched) if "cross_validation" in content else None,
@@ -483,6 +592,8 @@ class _Reader:
             "seed": raw.get("seed"),
             "allowed_failures": int(raw.get("allowed_failures", 3)),
         }
+        if search["trials"] > MOST_TRIALS:
+            self.source.mistake(("search", "trials"), raw["trials"], f"at most {MOST_TRIALS}")
         if objective == "cross_validation" and directions != ["maximize"]:
             self.source.mistake(
                 ("search", "direction"), direction, "maximize, for cross_validation gives one value, and scikit-learn's scorers are better when greater"
@@ -503,7 +614,11 @@ class _Reader:
         path: KeyPath = ("search", "space", name)
         parameter: dict[str, Any] = {"type": raw["type"]}
         if raw["type"] == "categorical":
-            parameter["choices"] = raw["choices"]
+            parameter["choices"] = choices = raw["choices"]
+            for number, choice in enumerate(choices):
+                if choice in choices[:number]:
+                    same = shown(choices[choices.index(choice)])
+                    self.source.mistake((*path, "choices", number), choice, f"what Python can tell from {same}; leave one of them out, or put it in quotes")
         else:
             low, high, step = raw["low"], raw["high"], raw.get("step")
             if raw["type"] == "int":
@@ -511,6 +626,11 @@ class _Reader:
             else:
                 low, high, step = float(low), float(high), None if step is None else float(step)
             parameter |= {"low": low, "high": high, "step": step, "log": raw.get("log", False)}
+            for end, value in (("low", low), ("high", high)):
+                if raw["type"] == "int" and abs(value) > storable.EXACT:
+                    self.source.mistake((*path, end), raw[end], f"whole numbers up to {storable.EXACT}, which a database keeps exactly")
+            if math.isinf(float(high) - float(low)):
+                self.source.mistake((*path, "high"), raw["high"], "a number whose distance from low is finite")
             if low > high:
                 self.source.mistake((*path, "low"), raw["low"], f"at most high, which is {shown(raw['high'])}")
             if parameter["log"] and low <= 0:
@@ -554,10 +674,15 @@ class _Reader:
                 )
             if parameter["when"]:
                 self.source.mistake(("search", "space", name, "when"), parameter["when"], "no when, for the sampler grid knows no conditions")
+            if parameter["type"] != "categorical" and parameter["step"] and (parameter["high"] - parameter["low"]) / parameter["step"] > MOST_TRIALS:
+                finite = False
+                self.source.note(("search", "space", name), f"has more than {MOST_TRIALS} values; allowed for the sampler grid: fewer, by a greater step")
         if finite and all(parameter["type"] == "categorical" or parameter["low"] <= parameter["high"] for parameter in search["space"].values()):
             points = math.prod(len(values) for values in grid(search["space"]).values())
             if "trials" not in raw:
                 search["trials"] = points
+                if points > MOST_TRIALS:
+                    self.source.note(("search",), f"lacks the key trials for a grid of {points} points; allowed: at most {MOST_TRIALS} of them")
             elif search["trials"] > points:
                 self.source.mistake(("search", "trials"), search["trials"], f"at most {points}, the points of the grid")
 
@@ -567,8 +692,8 @@ class _Reader:
         user = document["cross_validation"] if by_folds else search["objective"]
         if user is None:
             return
-        calls = [user["estimator"], user["data"]] if by_folds else [user]
-        used = {reference for call in calls for _, value in _values(call["with"], ()) if isinstance(value, str) for reference in references(value)}
+        named = [user["estimator"], user["data"]] if by_folds else [user]
+        used = {reference for call in named for reference in of(call["with"])}
         for parameter in search["space"].values():
             used |= {f"params.{other}" for other in parameter["when"]}
         for name in search["space"]:
@@ -583,6 +708,7 @@ class _Reader:
             "data": self._call(("cross_validation", "data"), raw["data"], known),
             "splitter": self._splitter(raw["splitter"]) if "splitter" in raw else _named({"name": "auto", "n_splits": 5, "shuffle": True, "random_state": 0}),
             "scoring": _listed(raw.get("scoring", [])),
+            "bad_folds": raw.get("bad_folds", "error"),
         }
 
     def _splitter(self, raw: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -638,11 +764,19 @@ class _Reader:
 
     def _track(self, name: str) -> dict[str, Any]:
         raw = self.content.get("track", {})
+        for tag, legal in storable.metric_names(raw.get("tags", {})).items():
+            if tag != legal:
+                self.source.mistake(("track", "tags"), tag, f"a tag's name that MLflow takes, such as {legal!r}")
+        for tag, value in raw.get("tags", {}).items():
+            if isinstance(value, str) and len(value) > storable.LONGEST:
+                self.source.mistake(("track", "tags", tag), value, f"a text of at most {storable.LONGEST} characters, as long as MLflow's tags may be")
         tags = {tag: value if isinstance(value, str) else json.dumps(value) for tag, value in raw.get("tags", {}).items()}
         return {"experiment": raw.get("experiment", name), "run_name": raw.get("run_name", ""), "tags": tags}
 
     def _register(self) -> dict[str, Any]:
         raw = self.content["register"]
+        if len(raw["name"]) > storable.LONGEST_NAME:
+            self.source.mistake(("register", "name"), raw["name"], f"at most {storable.LONGEST_NAME} characters")
         champion = raw.get("champion")
         if champion:
             champion = {"direction": "maximize", "margin": 0.0, **champion}
@@ -660,23 +794,25 @@ class _Reader:
                 self.source.mistake((*path, "metric"), champion["metric"], f"a scorer of train.evaluate: {', '.join(metrics)}")
             if champion["direction"] == "minimize":
                 self.source.mistake((*path, "direction"), "minimize", "maximize, for scikit-learn's scorers are better when greater")
-        elif not any(reference.partition(".")[0] == "model" for _, text in _values(evaluate.get("with"), ()) for reference in _in(text)):
+        elif not any(reference.partition(".")[0] == "model" for reference in of(evaluate.get("with"))):
             self.source.note(path, "is there, but train.evaluate.with has no {{ model }}; allowed: an evaluation that can measure the present champion too")
 
     def _call(self, path: KeyPath, raw: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, Any]:
         arguments = raw.get("with") or {}
         self._references((*path, "with"), arguments, known)
-        return {"call": raw.get("call"), "with": arguments}
+        return {"call": raw.get("call"), "with": encoded(arguments)}
 
     def _references(self, path: KeyPath, value: object, known: Mapping[str, bool]) -> None:
         """Note each reference in a value, and in all that it holds, that cannot be met."""
         for place, text in _values(value, path):
             if not isinstance(text, str):
                 continue
-            found = references(text)
-            if len(found) != text.count("{{") or len(found) != text.count("}}"):
-                self.source.mistake(place, text, "a reference written as {{ name }}, for instance {{ run_dir }}")
-            for reference in found:
+            if has_strays(text):
+                allowed = (
+                    "a reference written as {{ name }}, for instance {{ run_dir }}; braces that are no reference are doubled: {{{{ x }}}} is the text {{ x }}"
+                )
+                self.source.mistake(place, text, allowed)
+            for reference in references(text):
                 if not any(reference == name or (parts and reference.startswith(f"{name}.")) for name, parts in known.items()):
                     self.source.mistake(place, f"{{{{ {reference} }}}}", _known(reference, known))
 
@@ -687,10 +823,6 @@ def _known(reference: str, known: Mapping[str, bool]) -> str:
     names = [name for name in known if name.startswith(kind)] or [name for name in known if name not in ("inputs", "params")]
     more = ", and parts of a step's result such as {{ steps.prepare.train }}" if any(name.startswith("steps.") for name in names) else ""
     return ", ".join(f"{{{{ {name} }}}}" for name in names) + more
-
-
-def _in(value: object) -> list[str]:
-    return references(value) if isinstance(value, str) else []
 
 
 def _in_order(after: Mapping[str, list[str]]) -> list[str]:

@@ -21,8 +21,8 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-LOCK = Path(sys.prefix) / "project.txt"
-"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
+from lab_experiment import storable
+from lab_experiment.callables import LOCK
 
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
@@ -128,7 +128,7 @@ def dataset_of(data: Data) -> Dataset | None:
                 dataset = _table(table, source, data.name, digest)
             content = dataset.to_dict()
     except Exception as error:
-        print(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})", flush=True)
+        print(f"[environment] {data.name} is not recorded as a data set ({storable.raised(error)})", flush=True)
         return None
     return Dataset(**{key: content.get(key) for key in ("name", "digest", "source_type", "source", "schema", "profile")})
 

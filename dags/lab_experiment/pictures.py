@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, PredictionErrorDisplay, RocCurveDisplay
 from sklearn.preprocessing import label_binarize
 
+from lab_experiment import storable
 from lab_experiment.cross_validation import Scores, as_sklearn, kind_of
 
 DPI = 120
@@ -99,7 +100,7 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
             try:
                 path = plot(known, x, y, folder)
             except Exception as error:
-                print(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({type(error).__name__}: {error})", flush=True)
+                print(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({storable.raised(error)})", flush=True)
                 continue
             found += [path] if path else []
     return found
@@ -182,7 +183,7 @@ def _optuna(name: str, draw: Callable[[], Any], folder: Path) -> Path | None:
         try:
             axes = draw()
         except Exception as error:
-            print(f"[pictures] {name} cannot be drawn ({type(error).__name__}: {error})", flush=True)
+            print(f"[pictures] {name} cannot be drawn ({storable.raised(error)})", flush=True)
             return None
         figure = np.ravel(axes)[0].figure
         figure.set_size_inches(11, 6)

@@ -1,17 +1,26 @@
 """References in an experiment file.
 
 ``{{ run_dir }}``, ``{{ mlflow_tracking_uri }}``, ``{{ inputs.<name> }}``, ``{{ steps.<name> }}``, ``{{ steps.<name>.<part> }}``, ``{{ params.<name> }}``,
-``{{ params }}`` and ``{{ inputs }}`` (all of them, a mapping), ``{{ model }}``.
+``{{ params }}`` and ``{{ inputs }}`` (all of them, a mapping), ``{{ model }}``. Doubled braces mean braces: ``{{{{ x }}}}`` is the text ``{{ x }}``.
+
+JSON, in which a document travels, knows only texts as keys. A mapping with other keys (class weights: ``{0: 1, 1: 5}``) is written as a list of pairs under the
+one key :data:`PAIRS`, and is a mapping again once it is resolved.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _REFERENCE = re.compile(r"\{\{\s*([A-Za-z_]\w*(?:\.\w+)*)\s*\}\}")
+
+_TOKEN = re.compile(rf"(?P<open>\{{\{{\{{\{{)|(?P<close>\}}\}}\}}\}})|{_REFERENCE.pattern}")
+"""Doubled braces, or else a reference."""
+
+PAIRS = "{{ pairs }}"
+"""The key that stands for all keys of a mapping that are no texts; no file can hold it."""
 
 
 class UnmetReference(Exception):
@@ -20,7 +29,45 @@ class UnmetReference(Exception):
 
 def references(text: str) -> list[str]:
     """The references in a text, without their braces: ``"{{ run_dir }}/a"`` holds ``["run_dir"]``."""
-    return _REFERENCE.findall(text)
+    return [match[3] for match in _TOKEN.finditer(text) if match[3]]
+
+
+def of(value: object) -> list[str]:
+    """The references in a value, and in all that it holds."""
+    if isinstance(value, str):
+        return references(value)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return [reference for item in items for reference in of(item)]
+
+
+def has_strays(text: str) -> bool:
+    """Whether a text has double braces that belong to no reference."""
+    rest = _TOKEN.sub(" ", text)
+    return "{{" in rest or "}}" in rest
+
+
+def encoded(value: Any) -> Any:
+    """A value as JSON can hold it: mappings with keys that are no texts as pairs."""
+    if isinstance(value, list):
+        return [encoded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if all(isinstance(name, str) for name in value):
+        return {name: encoded(item) for name, item in value.items()}
+    return {PAIRS: [[name, encoded(item)] for name, item in value.items()]}
+
+
+def decoded(value: Any) -> Any:
+    """What :func:`encoded` was given."""
+    if isinstance(value, list):
+        return [decoded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: decoded(item) for name, item in _items(value)}
+
+
+def _items(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    return value[PAIRS] if list(value) == [PAIRS] else value.items()
 
 
 def resolve(value: Any, values: Mapping[str, Any]) -> Any:
@@ -39,13 +86,13 @@ def resolve(value: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return [resolve(item, values) for item in value]
     if isinstance(value, dict):
-        return {name: resolve(item, values) for name, item in value.items() if not _is_left_out(item, values)}
+        return {name: resolve(item, values) for name, item in _items(value) if not _is_left_out(item, values)}
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value.strip())
     if whole:
         return _look_up(whole[1], values)
-    return _REFERENCE.sub(lambda match: _text(match[1], _look_up(match[1], values)), value)
+    return _TOKEN.sub(lambda match: _text(match[3], _look_up(match[3], values)) if match[3] else "{{" if match["open"] else "}}", value)
 
 
 def _is_left_out(value: object, values: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import callables, folders, tracking
-from lab_experiment.callables import Failure
-from lab_experiment.references import UnmetReference, references, resolve
+from lab_experiment import callables, folders, storable, tracking
+from lab_experiment.callables import Failure, Final
+from lab_experiment.references import UnmetReference, decoded, references, resolve
 
 Answer = dict[str, Any]
 """What a command hands back; see ``__main__``."""
@@ -75,7 +76,7 @@ class Job:
         """What references point to, but for ``params`` and ``model``; does the steps whose results this host does not have."""
         known: dict[str, Any] = {
             "run_dir": str(self.folder),
-            "inputs": self.document["inputs"],
+            "inputs": decoded(self.document["inputs"]),
             "mlflow_tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", ""),
         }
         return {**known, "steps": self._steps(known)}
@@ -93,12 +94,12 @@ class Job:
                 except FileNotFoundError:
                     pass
                 except Exception as error:
-                    print(f"[steps] the result of {step['name']} cannot be read back ({type(error).__name__}: {error}); it is done again", flush=True)
+                    print(f"[steps] the result of {step['name']} cannot be read back ({storable.raised(error)}); it is done again", flush=True)
                 result = results[step["name"]] = self.call(f"steps.{step['name']}", step, {**known, "steps": results})
                 try:
                     folders.keep(self.folder, kept, result)
                 except Exception as error:
-                    print(f"[steps] the result of {step['name']} cannot be kept ({type(error).__name__}: {error}); each task does it again", flush=True)
+                    print(f"[steps] the result of {step['name']} cannot be kept ({storable.raised(error)}); each task does it again", flush=True)
         return results
 
     def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "") -> Any:
@@ -256,8 +257,7 @@ def telling(key: str, name: str, arguments: Mapping[str, Any]) -> Iterator[None]
         if type(error).__name__ == "TrialPruned":  # Optuna's word for a trial that is given up is no failure
             raise
         callables.tell(error)
-        shown = ", ".join(f"{argument}={callables._short(value)}" for argument, value in arguments.items())
-        raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
+        raise Failure(f"{key}: {name}({callables.shown_arguments(arguments)}) raised {storable.raised(error)}") from None
 
 
 def best(job: Job) -> dict[str, Any]:
@@ -277,8 +277,6 @@ def train(job: Job) -> Answer:
         when registered, ``registered_model``, ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was
         trained.
     """
-    from lab_experiment import environment
-
     document, client, run_id = job.document, job.client, job.run["mlflow_run_id"]
     outcome: Answer = {
         "experiment": document["name"],
@@ -289,15 +287,12 @@ def train(job: Job) -> Answer:
     }
     with tracking.working_on(client, run_id, job.tags, last=True):
         params = best(job)
-        training = Training(job, {**job.values, "params": params})
         outcome |= {"params": params, "metrics": {}, "plots": []}
         if params:
             with tracking.failures("logging the best parameters"):
                 tracking.log(client, run_id, tags={f"lab.best.{name}": tracking.text(value) for name, value in params.items()})
         if document["train"] is not None:
-            outcome |= training.run()
-        with tracking.failures("recording the data"):
-            environment.record_data(client, run_id, training.data)
+            outcome |= Training(job, {**job.values, "params": params}).run()
     folders.remove(job.folder)
     deploy = document["deploy"] if outcome["model_uri"] else None
     return {"result": outcome, "event": {"model_uri": outcome["model_uri"], "experiment": document["name"], "deploy": deploy}}
@@ -315,7 +310,31 @@ class Training:
     """What ``train.evaluate.data`` gave."""
 
     def run(self) -> Answer:
-        """Fit, evaluate, record, register."""
+        """Fit, evaluate, record; then register. What an earlier try of this run recorded is not trained again."""
+        job, run_id = self.job, self.job.run["mlflow_run_id"]
+        with tracking.failures("looking for what an earlier try recorded"):
+            trained = tracking.trained(job.client, run_id)
+        if trained:
+            print(f"[train] an earlier try of this run trained and recorded the model {trained['model_uri']}; it is not trained again", flush=True)
+        else:
+            trained = self.trained()
+            with tracking.failures("recording that the training is done"):
+                tracking.keep_trained(job.client, run_id, trained)
+        names = storable.metric_names(trained["metrics"])
+        outcome: Answer = {**trained, "metrics": {names[name]: value for name, value in trained["metrics"].items()}}
+        if job.document["register"]:
+            logged = tracking.Logged(trained["model_uri"], trained["model_id"])
+            outcome |= self.register(job.document["register"], logged, trained["metrics"])
+        print(f"[track] the model is {outcome['model_uri']}", flush=True)
+        return outcome
+
+    def trained(self) -> Answer:
+        """Fit, evaluate and record: ``metrics`` under the names that the package gave them, ``plots``, ``model_id`` and ``model_uri``.
+
+        All that may be refused is looked at before the model is logged, so that no try leaves a second one.
+        """
+        from lab_experiment import environment
+
         job, client, run_id = self.job, self.job.client, self.job.run["mlflow_run_id"]
         train = job.document["train"]
         model, logged, metrics = self.fit(train)
@@ -323,31 +342,35 @@ class Training:
         plots: list[Path] = []
         if train["evaluate"]:
             metrics, plots = self.evaluate(train["evaluate"])
+        champion = (job.document["register"] or {}).get("champion")
+        if champion and champion["metric"] not in metrics:
+            raise Final(f"register.champion.metric has {champion['metric']!r}; the evaluation gave {', '.join(sorted(metrics)) or 'none'}")
+        names = storable.metric_names(metrics)
         if metrics:
             print(f"[metrics] {', '.join(f'{name}={value:.6g}' for name, value in metrics.items())}", flush=True)
+        for name, legal in names.items():
+            if name != legal:
+                print(f"[metrics] MLflow takes no metric named {storable.short(name)}; it is recorded as {legal!r}", flush=True)
+        if lost := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            print(f"[metrics] {', '.join(lost)}: no finite number, so it is null in the result of this task", flush=True)
         if logged is None:
             logged = tracking.log_model(run_id, model, self.example(train, model))
         if metrics:
-            tracking.log_metrics(run_id, metrics, logged.model_id)
+            tracking.log_metrics(run_id, {names[name]: value for name, value in metrics.items()}, logged.model_id)
         with tracking.failures("logging pictures to MLflow"):
             for plot in plots:
                 client.log_artifact(run_id, str(plot), "plots")
-        outcome: Answer = {
-            "metrics": metrics,
-            "plots": [f"plots/{plot.name}" for plot in plots],
-            "model_id": logged.model_id,
-            "model_uri": logged.uri,
-        }
-        if job.document["register"]:
-            outcome |= self.register(job.document["register"], logged, metrics)
-        print(f"[track] the model is {outcome['model_uri']}", flush=True)
-        return outcome
+        with tracking.failures("recording the data"):
+            environment.record_data(client, run_id, self.data)
+        return {"metrics": metrics, "plots": [f"plots/{plot.name}" for plot in plots], "model_id": logged.model_id, "model_uri": logged.uri}
 
     def fit(self, train: Mapping[str, Any]) -> tuple[Any, tracking.Logged | None, dict[str, float]]:
         """The model, where it is if the package logged it itself, and the metrics that the package then logged."""
         if not train.get("call"):
             return self._fit_estimator(), None, {}
         self._note("train", train, "training")
+        if train.get("input_example") is not None:
+            self._check_deployable("train.input_example is", resolved("train.input_example", train["input_example"], self.values))
         returned = self.job.call("train", train, self.values)
         if isinstance(returned, (str, Path)) and re.match(r"(models|runs):/", str(returned)):
             return self._load(str(returned)), tracking.Logged(str(returned), _model_id(str(returned))), {}
@@ -379,6 +402,8 @@ class Training:
         self.data.append(environment.Data("train", data, "training", settings["data"]["call"]))
         x, y, _ = cross_validation.parts(data)
         self.values["x"] = x
+        if self.job.document["train"].get("input_example") is None:
+            self._check_deployable("cross_validation.data returned X as", x)
         make = estimator(self.job, self.values)
         with self.job.ours("train"):
             fresh = make()
@@ -386,7 +411,24 @@ class Training:
                 return cross_validation.fit(fresh, x, y)
             except Exception as error:
                 callables.tell(error)
-                raise Failure(f"train: fitting {settings['estimator']['call']} raised {type(error).__name__}: {error}") from None
+                raise Failure(f"train: fitting {settings['estimator']['call']} raised {storable.raised(error)}") from None
+
+    def _check_deployable(self, what: str, table: Any) -> None:
+        """See before the training that data can give the input example by which a deployment is proven, if one is asked for.
+
+        Raises:
+            Failure: They cannot.
+        """
+        from lab_experiment import examples
+
+        if not self.job.document["deploy"] or isinstance(table, (str, Path)):
+            return
+        try:
+            examples.describe(examples.rows_of(table, tracking.EXAMPLE_ROWS))
+        except Exception as error:
+            words = "the model could not be deployed, for MLflow can keep no rows of it to prove a deployment with"
+            allowed = "data in a frame or an array, another table as train.input_example, or no deploy"
+            raise Final(f"{what} a {type(table).__name__}, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
 
     def _load(self, uri: str) -> Any:
         from lab_experiment import champion
@@ -476,6 +518,8 @@ class Training:
             from lab_experiment import champion
 
             evaluate = job.document["train"]["evaluate"]
+            if self.held_back is None:  # an earlier try trained
+                self.held_back = self._held_back(evaluate)
             with tracking.failures("comparing the model with the champion"):
                 outcome["champion"] = champion.promote(job.client, name, version, settings["champion"], metrics, lambda model: self.measure(evaluate, model))
         return outcome
@@ -492,16 +536,17 @@ def metrics_of(call: str, result: Any) -> dict[str, float]:
         Failure: It is not a mapping of names to numbers.
     """
     if not isinstance(result, Mapping):
-        raise Failure(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers")
+        raise Final(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers")
     metrics: dict[str, float] = {}
-    for name, value in result.items():
-        if isinstance(value, Mapping):
-            metrics.update({f"{name}.{inner}": number for inner, number in metrics_of(call, value).items()})
-            continue
-        try:
-            metrics[str(name)] = float(value)
-        except (TypeError, ValueError):
-            raise Failure(f"train.evaluate: {call} returned {value!r} as metric {name!r}; allowed is a number") from None
+    try:
+        for name, value in storable.flat(result):
+            number = storable.number(value)
+            if number is None:
+                raise Final(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number")
+            same = sum(other == name or other.startswith(f"{name} (") for other in metrics) if name in metrics else 0
+            metrics[f"{name} ({same + 1})" if same else name] = number
+    except ValueError as error:
+        raise Final(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}") from None
     return metrics
 
 

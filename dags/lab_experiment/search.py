@@ -24,8 +24,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import callables, document, folders, run, tracking
-from lab_experiment.callables import Failure
+from lab_experiment import callables, document, folders, references, run, storable, tracking
+from lab_experiment.callables import Failure, Final
 from lab_experiment.document import Mistakes
 
 try:
@@ -41,7 +41,7 @@ except ImportError:
     optuna = None
 
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "grid": "RandomSampler", "cmaes": "CmaEsSampler", "gp": "GPSampler"}
-"""Our names for Optuna's samplers. A grid's points are in the queue from the start, so its sampler has nothing to choose."""
+"""Our names for Optuna's samplers. A grid's trials are given their points when they are claimed, so its sampler has nothing to choose."""
 
 PRUNERS = {
     "none": "NopPruner",
@@ -68,12 +68,6 @@ LOST = 3
 
 EVERY = 1.0
 """Seconds between two looks of a searcher that waits for the last trials of the others."""
-
-
-class Final(Failure):
-    """A failure that trying again does not mend."""
-
-    final = True
 
 
 def check(settings: Mapping[str, Any], file: str) -> None:
@@ -202,14 +196,6 @@ def prepare(job: run.Job) -> dict[str, str]:
             name = f"{name}/{digest}"
             study = _create(storage, name, settings)
         study.set_user_attr("lab.definition", digest)
-        if settings["sampler"]["name"] == "grid" and "lab.grid" not in study.user_attrs:
-            axes = document.grid(settings["space"])
-            points = list(itertools.product(*axes.values()))
-            if settings["seed"] is not None:
-                random.Random(settings["seed"]).shuffle(points)  # when not all of them are tried, not just one corner
-            for point in points:
-                study.enqueue_trial(dict(zip(axes, point, strict=True)), skip_if_exists=True)
-            study.set_user_attr("lab.grid", len(points))
         run_id = study.user_attrs.get("lab.mlflow_run_id")
     if study.user_attrs.get("lab.parent_run_id") != job.run["mlflow_run_id"]:
         with tracking.failures("making a nested run for the search"):
@@ -220,6 +206,26 @@ def prepare(job: run.Job) -> dict[str, str]:
     known = study.get_trials(deepcopy=False)
     print(f"[search] study {name}: {_counts(known) or 'no trial yet'}", flush=True)
     return {"study": name, "search_run_id": str(run_id)}
+
+
+def points_of(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The points of a grid, each once; with a seed in an order of chance, so that not all of those that are tried lie in one corner.
+
+    The order depends on space and seed alone, so every searcher knows it. No list of all points is made: there may be millions.
+    """
+    axes = document.grid(settings["space"])
+    count = math.prod(len(values) for values in axes.values())
+    chance = None if settings["seed"] is None else random.Random(settings["seed"])
+    seen: set[int] = set()
+    for number in range(count):
+        while chance and (number := chance.randrange(count)) in seen:
+            pass
+        seen.add(number)
+        point: dict[str, Any] = {}
+        for name, values in reversed(axes.items()):
+            number, place = divmod(number, len(values))
+            point[name] = values[place]
+        yield point
 
 
 def _create(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
@@ -272,7 +278,7 @@ class Heartbeat:
                 try:
                     self._storage.record_heartbeat(trial_id)
                 except Exception as error:
-                    print(f"[search] a heartbeat could not be sent ({type(error).__name__}: {error})", flush=True)
+                    print(f"[search] a heartbeat could not be sent ({storable.raised(error)})", flush=True)
 
 
 @contextmanager
@@ -308,6 +314,8 @@ class Searcher:
         self.looked = 0.0
         self.known = len(self.study.get_trials(deepcopy=False))
         self.data: Any = None
+        self.points = points_of(self.settings) if self.settings["sampler"]["name"] == "grid" else None
+        self.drawn: list[dict[str, Any]] = []
 
     def work(self) -> dict[str, Any]:
         """Claim and evaluate trials until there are enough."""
@@ -357,11 +365,19 @@ class Searcher:
                     return None
                 if done + running < enough and not late:
                     queued = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+                    if self.points is not None and not queued:
+                        self.study.enqueue_trial(self._point(len(trials) - sum(bool(trial.system_attrs.get("retry_history")) for trial in trials)))
                     self._seed(queued[0] if queued else len(trials))
                     trial = self.study.ask()
                     heart.of(trial._trial_id)
                     return trial
             time.sleep(EVERY)
+
+    def _point(self, number: int) -> dict[str, Any]:
+        """A point of the grid, by the number of points tried before it."""
+        assert self.points is not None
+        self.drawn += itertools.islice(self.points, max(0, number + 1 - len(self.drawn)))
+        return self.drawn[number]
 
     def _give_up_lost(self) -> None:
         """Have lost trials tried again; under the lock, so one that has no heartbeat yet is of a process that was killed just then: it gets one, its last."""
@@ -418,7 +434,7 @@ class Searcher:
         except Exception as error:
             now = self.study._storage.get_trial(trial._trial_id)
             if not now.state.is_finished():
-                raise Failure(f"search: telling the result of trial {trial.number} failed with {type(error).__name__}: {error}") from None
+                raise Failure(f"search: telling the result of trial {trial.number} failed with {storable.raised(error)}") from None
             print(f"[search] trial {trial.number} had been given up for lost before it ended; its result is not taken", flush=True)
             return
         frozen = told if told is not None else self.study._storage.get_trial(trial._trial_id)
@@ -450,7 +466,10 @@ class Searcher:
                 last = next(values)
                 if isinstance(last, (list, tuple)):
                     continue
-                trial.report(float(last), step)
+                value = storable.number(last)
+                if value is None:
+                    raise Failure(f"search.objective yielded {storable.short(last)}; allowed is a number")
+                trial.report(value, step)
                 step += 1
                 if trial.should_prune():
                     values.close()
@@ -462,16 +481,18 @@ class Searcher:
         from lab_experiment import cross_validation
 
         settings = self.job.document["cross_validation"]
-        own = "params." in json.dumps(settings["data"]["with"])  # data that depend on the parameters are read for each trial
+        used = references.of(settings["data"]["with"])
+        own = any(reference.partition(".")[0] == "params" for reference in used)  # data that depend on the parameters are read for each trial
         if self.data is None or own:
             self.data = self.job.call("cross_validation.data", settings["data"], values, self.job.run["search_run_id"])
 
         def on_fold(number: int, scores: dict[str, float]) -> None:
             folds.append(scores)
             first = next(iter(scores))
-            trial.report(sum(fold[first] for fold in folds) / len(folds), number)
-            if trial.should_prune():
-                raise optuna.TrialPruned()
+            if (mean := _mean(folds, first)) is not None:
+                trial.report(mean, number)
+                if trial.should_prune():
+                    raise optuna.TrialPruned()
 
         with self.job.ours("search.objective", self.job.run["search_run_id"]):
             scores = cross_validation.run(settings, run.estimator(self.job, values), self.data, on_fold)
@@ -480,14 +501,17 @@ class Searcher:
     def _numbers(self, call: str, result: Any) -> list[float]:
         several = len(self.settings["direction"])
         listed = list(result) if isinstance(result, (list, tuple)) else [result]
-        try:
-            numbers = [float(value) for value in listed]
-        except (TypeError, ValueError):
-            numbers = []
-        if len(numbers) != several or any(math.isnan(number) for number in numbers):
+        numbers = [number for value in listed if (number := storable.number(value)) is not None and not math.isnan(number)]
+        if len(numbers) != several or len(listed) != several:
             allowed = "a number" if several == 1 else f"a list of {several} numbers, as there are directions"
-            raise Failure(f"search.objective: {call} returned {result!r}; allowed is {allowed}")
+            raise Failure(f"search.objective: {call} returned {storable.short(result)}; allowed is {allowed}")
         return numbers
+
+
+def _mean(folds: Iterable[Mapping[str, float]], scorer: str) -> float | None:
+    """The mean of a scorer over the folds that have it; None if none has."""
+    good = [fold[scorer] for fold in folds if math.isfinite(fold[scorer])]
+    return sum(good) / len(good) if good else None
 
 
 def _number(value: Any) -> str:
@@ -510,17 +534,17 @@ def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]],
     experiment = job.run["experiment_id"]
     run_id = run_id or tracking.nested(client, experiment, job.run["search_run_id"], "trial", f"trial {trial.number}", {"lab.trial": str(trial.number)}, start)
     values = list(trial.values or [])
-    metrics = {"objective" if len(values) == 1 else f"objective_{number}": value for number, value in enumerate(values) if math.isfinite(value)}
+    metrics = {"objective" if len(values) == 1 else f"objective_{number}": value for number, value in enumerate(values)}
     if start and over:
         metrics["seconds"] = over - start
     for name in folds[0] if folds else []:
-        metrics[name] = sum(fold[name] for fold in folds) / len(folds)
+        metrics[name] = mean if (mean := _mean(folds, name)) is not None else math.nan
     tags = {"lab.state": state}
     if trial.user_attrs.get("failure"):
         tags["lab.failure"] = trial.user_attrs["failure"]
     if trial.system_attrs.get("retry_history"):
         tags["lab.instead_of"] = ", ".join(map(str, trial.system_attrs["retry_history"]))
-    intermediate = {"intermediate": {step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)}}
+    intermediate = {"intermediate": trial.intermediate_values}
     for number, scores in enumerate(folds):
         fold = tracking.nested(client, experiment, run_id, "fold", f"fold {number}", {"lab.fold": str(number)}, start)
         tracking.log(client, fold, metrics=scores)
@@ -611,8 +635,9 @@ def best(trials: Iterable[FrozenTrial], aims: list[str]) -> FrozenTrial:
     """
     signs = [1 if aim == "minimize" else -1 for aim in aims]
     complete = [(tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial) for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [(values, trial) for values, trial in complete if all(map(math.isfinite, values))]
     if not complete:
-        raise Failure("search: no trial was completed; search.timeout may be too short, or every trial was pruned or failed")
+        raise Failure("search: no trial was completed with a finite value; search.timeout may be too short, or every trial was pruned or failed")
     front = [
         (values, trial)
         for values, trial in complete

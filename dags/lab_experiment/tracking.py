@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import math
 import os
 import queue
 import threading
@@ -28,20 +29,24 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two l
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log is no terminal
 
 import mlflow
+import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from lab_experiment import callables, requirements
-from lab_experiment.callables import Failure
+from lab_experiment import callables, examples, references, requirements, storable
+from lab_experiment.callables import Failure, Final
+from lab_experiment.document import calls
 
 FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost": "mlflow.xgboost"}
 """MLflow's module for a model by the package its class comes from."""
 
 EXAMPLE_ROWS = 5
-LONGEST = 5000
-"""Characters of a tag or parameter, at most."""
 BATCH = 100
 """Parameters in one request, at most."""
+METRICS = 500
+"""Metrics in one request; MLflow takes at most 1000 of all kinds."""
+TRAINED = "training.json"
+"""The artifact that says what a training recorded, once all of it is; the tag ``lab.trained`` of the run says that it is there."""
 
 
 @dataclass
@@ -125,7 +130,10 @@ def working_on(client: Any, run_id: str, tags: Mapping[str, str], last: bool = F
         yield
         status = "FINISHED" if last else "RUNNING"
     except Failure as error:
-        client.set_tag(run_id, "lab.failure", str(error)[:LONGEST])
+        try:
+            client.set_tag(run_id, "lab.failure", storable.text(str(error)))
+        except Exception as second:  # the failure is what is to be told, whatever MLflow says to it
+            print(f"[track] MLflow did not take the failure ({storable.raised(second)})", flush=True)
         raise
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -156,20 +164,20 @@ def log(
     series: Mapping[str, Mapping[int, float]] | None = None,
     at: float | None = None,
 ) -> None:
-    """Log all of this in one request (more for more than 100 parameters); ``series`` are metrics by step."""
+    """Log all of this, in one request where MLflow takes as many; ``series`` are metrics by step. What is no finite number is left out."""
     now = _milliseconds(at) or int(time.time() * 1000)
-    values = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-    values += [Metric(name, value, now, step) for name, steps in (series or {}).items() for step, value in steps.items()]
+    values = [Metric(name, value, now, 0) for name, value in storable.finite(metrics or {}).items()]
+    values += [Metric(name, value, now, step) for name, steps in (series or {}).items() for step, value in steps.items() if math.isfinite(value)]
     parameters = [Param(name, text(value)) for name, value in (params or {}).items()]
-    first, rest = parameters[:BATCH], parameters[BATCH:]
-    client.log_batch(run_id, metrics=values, params=first, tags=[RunTag(name, value[:LONGEST]) for name, value in (tags or {}).items()])
-    for begin in range(0, len(rest), BATCH):
-        client.log_batch(run_id, params=rest[begin : begin + BATCH])
+    marks = [RunTag(name, storable.text(value)) for name, value in (tags or {}).items()]
+    for number in range(max(1, math.ceil(len(values) / METRICS), math.ceil(len(parameters) / BATCH))):
+        some = slice(number * BATCH, (number + 1) * BATCH)
+        client.log_batch(run_id, metrics=values[number * METRICS : (number + 1) * METRICS], params=parameters[some], tags=marks if number == 0 else ())
 
 
 def text(value: Any) -> str:
     """A parameter as MLflow keeps it."""
-    return (value if isinstance(value, str) else json.dumps(value, default=str))[:LONGEST]
+    return storable.text(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _milliseconds(seconds: float | None) -> int | None:
@@ -202,7 +210,7 @@ class Writer:
             try:
                 write()
             except Exception as error:
-                print(f"[track] MLflow did not take something yet ({type(error).__name__}: {error})", flush=True)
+                print(f"[track] MLflow did not take something yet ({storable.raised(error)})", flush=True)
 
 
 @contextmanager
@@ -244,10 +252,10 @@ def model_of(client: Any, run: Run) -> Logged | None:
 
 def parameters(document: Mapping[str, Any]) -> dict[str, Any]:
     """The plain arguments of all calls as parameters: ``prepare.seed``, ``train.trees``; references are left out, inputs are ``inputs.<name>``."""
-    found: dict[str, Any] = {f"inputs.{name}": value for name, value in document["inputs"].items()}
-    for key, _, arguments in callables.calls(document):
+    found: dict[str, Any] = {f"inputs.{name}": references.decoded(value) for name, value in document["inputs"].items()}
+    for key, _, arguments in calls(document):
         short = key.removeprefix("steps.").removeprefix("train.")
-        found |= {f"{short}.{name}": value for name, value in arguments.items() if "{{" not in json.dumps(value)}
+        found |= {f"{short}.{name}": references.resolve(value, {}) for name, value in arguments.items() if not references.of(value)}
     if document["search"]:
         found |= {f"search.{key}": value for key, value in document["search"].items() if key not in ("objective", "space") and value is not None}
         found |= {f"search.space.{name}": value for name, value in document["search"]["space"].items()}
@@ -259,7 +267,7 @@ def parameters(document: Mapping[str, Any]) -> dict[str, Any]:
 def packages(document: Mapping[str, Any]) -> str:
     """The distributions that the callables come from, ``name==version``, separated by blanks."""
     by_module = importlib.metadata.packages_distributions()
-    modules = {call.partition(":")[0].partition(".")[0] for _, call, _ in callables.calls(document)}
+    modules = {call.partition(":")[0].partition(".")[0] for _, call, _ in calls(document)}
     names = sorted({name for module in modules for name in by_module.get(module, [])})
     return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
@@ -270,11 +278,11 @@ def failures(what: str) -> AbstractContextManager[None]:
 
 
 def example_of(source: Any, model: Any) -> Any:
-    """The first rows of a table, with the columns that the model was fitted on when it tells them.
+    """The first rows of data, in a form that MLflow can keep and send and that the model takes; None if there is no such form, which is said.
 
     Args:
-        source: A frame, an array, or the path of a CSV or Parquet file.
-        model: The model.
+        source: A frame, an array, a sparse matrix, a list, or the path of a CSV or Parquet file.
+        model: The model. A frame is narrowed to the columns that it was fitted on when it tells them.
     """
     import pandas as pd
 
@@ -285,10 +293,18 @@ def example_of(source: Any, model: Any) -> Any:
         columns = list(getattr(model, "feature_names_in_", []))
         if isinstance(table, pd.DataFrame) and columns:
             table = table[columns]
-        rows = table[:EXAMPLE_ROWS]
-    if not len(rows):
+        count = table.shape[0] if hasattr(table, "shape") else len(table)
+    if not count:
         raise Failure("train.input_example has no rows; allowed is a table with at least one")
-    return rows
+    try:
+        if isinstance(model, mlflow.pyfunc.PythonModel):  # which says itself what it takes
+            return table[:EXAMPLE_ROWS]
+        rows = examples.rows_of(table, EXAMPLE_ROWS)
+        examples.check(model, table, rows)
+        return rows
+    except Exception as error:
+        print(f"[track] the model is recorded without signature and input example, so it cannot be deployed: {storable.raised(error)}", flush=True)
+        return None
 
 
 def log_model(run_id: str, model: Any, example: Any) -> Logged:
@@ -319,10 +335,10 @@ def _log_model(model: Any, example: Any) -> Any:
     package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
     if package is None:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise Failure(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
+        raise Final(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
     flavor = importlib.import_module(FLAVORS[package])
     if example is not None:
-        more["signature"] = mlflow.models.infer_signature(example, model.predict(example))
+        more["signature"] = examples.describe(example, model.predict(example))
     held = _sklearn_format(model, flavor) if package == "sklearn" else {}
     also = ["skops"] if "skops_trusted_types" in held else []
     return flavor.log_model(model, **_named(flavor), pip_requirements=requirements.of_model(model, *also), **more, **held)
@@ -347,24 +363,43 @@ def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
         types = skops.io.get_untrusted_types(data=data)
         skops.io.loads(data, trusted=types)
     except Exception as error:
-        print(f"[track] skops cannot hold this model ({type(error).__name__}: {error}); it is written with cloudpickle", flush=True)
+        print(f"[track] skops cannot hold this model ({storable.raised(error)}); it is written with cloudpickle", flush=True)
         return {"serialization_format": "cloudpickle"}
     return {"skops_trusted_types": types}
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float], model_id: str | None) -> None:
     """Log metrics to a run and, where MLflow can, to a model."""
+    listed = list(metrics.items())
     with failures("logging metrics to MLflow"), _resumed(run_id):
-        mlflow.log_metrics(dict(metrics), **({"model_id": model_id} if model_id else {}))
+        for begin in range(0, len(listed), METRICS):
+            mlflow.log_metrics(dict(listed[begin : begin + METRICS]), **({"model_id": model_id} if model_id else {}))
+
+
+def trained(client: Any, run_id: str) -> dict[str, Any] | None:
+    """What :func:`keep_trained` kept for a run; None if its training was never done to its end."""
+    if "lab.trained" not in client.get_run(run_id).data.tags:
+        return None
+    found: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{run_id}/{TRAINED}")
+    return found
+
+
+def keep_trained(client: Any, run_id: str, outcome: Mapping[str, Any]) -> None:
+    """Keep what a training recorded, for a try that finds it done: whole, or not at all."""
+    client.log_dict(run_id, dict(outcome), TRAINED)
+    client.set_tag(run_id, "lab.trained", outcome["model_uri"])
 
 
 def register(client: Any, logged: Logged, name: str, description: str, tags: Mapping[str, str]) -> int:
-    """Register a model as the next version of ``name``; returns the version.
+    """Register a model as the next version of ``name``, if no earlier try of the run did (``lab.run`` of the tags); returns the version.
 
     Raises:
         Failure: MLflow refuses.
     """
     with failures(f"registering the model as {name!r}"):
-        version = mlflow.register_model(logged.uri, name, tags=dict(tags))
-        client.update_model_version(name, version.version, description)
+        there = client.search_model_versions(f"name = '{name}' and tags.`lab.run` = '{tags['lab.run']}'")
+        version = there[0] if there else mlflow.register_model(logged.uri, name, tags=dict(tags))
+        if there:
+            print(f"[track] an earlier try of this run registered version {version.version} of {name}", flush=True)
+        client.update_model_version(name, version.version, storable.text(description))
     return int(version.version)

@@ -367,7 +367,7 @@ def test_the_examples_in_the_documentation_are_right(tmp_path: Path) -> None:
 
 
 def test_the_callables_of_a_document_are_told_in_the_order_they_are_called() -> None:
-    assert [key for key, _, _ in callables.calls(document.read(EVERY_KEY))] == [
+    assert [key for key, _, _ in document.calls(document.read(EVERY_KEY))] == [
         *("steps.fetch", "steps.other", "steps.split"),
         *("cross_validation.estimator", "cross_validation.data"),
         *("train", "train.evaluate", "train.evaluate.data"),

@@ -1,0 +1,183 @@
+"""What a package returns, and data of every kind that scikit-learn takes: recorded in MLflow, or told in a sentence; never registered twice."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from lab_experiment import cross_validation, run, storable
+from lab_experiment.__main__ import main
+from lab_experiment.callables import Failure
+
+NUMBERS = np.arange(40.0)
+
+Make = Callable[..., run.Job]
+
+
+FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
+FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}
+
+
+def evaluated(result: Any) -> dict[str, Any]:
+    """Functions of a package whose evaluation returns this, and counts its trainings."""
+    calls: list[str] = []
+
+    def train() -> Any:
+        calls.append("train")
+        return DecisionTreeClassifier().fit([[0], [1]], [0, 1])
+
+    return {"train": train, "score": lambda model: result, "calls": calls}
+
+
+TRAINED: dict[str, Any] = {
+    "call": "theirs:train",
+    "with": {},
+    "input_example": None,
+    "evaluate": {"call": "theirs:score", "with": {"model": "{{ model }}"}, "plots": [], "data": None},
+}
+
+
+def test_metrics_that_are_no_numbers_or_have_strange_names_are_recorded_as_mlflow_can(theirs: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = {
+        "auc": float("nan"), "worst": -math.inf, "recall@10": np.float32(0.5), "recall_10": 1, "f1,macro": Decimal("0.25"), "top-5 (%)": np.array(3),
+        "nested": {"a": {"b": True}, "x": float("nan")}, "a.b": 1, "a": {"b": 2}, "": 3, "huge": 10**400, 5: 5,
+    }  # fmt: skip
+    functions = evaluated(result)
+    one = theirs(functions, TRAINED, register={"name": "valued", "description": "", "champion": None})
+    outcome = run.train(one)["result"]
+    assert outcome["version"] and functions["calls"] == ["train"]
+    metrics = outcome["metrics"]
+    assert (metrics["recall_10_2"], metrics["recall_10"], metrics["f1_macro"], metrics["top-5"], metrics["nested.a.b"], metrics["5"]) == (0.5, 1, 0.25, 3, 1, 5)
+    assert sorted(value for name, value in metrics.items() if name.startswith("a.b")) == [1, 2], "no metric takes the place of another"
+    recorded = mlflow.get_run(one.run["mlflow_run_id"]).data.metrics
+    assert set(recorded) == set(metrics) and math.isnan(recorded["auc"])
+    said = capsys.readouterr().out
+    assert "MLflow takes no metric named 'f1,macro'; it is recorded as 'f1_macro'" in said
+    assert "auc, worst, nested.x, huge: no finite number, so it is null in the result of this task" in said
+    assert json.loads(json.dumps(storable.plain(outcome), allow_nan=False))["metrics"]["auc"] is None
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"a": "0.5"}, "returned '0.5' as metric 'a'; allowed is a number"),
+        ({"a": datetime.date(2026, 1, 1)}, "as metric 'a'; allowed is a number"),
+        ({"a": None}, "returned None as metric 'a'; allowed is a number"),
+        ({"a": {"b": [1]}}, "returned [1] as metric 'a.b'; allowed is a number"),
+        ([1], "returned a list; allowed is a mapping of metric names to numbers"),
+        ({"b": 1}, "register.champion.metric has 'auc'; the evaluation gave b"),
+    ],
+)
+def test_what_is_no_metric_is_a_sentence_before_anything_is_registered(theirs: Make, result: Any, words: str) -> None:
+    one = theirs(
+        evaluated(result), TRAINED, register={"name": "unvalued", "description": "", "champion": {"metric": "auc", "direction": "maximize", "margin": 0}}
+    )
+    with pytest.raises(Failure) as caught:
+        run.train(one)
+    assert words in str(caught.value) and caught.value.final, "trying again would only train again"
+    assert not mlflow.MlflowClient().search_model_versions("name = 'unvalued'")
+
+
+def test_metrics_that_hold_themselves_are_a_sentence() -> None:
+    circle: dict[str, Any] = {}
+    circle["again"] = circle
+    with pytest.raises(Failure, match="returned a mapping of metrics that cannot be read: it holds itself"):
+        run.metrics_of("theirs:score", circle)
+
+
+def test_a_training_is_recorded_and_registered_once_however_often_it_is_tried(
+    theirs: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    functions = evaluated({"auc": float("nan"), "f1,macro": 0.5})
+    one = theirs(functions, TRAINED, register={"name": "once", "description": "", "champion": {"metric": "f1,macro", "direction": "maximize", "margin": 0}})
+    with monkeypatch.context() as patched:  # killed between registration and end
+        patched.setattr(mlflow.MlflowClient, "update_model_version", lambda *_: sys.exit(143))
+        with pytest.raises(SystemExit):
+            run.train(one)
+    first = run.train(one)["result"]
+    assert "is not trained again" in capsys.readouterr().out
+    again = run.train(one)["result"]
+    assert first["metrics"]["f1_macro"] == again["metrics"]["f1_macro"] == 0.5 and first["champion"]["promoted"]
+    assert (first["version"], first["model_id"]) == (again["version"], again["model_id"])
+    assert functions["calls"] == ["train"]
+    [version] = mlflow.MlflowClient().search_model_versions("name = 'once'")
+    assert int(version.version) == first["version"] and version.description.startswith("Trained by the experiment valued")
+
+
+def test_more_metrics_than_a_request_takes_and_a_failure_that_mlflow_refuses(theirs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = theirs(evaluated({f"m{number}": number for number in range(1200)}), TRAINED)
+    assert len(run.train(one)["result"]["metrics"]) == len(mlflow.get_run(one.run["mlflow_run_id"]).data.metrics) == 1200
+
+    def broken() -> None:
+        raise ValueError("a\x00b \ud800 " + "x" * 10**6)
+
+    two = theirs({**evaluated({}), "train": broken}, TRAINED)
+    with pytest.raises(Failure, match=r"raised ValueError: a.x00b .ud800 xxx"):
+        run.train(two)
+    assert "a\\x00b \\ud800" in mlflow.get_run(two.run["mlflow_run_id"]).data.tags["lab.failure"]
+    monkeypatch.setattr(mlflow.MlflowClient, "set_tag", lambda *_: 1 / 0)
+    with pytest.raises(Failure, match=r"raised ValueError: a.x00b"):
+        run.train(two)
+
+
+def test_an_answer_is_json_that_any_database_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "asked").write_text("{}")
+    monkeypatch.setattr("lab_experiment.__main__.work", lambda *_: {"result": {"auc": math.nan, "words": "a\0b"}})
+    assert main("train", str(tmp_path / "asked"), str(tmp_path / "answer")) == 0
+    assert json.loads((tmp_path / "answer").read_text()) == {"result": {"auc": None, "words": "a\\x00b"}}
+
+
+class Moody(DummyClassifier):
+    """Raises where the first row of a fold is not among those it was fitted on."""
+
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Raise, or fit."""
+        if 0.0 not in x:
+            raise OSError("no first row")
+        return super().fit(x, y)
+
+
+def test_a_bad_fold_ends_a_cross_validation_or_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = NUMBERS.reshape(-1, 1), [1] + [0, 1] * 19 + [0]
+    folds = {"name": "k_fold", "options": {"n_splits": 4}}
+    alone = [1] * 10 + [0, 1] * 15  # the first fold has one class, so it has no area under a curve
+    with pytest.raises(Failure) as caught:
+        cross_validation.run({"splitter": folds, "scoring": ["accuracy", "roc_auc"]}, DummyClassifier, (x, alone))
+    assert str(caught.value).startswith("cross_validation.scoring: roc_auc gave nan on fold 0 of 4; allowed is a finite number, or bad_folds: skip")
+    assert caught.value.final
+    scores = cross_validation.run({"splitter": folds, "scoring": ["accuracy", "roc_auc"], "bad_folds": "skip"}, DummyClassifier, (x, alone))
+    assert scores.mean["roc_auc"] == 0.5 and math.isnan(scores.folds[0]["roc_auc"]) and scores.folds[0]["accuracy"] >= 0
+    assert "fold 0 of 4 is left out of roc_auc, which gave nan" in capsys.readouterr().out
+    with pytest.raises(Failure, match=r"could not be fitted on fold 0 of 4: OSError: no first row"):
+        cross_validation.run({"splitter": folds}, Moody, (x, y))
+    scores = cross_validation.run({"splitter": folds, "bad_folds": "skip"}, Moody, (x, y))
+    assert [math.isnan(fold["accuracy"]) for fold in scores.folds] == [True, False, False, False] and math.isfinite(scores.mean["accuracy"])
+    with pytest.raises(Failure, match="roc_auc gave a finite number on none of the 4 folds"):
+        cross_validation.run({"splitter": folds, "scoring": "roc_auc", "bad_folds": "skip"}, DummyClassifier, (x, [0, 1] + [1] * 38))
+
+
+def test_data_without_targets_is_one_sentence() -> None:
+    with pytest.raises(Failure, match=r"cross_validation.data returned no y \(None\)"):
+        cross_validation.run({}, DummyClassifier, (NUMBERS.reshape(-1, 1), None))
+
+
+def test_a_skipped_fold_is_recorded_without_its_score(theirs: Make) -> None:
+    x, y = NUMBERS.reshape(-1, 1), [1] * 10 + [0, 1] * 15
+    folds = {**FOLDS, "splitter": {"name": "k_fold", "options": {"n_splits": 4}}, "scoring": ["roc_auc", "accuracy"], "bad_folds": "skip"}
+    one = theirs({"make": DummyClassifier, "read": lambda: (x, y)}, None, folds)
+    result = storable.plain(run.cross_validate(one)["result"])
+    assert result["folds"][0]["roc_auc"] is None and result["mean"]["roc_auc"] == 0.5
+    metrics = mlflow.get_run(one.run["mlflow_run_id"]).data.metrics
+    assert metrics["cv_roc_auc_mean"] == 0.5
