@@ -3,8 +3,8 @@
 The shape of a file is said by ``schema.json``, which editors read too; :func:`read` also holds its parts against each other. Everything here is read from
 the file alone. Whether the callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
 
-A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON (in ``inputs`` and ``with`` a mapping with other keys than texts
-is written as :mod:`lab_experiment.references` says)::
+A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON (in ``inputs`` and ``with`` a mapping with other keys than
+texts is written as :mod:`lab_experiment.references` says)::
 
     name, description: text ("" when there is none)
     inputs: {name: value}

@@ -1,7 +1,7 @@
 """Input examples: a few rows of what a model was fitted on, as MLflow can keep them, describe them in a signature, and send them over HTTP.
 
-MLflow's formats are frames and arrays of numpy's own types. What scikit-learn takes besides is brought into that form: a sparse matrix becomes an array, a list or
-a series of texts an array of texts, a nullable or categorical column one of numpy's own types. The model must predict the same for both.
+MLflow's formats are frames and arrays of numpy's own types. What scikit-learn takes besides is brought into that form: a sparse matrix becomes an array, a list
+or a series of texts an array of texts, a nullable or categorical column one of numpy's own types. The model must predict the same for both.
 """
 
 from __future__ import annotations
