@@ -112,8 +112,9 @@ def export(project: Path, to: Path) -> Path:
     copy = to / project.resolve().name
     archive = subprocess.run(["git", "-C", str(project), "archive", "--format=tar", "HEAD", "."], capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        # Python 3.11.2, which is Debian 12's, knows no filter; the archive is git's own, of a commit whose code is run to build it anyway
-        tar.extractall(copy, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        # Python 3.11.2, which is Debian 12's, knows no filter and looks at no such attribute; the archive is git's own, of a commit whose code runs anyway
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(copy)
     return copy
 
 

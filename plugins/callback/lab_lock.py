@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Give the lab's lock back before Ansible ends: a container that ends with it would end the process that keeps the lock, too."""
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Tell who wrote a text: HMAC with SHA-256, on the control node, so that the key stays there."""
 
 from __future__ import annotations

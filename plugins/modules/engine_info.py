@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Ask the Docker engine of a host whether it answers, and which versions are there."""
 
 from __future__ import annotations

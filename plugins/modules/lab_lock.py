@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Documentation of `mlops.lab.lab_lock`; the work is done by the action plugin of the same name."""
 
 DOCUMENTATION = r"""

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Documentation of `mlops.lab.read_requirements`; all of it happens in plugins/action/read_requirements.py."""
 
 from __future__ import annotations

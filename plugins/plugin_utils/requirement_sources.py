@@ -1,5 +1,6 @@
 # Copyright 2026 the mlops.lab authors
-# SPDX-License-Identifier: Apache-2.0
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Requirements as people have them (a list, a text, a file, a URL) read and judged on the control node, before anything is built.
 
 What a line may say is judged by `packaging`; how a file is cut into lines is pip's own way (requirements-file-format in pip's documentation). A
