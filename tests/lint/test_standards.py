@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -108,7 +109,7 @@ def home(release: Path) -> Iterator[Path]:
 def sanity(release: Path, home: Path, copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `ansible-test sanity` of a release over the copy."""
     path = f"{release}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    command = [release / "ansible-test", "sanity", "--local", "--python", version_of(release), "--requirements", "--color", "no", *arguments]
+    command: list[str | Path] = [release / "ansible-test", "sanity", "--local", "--python", version_of(release), "--requirements", "--color", "no", *arguments]
     return run_tool(command, copy, HOME=str(home), PATH=path)
 
 
@@ -144,9 +145,9 @@ def test_a_galaxy_server_takes_the_tarball(lint: str, tool: Run, tmp_path: Path)
 def test_the_collection_runs_on(release: Path, tmp_path: Path) -> None:
     """Every playbook can be read, and what runs on the control node and on a host works."""
     path = f"{release}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    done = run_tool(["ansible-playbook", *(ROOT / "playbooks").glob("*.yml"), "-i", "inventories/lab", "--syntax-check"], PATH=path)
-    assert done.returncode == 0, done.stdout
-    tasks = [
+    read = run_tool(["ansible-playbook", *(ROOT / "playbooks").glob("*.yml"), "-i", "inventories/lab", "--syntax-check"], PATH=path)
+    assert read.returncode == 0, read.stdout
+    tasks: list[dict[str, Any]] = [
         {"mlops.lab.place_files": {"files": {"a": "x"}, "dest": str(tmp_path / "placed")}},
         {"mlops.lab.watch": {"module": "ansible.builtin.command", "args": {"argv": ["true"]}, "status": "true"}},
         {"mlops.lab.lab_preflight": {"disk_paths": [str(tmp_path)], "ports": []}, "register": "result"},
