@@ -1,0 +1,54 @@
+"""What playbooks/destroy.yml removes of a host's directories: those that the lab's roles made, and nothing that somebody put beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.unit.plays import Done, play
+
+PLAY = yaml.safe_load((ROOT / "playbooks/destroy.yml").read_text(encoding="utf-8"))[0]
+REFUSAL = next(task for task in PLAY["tasks"][0]["block"] if task["name"] == "Refuse to remove a directory of the system")
+
+
+def destroy(folder: Path, lab_dir: Path, staging: Path) -> Done:
+    """Look and remove as the playbook does, on a host without an engine."""
+    steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": PLAY["vars"]} for verb in ("find", "remove")]
+    values = {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": "missing"}}
+    return play(folder, steps, "-e", json.dumps(values))
+
+
+@pytest.mark.parametrize("strangers", [[], ["notes.txt", ".env", "other/data"]])
+def test_what_somebody_else_put_into_the_labs_directory_stays(tmp_path: Path, strangers: list[str]) -> None:
+    lab, staging = tmp_path / "opt/lab", tmp_path / "shm/lab"
+    for file in (lab / "airflow_stack/compose.yml", lab / "bench/a", lab / "package_index/secrets/x", staging / "0123456789ab/secrets/y"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    for name in strangers:
+        (lab / name).parent.mkdir(exist_ok=True)
+        (lab / name).touch()
+    done = destroy(tmp_path, lab, staging)
+    assert done.returncode == 0, done.output
+    assert not staging.exists()
+    assert sorted(path.relative_to(lab).as_posix() for path in lab.rglob("*") if path.is_file()) == sorted(strangers)
+    assert lab.exists() == bool(strangers)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"lab_dir": "/opt"}, "lab_dir is '/opt', which others use, too: name a directory of the lab alone, for example /opt/mlops-lab."),
+        ({"lab_dir": "/var/lib/"}, "lab_dir is '/var/lib/', which others use"),
+        ({"lab_staging_dir": "/tmp"}, "lab_staging_dir is '/tmp', which others use, too: name a directory of the lab alone, for example /dev/shm/mlops-lab."),
+        ({"lab_staging_dir": "/dev/shm"}, "lab_staging_dir is '/dev/shm', which others use"),
+        ({}, ""),
+    ],
+)
+def test_a_directory_that_others_use_is_refused(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:
+    done = play(tmp_path, [REFUSAL], "-e", json.dumps({"lab_dir": "/opt/mlops-lab", "lab_staging_dir": "/dev/shm/mlops-lab", **more}))
+    assert (done.returncode != 0, sentence in done.output) == (bool(sentence), True), done.output
