@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help lab check status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -31,6 +31,15 @@ lint: venv-test ## run only the linters
 
 standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
+
+status: venv ## say what runs, since when, what waits and how full the disks are; fails when something is not well
+	@$(PLAYBOOK) playbooks/status.yml
+
+logs: venv ## show what a service logged last: SERVICE=airflow-scheduler LINES=100
+	@$(PLAYBOOK) playbooks/logs.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(LINES),-e lines=$(LINES))
+
+password: venv ## show one password: NAME=airflow_admin
+	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
 
 down: venv ## stop the lab and keep its data
 	@$(PLAYBOOK) playbooks/down.yml
