@@ -67,6 +67,11 @@ class CallbackModule(Default):
         mode = " (check mode: nothing is changed)" if play.check_mode and self.get_option("check_mode_markers") else ""
         self._display.display(f"\n[{self._play_number}/{self._plays}] {play.get_name().strip()}{mode}", color="bright blue")
 
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Leave out which file a task read."""
+        if self._display.verbosity:
+            super().v2_playbook_on_include(included_file)
+
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print what a task changed or says; its warnings in any case."""
         if not self._print_words(result):

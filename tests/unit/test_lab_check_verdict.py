@@ -669,4 +669,6 @@ def test_the_verdict_through_ansible(control: Control) -> None:
         "No container or process shows a credential",
     }
     assert "3 of 19 checks failed" in output
-    assert PASSWORD not in control.report.read_text(encoding="utf-8")
+    page = control.report.with_suffix(".html").read_text(encoding="utf-8")
+    assert "3 of 19 checks failed" in page and "wine-cultivars 10" in page and "accuracy<td>0.9778" in page and "&lt;" not in page.split("<h2>Checks")[0]
+    assert PASSWORD not in control.report.read_text(encoding="utf-8") + page

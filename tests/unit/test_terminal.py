@@ -118,6 +118,6 @@ def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
         *(["Models    http://127.0.0.1:8002   user bob"] if models else []),
         "Password  make password",
         *(["Try       curl -u bob http://127.0.0.1:8002/models"] if models else []),
-        "Report    /reports/lab.json",
+        "Report    /reports/lab.html",
         "Next      write an experiment of your own: docs/experiments.md",
     ]
