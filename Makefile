@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -31,6 +31,9 @@ lint: venv-test ## run only the linters
 
 standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
+
+run: venv ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
+	@$(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e trials=$(TRIALS)) $(if $(SET),-e 'set="$(SET)"')
 
 status: venv ## say what runs, since when, what waits and how full the disks are; fails when something is not well
 	@$(PLAYBOOK) playbooks/status.yml
