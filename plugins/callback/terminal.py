@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = r"""
@@ -85,6 +86,8 @@ class CallbackModule(Default):
     def _print_words(self, result: Any) -> bool:
         """Print the words or warnings of a task that changed nothing; return whether there is no more to print."""
         found = result.result
+        if isinstance(result.task, TaskInclude):
+            return not self._display.verbosity
         if self._display.verbosity or found.get("changed") or "results" in found:
             return False
         if result.task.action in ("ansible.builtin.debug", "debug") and isinstance(found.get("msg"), str):
