@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = r"""
@@ -67,6 +68,11 @@ class CallbackModule(Default):
         mode = " (check mode: nothing is changed)" if play.check_mode and self.get_option("check_mode_markers") else ""
         self._display.display(f"\n[{self._play_number}/{self._plays}] {play.get_name().strip()}{mode}", color="bright blue")
 
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Leave out which file a task read."""
+        if self._display.verbosity:
+            super().v2_playbook_on_include(included_file)
+
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print what a task changed or says; its warnings in any case."""
         if not self._print_words(result):
@@ -80,6 +86,8 @@ class CallbackModule(Default):
     def _print_words(self, result: Any) -> bool:
         """Print the words or warnings of a task that changed nothing; return whether there is no more to print."""
         found = result.result
+        if isinstance(result.task, TaskInclude):
+            return not self._display.verbosity
         if self._display.verbosity or found.get("changed") or "results" in found:
             return False
         if result.task.action in ("ansible.builtin.debug", "debug") and isinstance(found.get("msg"), str):

@@ -255,7 +255,7 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
         tar.write_text(script, encoding="utf-8")
         tar.chmod(0o755)
     path = f"pathlib.Path({str(builder.path)!r})"
-    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again({path}).run(patience=60)"
+    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again({path}).run(patience=15)"
     ansible = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
     build = builder.path / "build.json"
     if moment == "building":

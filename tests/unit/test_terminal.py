@@ -20,6 +20,7 @@ TASKS: list[dict[str, Any]] = [
     {"name": "Left out", "ansible.builtin.command": "true", "when": False},
     {"name": "Say it", "ansible.builtin.debug": {"msg": "one\ntwo"}},
     {"name": "Say it for each", "ansible.builtin.debug": {"msg": "number {{ item }}"}, "loop": [1, 2]},
+    {"name": "Include it", "ansible.builtin.include_tasks": "included.yml", "loop": [1]},
     {"name": "Hide it", "ansible.builtin.debug": {"msg": "a-secret"}, "no_log": True},
     {"name": "Keep the result", "ansible.builtin.set_stats": {"data": {"lab_result": "The lab is ready.\nAirflow is there"}, "aggregate": False}},
 ]
@@ -30,6 +31,7 @@ BREAK: dict[str, Any] = {"name": "Break it", "ansible.builtin.fail": {"msg": "it
 def command(folder: Path, *plays: list[dict[str, Any]]) -> list[str | Path]:
     """Write a playbook of plays; return the command that runs it on this machine."""
     head = {"hosts": "all", "gather_facts": False, "vars": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
+    (folder / "included.yml").write_text("- ansible.builtin.debug: {msg: included}\n", encoding="utf-8")
     book = folder / "book.yml"
     book.write_text(json.dumps([{**head, "name": f"Play {number}", "tasks": tasks} for number, tasks in enumerate(plays, 1)]), encoding="utf-8")
     return [BIN / "ansible-playbook", book, "-i", "vm1,"]
@@ -51,6 +53,7 @@ def test_a_run_prints_what_it_changes_and_its_result_last(tmp_path: Path) -> Non
         "two",
         "number 1",
         "number 2",
+        "included",
         "  N s",
         "",
         "[2/2] Play 2",
@@ -118,6 +121,6 @@ def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
         *(["Models    http://127.0.0.1:8002   user bob"] if models else []),
         "Password  make password",
         *(["Try       curl -u bob http://127.0.0.1:8002/models"] if models else []),
-        "Report    /reports/lab.json",
+        "Report    /reports/lab.html",
         "Next      write an experiment of your own: docs/experiments.md",
     ]
