@@ -1,15 +1,23 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
+# LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots there vault
 
-PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
+LAB = inventories/lab
+# Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
+override LAB := $(patsubst ~/%,$(HOME)/%,$(LAB))
+export LAB
+PLAYBOOK = .venv/bin/ansible-playbook -i $(LAB)/hosts.yml $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
 
 help: ## show this text
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 26
 
-lab: vault ## turn the machines of inventories/lab into a running lab and train a first model
-	@.venv/bin/python tools/run_playbook.py site.yml -i inventories/lab $(ARGS)
+new: venv ## make a lab of your own: make new LAB=~/churn-lab
+	@.venv/bin/ansible-playbook playbooks/new_lab.yml -i localhost, -e lab_home=$(LAB) $(ARGS)
+
+lab: vault ## turn the machines of a lab into a running lab and train a first model; LAB=~/churn-lab for another than inventories/lab
+	@.venv/bin/python tools/run_playbook.py site.yml -i $(LAB)/hosts.yml $(ARGS)
 
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
@@ -32,31 +40,31 @@ lint: venv-test ## run only the linters
 standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
 
-run: venv ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
+run: there ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
 	@$(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e trials=$(TRIALS)) $(if $(SET),-e 'set="$(SET)"')
 
-status: venv ## say what runs, since when, what waits and how full the disks are; fails when something is not well
+status: there ## say what runs, since when, what waits and how full the disks are; fails when something is not well
 	@$(PLAYBOOK) playbooks/status.yml
 
-logs: venv ## show what a service logged last: SERVICE=airflow-scheduler LINES=100
+logs: there ## show what a service logged last: SERVICE=airflow-scheduler LINES=100
 	@$(PLAYBOOK) playbooks/logs.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(LINES),-e lines=$(LINES))
 
-password: venv ## show one password: NAME=airflow_admin
+password: there ## show one password: NAME=airflow_admin
 	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
 
-down: venv ## stop the lab and keep its data
+down: there ## stop the lab and keep its data
 	@$(PLAYBOOK) playbooks/down.yml
 
-backup: venv ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
+backup: there ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
 	@$(PLAYBOOK) playbooks/backup.yml
 
-restore: venv ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
+restore: there ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
 	@$(PLAYBOOK) playbooks/restore.yml
 
-destroy: venv ## remove the lab with all its data, saying first what goes
+destroy: there ## remove the lab with all its data, saying first what goes
 	@$(PLAYBOOK) playbooks/destroy.yml
 
-clean: venv ## remove what an interrupted run may have left on the hosts
+clean: there ## remove what an interrupted run may have left on the hosts
 	@$(PLAYBOOK) playbooks/clean.yml
 
 bench: vault ## measure the lab beside the official compose file
@@ -68,7 +76,7 @@ bench-trials: vault ## measure what a search costs in the running lab: trials pe
 screenshots: vault venv-screenshots ## take the pictures in docs/pictures from the running lab
 	@.venv/bin/python tools/screenshots.py $(ARGS)
 
-experiment-check: venv ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
+experiment-check: there ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
 	@.venv/bin/python tools/experiment_check.py $(EXPERIMENT)
 
 docs: venv ## write the tables of variables into the READMEs of the roles
@@ -91,7 +99,9 @@ venv-screenshots: venv
 	@tools/make_venv.sh requirements-screenshots.txt
 	@tools/install_packages.sh chromium=chromium
 
+there: venv
+	@test -e $(LAB)/hosts.yml || { echo "There is no lab in $(LAB): make new LAB=$(LAB) makes one." >&2; exit 1; }
+
 # On the first run only: a random password and a vault of random credentials
-vault: venv
-	@tools/vault_password.py >/dev/null
-	@test -e inventories/lab/group_vars/all/vault.yml || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost,
+vault: there
+	@test -e $(LAB)/group_vars/lab/vault.yml || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB)

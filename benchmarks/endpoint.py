@@ -162,7 +162,7 @@ def options() -> argparse.Namespace:
 
 def password(name: str) -> str:
     """Return a password of the environment."""
-    return os.environ.get(name) or sys.exit(f"{name} is not set; `ansible-vault view inventories/lab/group_vars/all/vault.yml` shows the passwords.")
+    return os.environ.get(name) or sys.exit(f"{name} is not set; `ansible-vault view inventories/lab/group_vars/lab/vault.yml` shows the passwords.")
 
 
 def main() -> None:

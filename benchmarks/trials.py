@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40, help="trials of each search (%(default)s)")
     parser.add_argument("--repeats", type=int, default=60, help="a hundredth of a second of work or so, this many times in each trial (%(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="how often the time to the first line is taken (%(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "bench-trials.json", help="where the figures go (%(default)s)")
+    parser.add_argument("--out", type=Path, default=running_lab.LAB / "reports" / "bench-trials.json", help="where the figures go (%(default)s)")
     given = parser.parse_args()
     bench = Bench(running_lab.Lab.of(given.report, given.vault), given.trials)
     figures = {

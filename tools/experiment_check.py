@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ROOT / "dags"
+LAB = ROOT / os.environ.get("LAB", "inventories/lab")
+"""The lab's folder, which `make` names."""
 PYTHON = "/opt/project/bin/python"
 
 sys.path.append(str(DAGS))
@@ -43,11 +46,13 @@ print(json.dumps(answers))
 
 def image_of_lab() -> str:
     """The newest image of the lab on this machine, or nothing when there is none or no Docker engine answers."""
-    shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    files = [ROOT / "playbooks/group_vars/all/shared.yml", *sorted((LAB / "group_vars/lab").glob("*.yml"))]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    values = [yaml.safe_load(text) or {} for text in texts if re.search(r"^lab_name:", text, re.M)]
     docker = shutil.which("docker")
     if docker is None:
         return ""
-    command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{shared['lab_name']}/airflow"]
+    command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{values[-1]['lab_name']}/airflow"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     return done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else ""
 
@@ -106,7 +111,7 @@ def main() -> int:
     """Read the arguments, and check; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[2], prog="tools/experiment_check.py")
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="names of files without .yml; all of the folder when there is none")
-    parser.add_argument("--experiments", type=Path, default=ROOT / "experiments", help="the folder (%(default)s)")
+    parser.add_argument("--experiments", type=Path, default=LAB / "experiments", help="the folder (%(default)s)")
     parser.add_argument("--image", help="the image whose project environment has the callables (default: the lab's newest on this machine; '' for none)")
     arguments = parser.parse_args()
     image = image_of_lab() if arguments.image is None else arguments.image

@@ -134,9 +134,11 @@ def layers(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str, 
             raise Wrong(f"PROJECT is '{project}': write one package and its version, as in wine-cultivars==1.0.1.")
         mine = requirements("PROJECT", [project], [])[0][0]
         others = values.get("airflow_image_custom_requirements", inventory["custom"])
-        if isinstance(others, str):
-            raise Wrong("PROJECT is given and the lab's own packages are in a file: write them into CUSTOM_REQUIREMENTS, one a line, to replace one of them.")
-        kept = requirements("airflow_image_custom_requirements of the inventory", others, allowed)[0]
+        if isinstance(others, str) and re.match(r"https?://", others):
+            raise Wrong("PROJECT is given and the lab's own packages are at an URL: write them into CUSTOM_REQUIREMENTS, one a line, to replace one of them.")
+        kept, problems = Reader(lambda variable, _line: variable, allowed).read("airflow_image_custom_requirements of the inventory", others)
+        if problems:
+            raise Wrong("\n".join(problems))
         values["airflow_image_custom_requirements"] = [str(one.requirement) for one in (*(one for one in kept if one.name != mine.name), mine)]
     elif found := contradictions(entry for entries in asked.values() for entry in entries):
         raise Wrong("\n".join(found))
@@ -233,7 +235,7 @@ def read_inventory(given: Mapping[str, str]) -> dict[str, Any]:
             f"INVENTORY is '{inventory}', and there is no such path in the workspace, nor a directory with hosts.yml on this agent: "
             "write one, as in inventories/lab."
         )
-    done = ask(["lab_builder", "-i", inventory, "-m", "ansible.builtin.debug", "-a", f"msg={ASK}"])
+    done = ask(["lab_builder", "-i", inventory, "--playbook-dir", str(ROOT / "playbooks"), "-m", "ansible.builtin.debug", "-a", f"msg={ASK}"])
     found = re.search(r"=> (\{.*\})", done.stdout, re.S)
     if "Decrypt" in done.stdout or "vault secrets" in done.stdout.lower() or "vault password" in done.stdout.lower():
         raise Wrong(f"VAULT_CREDS_ID: the vault of {inventory} does not open with this credential; choose the secret file that holds its password.")

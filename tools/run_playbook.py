@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from vault_password import ROOT, password_for
+ROOT = Path(__file__).resolve().parent.parent
 
 # Seconds until an interrupted Ansible is told again, harder
 PATIENCE = 10
@@ -55,11 +55,6 @@ def end(process: subprocess.Popen[bytes], told: bool) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
-    try:
-        password_for(ROOT)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
     ansible = str(Path(sys.executable).parent / "ansible-playbook")
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, interrupt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+LAB = ROOT / os.environ.get("LAB", "inventories/lab")
+"""The lab's folder, which `make` names."""
 EVERY = 0.5
 """Seconds between two looks at a run."""
 
@@ -44,7 +47,13 @@ class Lab:
         if not report.is_file():
             raise SystemExit(f"There is no {report}: run `make lab` first, which ends by writing it.")
         told = json.loads(report.read_text(encoding="utf-8"))
-        command = [str(Path(sys.executable).with_name("ansible-vault")), "view", str(vault)]  # as the README shows it
+        password = vault.parents[2] / ".vault_password"  # in the lab's folder
+        command = [
+            str(Path(sys.executable).with_name("ansible-vault")),
+            "view",
+            *(["--vault-password-file", str(password)] if password.exists() else []),
+            str(vault),
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{vault} cannot be opened: {done.stderr.strip().splitlines()[-1]}")
@@ -106,8 +115,8 @@ class Lab:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which lab is meant."""
-    parser.add_argument("--report", type=Path, default=ROOT / "reports" / "lab.json", help="what the verdict of the lab wrote (%(default)s)")
-    parser.add_argument("--vault", type=Path, default=ROOT / "inventories/lab/group_vars/all/vault.yml", help="where its passwords are (%(default)s)")
+    parser.add_argument("--report", type=Path, default=LAB / "reports" / "lab.json", help="what the verdict of the lab wrote (%(default)s)")
+    parser.add_argument("--vault", type=Path, default=LAB / "group_vars/lab/vault.yml", help="where its passwords are (%(default)s)")
 
 
 def _ask(address: str, headers: dict[str, str], body: Any = None, method: str = "") -> Any:

@@ -40,6 +40,10 @@ FERNET_BYTES = 32
 YAML_NAMES = (".yml", ".yaml", ".json", "")
 ROLES = Path(__file__).parent.parent.parent / "roles"
 MARKERS = ("{{", "{%", "{#")
+OWN_VALUES = Path("group_vars/lab/lab.yml")
+"""Where a lab's own values are, in its folder."""
+MANY = 20
+"""Values without effect that were not written by hand: the wiring of an older version."""
 CHECKED_TYPES: dict[str, str] = {
     "int": "a whole number",
     "float": "a number",
@@ -69,14 +73,25 @@ class Inventory:
             self._read(self._files(Path(playbooks), recursive=False))
             self._read(self._files(Path(playbooks, "tasks"), recursive=True))
         self.playbooks = set(self.texts)
-        if playbooks:
-            for kind in ("group_vars", "host_vars"):
-                self._read(self._files(Path(playbooks, kind), recursive=True))
-        for source in map(Path, sources):
-            base = source if source.is_dir() else source.parent
+        places = [(source, source if source.is_dir() else source.parent) for source in map(Path, sources)]
+        # In the order of their precedence: what the collection brings wins over an inventory's group_vars/all.
+        before = set(self.texts)
+        for source, base in places:
             self._read([source] if source.is_file() else self._files(base, recursive=False))
-            for kind in ("group_vars/all", "group_vars", "host_vars"):
+        self.hosts = [path for path in self.texts if path not in before]
+        before = set(self.texts)
+        for _source, base in places:
+            self._read([path for path in self._files(base / "group_vars", recursive=False) if path.stem == "all"])
+            self._read(self._files(base / "group_vars/all", recursive=True))
+        self.for_all = [path for path in self.texts if path not in before]
+        before = set(self.texts)
+        if playbooks:
+            self._read(self._files(Path(playbooks, "group_vars/all"), recursive=True))
+        self.wiring = [path for path in self.texts if path not in before]
+        for _source, base in places:
+            for kind in ("group_vars", "host_vars"):
                 self._read(self._files(base / kind, recursive=True))
+        self.home = places[0][1] if places else Path()
 
     @staticmethod
     def _files(directory: Path, *, recursive: bool) -> list[Path]:
@@ -112,15 +127,22 @@ class Inventory:
             return "in the survey" if self.awx else "with -e"
         anywhere = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
         outermost = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")  # what is further in is a key of another variable's value
+        ours = ""
         for path, lines in reversed(self.texts.items()):
+            if ours and (path not in self.hosts or name in group_variables(lines)):
+                continue  # a host's own value alone wins over the collection's
             pattern = outermost if {"group_vars", "host_vars"} & set(path.parts) and path.suffix != ".json" else anywhere
             for number in range(len(lines), 0, -1):
                 if pattern.match(lines[number - 1]) and (path not in self.playbooks or parent(lines, number) in ("vars:", "- vars:")):
                     end = next((n for n in range(number, len(lines)) if re.match(r"[\w'\"]", lines[n])), len(lines))
                     part = re.compile(rf"(?<![\w.-]){re.escape(holding)}(?![\w.-])")
                     inside = (n + 1 for n in range(number - 1, end) if holding and part.search(lines[n]))
+                    if path in self.wiring:
+                        own = "the inventory of the controller" if self.awx else shown_path(self.home / OWN_VALUES)
+                        ours = f"by the collection itself (yours goes into {own})"
+                        break
                     return f"in {shown_path(path)}:{next(inside, number)}"
-        return ""
+        return ours
 
     def clear(self, name: str) -> bool:
         """Tell whether a variable's value can be read in a file."""
@@ -151,6 +173,68 @@ class Inventory:
         """Tell whether a line of the inventory mentions the variable in a value."""
         pattern = re.compile(rf"\b{re.escape(name)}\b(?!\s*:)")
         return any(pattern.search(line.split("#", 1)[0]) for lines in self.texts.values() for line in lines)
+
+
+def names_in(lines: Sequence[str]) -> list[str]:
+    """Return the variables that a file of variables sets."""
+    return [match[2] for line in lines if (match := re.match(r"""(["']?)(\w+)\1\s*:""", line))]
+
+
+def group_variables(lines: Sequence[str]) -> set[str]:
+    """Return the variables that a file of hosts sets for its groups."""
+
+    def walk(groups: Any) -> Iterable[str]:
+        for group in groups.values() if isinstance(groups, Mapping) else ():
+            if isinstance(group, Mapping):
+                yield from (str(name) for name in group.get("vars") or ())
+                yield from walk(group.get("children"))
+
+    with contextlib.suppress(yaml.YAMLError):
+        document = yaml.safe_load("\n".join(lines))
+        if isinstance(document, Mapping):
+            return set(walk(document))
+    found, section = set[str](), ""
+    for line in lines:  # an INI file
+        section = match[1] if (match := re.match(r"\[(.+)\]\s*$", line)) else section
+        if section.endswith(":vars") and (match := re.match(r"(\w+)\s*=", line)):
+            found.add(match[1])
+    return found
+
+
+def without_effect(inventory: Inventory) -> tuple[list[str], bool]:
+    """Report values that are set where the collection's own values win; and tell whether the wiring of an older version is there."""
+    ours = {name for path in inventory.wiring for name in names_in(inventory.texts[path])}
+    own = shown_path(inventory.home / OWN_VALUES)
+    problems, of_all = list[str](), dict[Path, list[str]]()
+    for path in inventory.for_all:
+        if names := [name for name in names_in(inventory.texts[path]) if name in ours]:
+            of_all[path] = names
+    if sum(map(len, of_all.values())) >= MANY:
+        folder = shown_path(next(iter(of_all)).parent)
+        vault = shown_path(inventory.home / OWN_VALUES.with_name("vault.yml"))
+        return [
+            f"{folder} holds what an older version wanted in every inventory, and what the collection brings itself now: "
+            f"move the values that you changed to {own}, a vault to {vault}, and remove {folder}."
+        ], True
+    places = [(names, f"set in {shown_path(path)}", " over group_vars/all") for path, names in of_all.items()]
+    places += [(sorted(group_variables(inventory.texts[path]) & ours), f"set for a group in {shown_path(path)}", "") for path in inventory.hosts]
+    for names, place, over in places:
+        if names:
+            has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+            problems.append(f"{', '.join(names)}, {place}, {has} no effect there, since the collection's own values win{over}: move {them} to {own}.")
+    return problems, False
+
+
+def outside_of_lab(groups: Mapping[str, list[str]], hosts: Iterable[str], inventory: Inventory, sources: str) -> list[str]:
+    """Report hosts that are not in group `lab`, whose values they would not have."""
+    outside = [host for host in hosts if host not in groups.get("lab", [])]
+    if not outside:
+        return []
+    where = "no value of the lab counts" if inventory.awx else f"no value in {shown_path(inventory.home / OWN_VALUES.parent)} counts"
+    verb = "is" if len(outside) == 1 else "are"
+    return [
+        f"{', '.join(outside)} {verb} not in group lab, so that {where} there; set in {sources}: make lab_control, lab_builder and lab_workers children of lab."
+    ]
 
 
 def parent(lines: Sequence[str], number: int) -> str:
@@ -811,7 +895,12 @@ class ActionModule(ActionBase):
         raw_of = self._templar.available_variables.get
         wrong = wrong_values(role_names, specs, self._value, inventory, raw_of)
         experiment = args["experiment"]
+        lost, old = without_effect(inventory)
+        lost += outside_of_lab(groups, task_vars.get("ansible_play_hosts_all", []), inventory, sources)
+        if old:
+            return lost
         return [
+            *lost,
             *group_problems(args["groups"], groups, sources),
             *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory, raw_of),
             *unknown_names(names, specs, inventory),

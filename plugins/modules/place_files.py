@@ -48,7 +48,7 @@ author:
 EXAMPLES = r"""
 - name: Place the DAGs
   mlops.lab.place_files:
-    src: "{{ inventory_dir }}/../../dags"
+    src: "{{ lab_collection }}/dags"
     dest: /opt/mlops-lab/airflow_stack/dags
 """
 

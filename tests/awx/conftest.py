@@ -51,15 +51,14 @@ def make_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[st
     def make(values: dict[str, Any]) -> Checkout:
         path = tmp_path_factory.mktemp("checkout")
         copy_project(path)
-        variables = path / "inventories/lab/group_vars/all"
-        for file in variables.glob("*.yml"):
-            text = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if changed := {name: value for name, value in values.items() if name in text or name.startswith(f"{file.stem}_")}:
-                file.write_text(yaml.safe_dump({**text, **changed}), encoding="utf-8")
-        done = run_tool([BIN / "ansible-playbook", "playbooks/create_vault.yml", "-i", "localhost,"], path)
+        home = path / "inventories/lab"
+        shutil.rmtree(home)  # what a user keeps there
+        done = run_tool([BIN / "ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={home}", "-e", "new_lab_name=mlops-lab"], path)
         assert done.returncode == 0, done.stdout
-        vault, password = variables / "vault.yml", path / ".vault_password"
-        shown = run_tool([BIN / "ansible-vault", "view", vault], path)
+        if values:
+            (home / "group_vars/lab/lab.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        vault, password = home / "group_vars/lab/vault.yml", home / ".vault_password"
+        shown = run_tool([BIN / "ansible-vault", "view", "--vault-password-file", password, vault], path)
         secrets = yaml.safe_load(shown.stdout)
         secrets |= {"vault_nexus_user": "planted-reader", "vault_nexus_pass": f"index {PLANTED}", "vault_airflow_admin_password": f"airflow {PLANTED}"}
         vault.write_text(yaml.safe_dump(secrets), encoding="utf-8")

@@ -36,7 +36,7 @@ def free_ports(count: int) -> list[int]:
 def lab(make_checkout: Callable[..., Checkout], tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A lab with names, ports and directories of its own, on whatever machine runs the tests."""
     place = tmp_path_factory.mktemp("host")
-    shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    shared = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
     names = [name for name in shared if name.endswith("_port")]
     limits = {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
     return make_checkout(
@@ -159,8 +159,8 @@ def test_values_are_those_of_the_shell_but_for_what_is_answered(
     controller = shown_values(
         ["-i", str(prepared.inventory), *arguments, "-e", f"@{folder}/env/extravars", "--vault-password-file", str(password)], folder / "project"
     )
-    normal = json.loads(json.dumps(controller).replace(f"{folder}/project/playbooks/..", "PROJECT"))
-    expected = json.loads(json.dumps(shell).replace(f"{lab.path}/inventories/lab/../..", "PROJECT"))
+    normal = json.loads(json.dumps(controller).replace(f"{folder}/project/playbooks/..", "PROJECT").replace(f"{folder}/project", "PROJECT"))
+    expected = json.loads(json.dumps(shell).replace(str(lab.path), "PROJECT"))
     assert normal == {**expected, **different}
 
 
@@ -187,7 +187,7 @@ def test_every_verb_runs_as_a_job_without_asking_anything(job: Launch, lab: Chec
 
 
 def test_clean_removes_what_a_run_left(job: Launch, lab: Checkout) -> None:
-    staging = Path(yaml.safe_load((lab.path / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))["lab_staging_dir"])
+    staging = Path(yaml.safe_load((lab.path / "inventories/lab/group_vars/lab/lab.yml").read_text(encoding="utf-8"))["lab_staging_dir"])
     (staging / "build").mkdir(parents=True)
     (staging / "build" / "nexus_pass").write_text("left by a run that was killed", encoding="utf-8")
     done = job("clean")

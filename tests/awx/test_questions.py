@@ -38,9 +38,9 @@ def read_by_tasks(role: str, entry: str) -> set[str]:
 def definitions() -> dict[str, set[str]]:
     """Return every variable of the roles and of the inventory with the names in its value."""
     found: dict[str, set[str]] = {}
-    for pattern in ("roles/*/defaults/main.yml", "roles/*/vars/**/*.yml", "inventories/lab/group_vars/all/*.yml"):
+    for pattern in ("roles/*/defaults/main.yml", "roles/*/vars/**/*.yml", "playbooks/group_vars/all/*.yml"):
         for path in ROOT.glob(pattern):
-            values = yaml.safe_load(path.read_text(encoding="utf-8").replace("!unsafe", "")) if path.name != "vault.yml" else {}
+            values = yaml.safe_load(path.read_text(encoding="utf-8").replace("!unsafe", ""))
             found |= {name: words(yaml.safe_dump(value)) for name, value in (values or {}).items()}
     return found
 

@@ -29,7 +29,7 @@ VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.saf
 def lab(make_checkout: Callable[..., Checkout], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A lab with names, ports and directories of its own; removed at the end."""
     place = tmp_path_factory.mktemp("host")
-    shared = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    shared = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
     names = [name for name in shared if name.endswith("_port")]
     values: dict[str, Any] = {
         "lab_name": "awx-lab",
@@ -62,8 +62,8 @@ def test_from_a_bare_machine_to_a_verdict_in_jobs(lab: Checkout, tmp_path: Path)
     verdict = json.loads((tmp_path / "verify/artifacts/1/reports/lab.json").read_text(encoding="utf-8"))
     assert verdict["ok"], verdict
     # The same inventory in a shell, with the lock that the job brought back: the same image, the same files, nothing to do.
-    shutil.copytree(tmp_path / "image/artifacts/1/locks", lab.path / "locks/lab")
+    shutil.copytree(tmp_path / "image/artifacts/1/locks", lab.path / "inventories/lab/locks")
     again = shell(lab, "site.yml")
     recap = re.findall(r"changed=(\d+)", again.rpartition("PLAY RECAP")[2])
     assert recap and set(recap) == {"0"}, again
-    assert json.loads((lab.path / "reports/lab.json").read_text(encoding="utf-8"))["image"] == verdict["image"]
+    assert json.loads((lab.path / "inventories/lab/reports/lab.json").read_text(encoding="utf-8"))["image"] == verdict["image"]

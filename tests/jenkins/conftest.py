@@ -214,9 +214,14 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
     staged = Path(f"/dev/shm/jenkins-test-{free_port()}")
 
     def make(workspace: Path) -> Path:
-        values = workspace / "inventories/test/group_vars/all"
-        shutil.copytree(workspace / "inventories/lab", workspace / "inventories/test")
-        ports = re.findall(r"^(lab_\w+_port):", (values / "shared.yml").read_text(encoding="utf-8"), re.M)
+        home = workspace / "inventories/test"
+        made = ["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={home}"]
+        done = run_tool(made, workspace, ANSIBLE_COLLECTIONS_PATH=str(workspace / "collections"))
+        assert done.returncode == 0, done.stdout
+        values = home / "group_vars/lab"
+        for path in (home / ".vault_password", values / "vault.yml"):
+            path.unlink()  # a test brings its own
+        ports = re.findall(r"^(lab_\w+_port):", (workspace / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
         own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
         own |= {"ansible_remote_tmp": f"{tmp_path}/remote", "ansible_async_dir": f"{tmp_path}/async"}
         own |= {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}

@@ -31,7 +31,8 @@ class Vault:
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
     """The vault of the test's lab."""
     folder = tmp_path_factory.mktemp("vault")
-    places = {"create_vault_password_file": str(folder / "password"), "create_vault_file": str(folder / "vault.yml")}
+    (folder / "hosts.yml").touch()
+    places = {"lab_home": str(folder), "create_vault_password_file": str(folder / "password"), "create_vault_file": str(folder / "vault.yml")}
     done = run_tool(["ansible-playbook", "playbooks/create_vault.yml", "-i", "localhost,", "-e", json.dumps(places)])
     assert done.returncode == 0, done.stdout
     shown = run_tool(["ansible-vault", "view", folder / "vault.yml"], ANSIBLE_VAULT_PASSWORD_FILE=str(folder / "password")).stdout
@@ -51,7 +52,7 @@ class Lab:
 
     def set(self, **values: Any) -> None:
         """Set more values in the inventory."""
-        path = self.workspace / "inventories/test/group_vars/all/zz_test.yml"
+        path = self.workspace / "inventories/test/group_vars/lab/zz_test.yml"
         known = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump(known | values), encoding="utf-8")
 
@@ -84,7 +85,7 @@ def lab(controller: Controller, checkout: Callable[..., Path], own_lab: Callable
     """A job with credentials, and an inventory with a vault."""
     workspace = checkout("lab")
     staged = own_lab(workspace)
-    (workspace / "inventories/test/group_vars/all/vault.yml").write_text(vault.content, encoding="utf-8")
+    (workspace / "inventories/test/group_vars/lab/vault.yml").write_text(vault.content, encoding="utf-8")
     controller.job("lab", workspace / "Jenkinsfile", workspace)
     controller.credentials["vault"] = {"kind": "file", "filename": "password", "content": vault.password}
     controller.credentials["nexus"] = {"kind": "usernamePassword", "username": "planted-user", "password": PLANTED}

@@ -19,27 +19,28 @@ import yaml
 from tests.conftest import ROOT, forms, run_tool
 from tests.jenkins.conftest import Controller, git
 
-VALUES = ROOT / "inventories/lab/group_vars/all"
+HOME = ROOT / "inventories/lab"
+VALUES = HOME / "group_vars/lab"
 
 
 @pytest.mark.slow
 def test_a_pushed_tag_becomes_a_trained_model(controller: Controller, checkout: Callable[..., Path], lab_repository: Path, tmp_path: Path) -> None:
-    shown = run_tool(["ansible-vault", "view", VALUES / "vault.yml"])
+    shown = run_tool(["ansible-vault", "view", "--vault-password-file", HOME / ".vault_password", VALUES / "vault.yml"])
     assert shown.returncode == 0, shown.stdout
-    vault, shared = yaml.safe_load(shown.stdout), yaml.safe_load((VALUES / "shared.yml").read_text(encoding="utf-8"))
-    password = (ROOT / ".vault_password").read_text(encoding="utf-8").strip()
+    vault, shared = yaml.safe_load(shown.stdout), yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+    password = (HOME / ".vault_password").read_text(encoding="utf-8").strip()
 
     # The job of the lab: what a checkout of its repository has, the vault and the lock that its team committed
     lab = checkout("lab")
     (lab / ".git").write_text(f"gitdir: {git(ROOT, 'rev-parse', '--absolute-git-dir')}", encoding="utf-8")  # of the same revision
-    shutil.copy2(VALUES / "vault.yml", lab / "inventories/lab/group_vars/all/vault.yml")
-    if (ROOT / "locks").exists():
-        shutil.copytree(ROOT / "locks", lab / "locks", dirs_exist_ok=True)
+    shutil.copy2(VALUES / "vault.yml", lab / "inventories/lab/group_vars/lab/vault.yml")
+    if (HOME / "locks").exists():
+        shutil.copytree(HOME / "locks", lab / "inventories/lab/locks", dirs_exist_ok=True)
     controller.job("mlops-lab", lab / "Jenkinsfile", lab)
     controller.credentials["mlops-lab-vault-password"] = {"kind": "file", "filename": "password", "content": password}
 
     # The same inventory gives the lab that the shell made: no file is written, no image built, no container started
-    shell = json.loads((ROOT / "reports/lab.json").read_text(encoding="utf-8"))
+    shell = json.loads((HOME / "reports/lab.json").read_text(encoding="utf-8"))
     same = controller.build("mlops-lab")
     assert same.result == "SUCCESS" and set(same.stages.values()) == {"SUCCESS"}, same.console
     changed = re.findall(r" changed=(\d+) ", same.console)
@@ -80,4 +81,4 @@ def test_a_pushed_tag_becomes_a_trained_model(controller: Controller, checkout: 
         assert build.told["masked"] == 0
     for workspace in (project, lab):
         assert [path for path in Path(f"{workspace}@tmp").rglob("*") if path.is_file()] == []
-    assert not Path(str(shared["lab_staging_dir"])).exists()
+    assert not Path("/dev/shm/mlops-lab").exists()

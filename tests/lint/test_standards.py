@@ -146,7 +146,7 @@ def test_a_galaxy_server_takes_the_tarball(lint: str, tool: Run, tmp_path: Path)
 def test_the_collection_runs_on(release: Path, tmp_path: Path) -> None:
     """Every playbook can be read, and what runs on the control node and on a host works."""
     path = f"{release}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    read = run_tool(["ansible-playbook", *(ROOT / "playbooks").glob("*.yml"), "-i", "inventories/lab", "--syntax-check"], PATH=path)
+    read = run_tool(["ansible-playbook", *(ROOT / "playbooks").glob("*.yml"), "-i", "localhost,", "--syntax-check"], PATH=path)
     assert read.returncode == 0, read.stdout
     tasks: list[dict[str, Any]] = [
         {"mlops.lab.place_files": {"files": {"a": "x"}, "dest": str(tmp_path / "placed")}},

@@ -57,7 +57,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A Nexus in which playbooks/nexus.yml declared everything, and values for a lab that is told nothing but its address and credentials."""
     folder = tmp_path_factory.mktemp("lab-on-nexus")
-    example = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/vault.yml.example").read_text(encoding="utf-8"))
+    example = yaml.safe_load((ROOT / "playbooks/files/credentials_example.yml").read_text(encoding="utf-8"))
     vault = {name: value if name.endswith("_user") else f"canary{secrets.token_hex(20)}" for name, value in example.items()}
     vault["vault_airflow_fernet_key"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     vault.setdefault("vault_nexus_admin_password", f"canary{secrets.token_hex(20)}")

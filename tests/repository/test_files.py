@@ -31,6 +31,8 @@ def test_no_file_holds(what: str, files: list[Path]) -> None:
     for path in files:
         if what == "a password in an URL" and path.parts[0] == "tests":
             continue  # made up, to see what becomes of it
+        if path.parts[0] == "inventories":
+            continue  # labs of whoever has this checkout
         if str(path) in EXEMPT or (ROOT / path).is_symlink() or not (ROOT / path).is_file():
             continue
         text = (ROOT / path).read_bytes().decode(errors="replace")
@@ -39,7 +41,7 @@ def test_no_file_holds(what: str, files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".vault_password", "inventories/lab/group_vars/all/vault.yml", ".venv/bin/python", "reports/lab.json", "mlops-lab-0.1.0.tar.gz"]
+    "name", [".vault_password", "inventories/lab/.vault_password", ".venv/bin/python", "inventories/lab/reports/lab.json", "mlops-lab-0.1.0.tar.gz"]
 )
 def test_git_ignores(name: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The shipped inventory: every value goes to a role that knows it."""
+"""What the collection wires together: every value goes to a role that knows it. And what a new lab is given."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import yaml
 import role_docs
 from tests.conftest import ROOT
 
-GROUP_VARS = ROOT / "inventories/lab/group_vars/all"
+GROUP_VARS = ROOT / "playbooks/group_vars/all"
+SAMPLE = ROOT / "playbooks/templates/lab"
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-FILES = sorted(path for path in GROUP_VARS.glob("*.yml") if path.name != "vault.yml")
+FILES = sorted(GROUP_VARS.glob("*.yml"))
 
 
 def values(path: Path) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def test_every_required_variable_has_a_value(role: str) -> None:
 
 def test_every_credential_that_is_used_is_in_the_example() -> None:
     used = {name for path in FILES for name in re.findall(r"(?<![.])\bvault_\w+", path.read_text(encoding="utf-8"))}
-    assert used == values(GROUP_VARS / "vault.yml.example").keys()
+    assert used == values(ROOT / "playbooks/files/credentials_example.yml").keys()
 
 
 def test_every_shared_name_that_is_used_exists() -> None:
@@ -52,5 +53,20 @@ def test_every_shared_name_that_is_used_exists() -> None:
 
 
 def test_hosts_yml_holds_hosts_and_groups_only() -> None:
-    groups = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text(encoding="utf-8"))
-    assert groups == {group: {"hosts": {"localhost": None}} for group in ("lab_control", "lab_workers", "lab_builder")}
+    hosts = values(SAMPLE / "hosts.yml.j2")
+    groups = hosts["lab"]["children"]
+    assert hosts.keys() == {"plugin", "lab"} and groups.keys() == {"lab_control", "lab_workers", "lab_builder"}
+    assert {tuple(group["hosts"]) for group in groups.values()} == {("localhost",)}
+
+
+def test_a_new_lab_s_values_are_shown_with_their_defaults() -> None:
+    text = (SAMPLE / "lab.yml.j2").read_text(encoding="utf-8")
+    shown = yaml.safe_load(
+        re.sub(r"^# (?=\w+: )", "", text, flags=re.M).replace("{{ new_lab_name }}", "NAME").replace("{% raw %}", "").replace("{% endraw %}", "")
+    )
+    known: dict[str, Any] = {}
+    for path in [*(ROOT / "roles").glob("*/defaults/main.yml"), *FILES]:
+        known |= values(path)
+    written = {name: value.replace("{{ lab_name }}", "NAME") if isinstance(value, str) else value for name, value in known.items()}
+    assert {name for name, value in shown.items() if value != written[name]} == {"lab_name"}
+    assert len(text.splitlines()) <= 50

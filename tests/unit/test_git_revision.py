@@ -46,7 +46,7 @@ def value(file: str, name: str, **variables: Any) -> Any:
 
 def revision(folder: Path) -> str:
     """Return the revision of a checkout."""
-    return str(value("inventories/lab/group_vars/all/shared.yml", "lab_git_revision", lab_checkout=str(folder)))
+    return str(value("playbooks/group_vars/all/shared.yml", "lab_git_revision", lab_home=str(folder)))
 
 
 def cache(folder: Path) -> None:

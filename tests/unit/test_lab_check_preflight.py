@@ -247,9 +247,9 @@ def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> Non
 
 def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
     """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
-    example_file = root / "inventories/lab/group_vars/all/vault.yml.example"
+    example_file = root / "playbooks/files/credentials_example.yml"
     example = judge.read_example(str(example_file))
-    values = yaml.safe_load((root / "inventories/lab/group_vars/all/lab_check.yml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((root / "playbooks/group_vars/all/lab_check.yml").read_text(encoding="utf-8"))
     only_for_nexus = {"vault_nexus_admin_password"}  # of playbooks/nexus.yml, which asks for it itself; a lab needs none
     assert {c["name"] for c in values["lab_check_credentials"]} == set(example) - only_for_nexus
     for credential in values["lab_check_credentials"]:
@@ -465,14 +465,14 @@ def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
     variables.mkdir()
     local = "ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3"
     (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {{{local}}}}}}}\n", encoding="utf-8")
+    (variables / "all.yml").write_text("lab_airflow_port: 8090\n", encoding="utf-8")
     values = {
         "lab_check_min_memory_mb": 99999999,
         "lab_check_prots": [],
-        "lab_check_credentials": [{"name": "vault_a"}, {"name": "vault_b"}, {"name": "vault_c"}],
-        "vault_a": "hunter2",
-        "vault_c": "a-good-long-password",
+        "vault_redis_password": "hunter2",
+        "vault_flower_password": "a-good-long-password",
     }
-    (variables / "all.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (variables / "lab_control.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
     done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path, "--check", "-vvv"])
     assert done.returncode != 0
     for words in (
@@ -480,34 +480,44 @@ def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
         "the lab needs 99999999 MB",
         "Group lab_builder is missing",
         "Group lab_workers is missing",
-        "Credential vault_b is not defined",
-        "Credential vault_a, set in",
+        "15 credentials are not defined",
+        "Credential vault_redis_password, set in",
         "did you mean lab_check_ports?",
+        f"lab_airflow_port, set in {variables}/all.yml, has no effect there",
+        f"move it to {variables}/lab/lab.yml.",
+        f"vm1 is not in group lab, so that no value in {variables}/lab counts there",
     ):
         assert words in done.stdout, words
     for secret in ("hunter2", "a-good-long-password"):
         assert secret not in done.stdout
 
 
+@pytest.fixture(scope="module")
+def new_lab(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Path:
+    """Return a new lab's folder."""
+    folder = tmp_path_factory.mktemp("new") / "lab"
+    done = tool(["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={folder}", "-e", "new_lab_name=mlops-lab"])
+    assert done.returncode == 0, done.stdout
+    (folder / ".vault_password").unlink()
+    return folder
+
+
 @pytest.fixture
-def lab(tmp_path: Path, root: Path) -> Path:
-    """Return a copy of the shipped inventory with credentials, which is right, and the file of its shared values."""
-    copy = tmp_path / "lab/inventories/lab"
-    shutil.copytree(root / "inventories/lab", copy, ignore=shutil.ignore_patterns("vault.yml"))
-    (tmp_path / "lab/experiments").symlink_to(root / "experiments")
-    (tmp_path / "lab/examples").symlink_to(root / "examples")
-    example = judge.read_example(str(root / "inventories/lab/group_vars/all/vault.yml.example"))
+def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
+    """Return a new lab with credentials, which is right: the file of its values."""
+    copy = Path(shutil.copytree(new_lab, tmp_path / "lab"))
+    example = judge.read_example(str(root / "playbooks/files/credentials_example.yml"))
     kinds = {"user": "reader", "fernet": FERNET}
     values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
-    (copy / "group_vars/all/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
     more = "lab_check_min_memory_mb: 1\nlab_check_min_cores: 1\nlab_check_min_disk_gb: 0\nlab_check_systems: []\nansible_become: false\n"
-    (copy / "group_vars/all/zz_test.yml").write_text(more, encoding="utf-8")
-    return copy / "group_vars/all/shared.yml"
+    (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
+    return copy / "group_vars/lab/lab.yml"
 
 
 def preflight(lab: Path, tool: Run, *options: str | Path) -> list[str]:
     """Run the preflight on a copy and return its sentences; each of them is printed once."""
-    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", lab.parents[2], *options])
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", lab.parents[2] / "hosts.yml", *options])
     sentences = re.findall(r"^ +- (.*)$", done.stdout, re.MULTILINE)
     assert bool(done.returncode) == bool(sentences), done.stdout
     assert all(done.stdout.count(one) == 1 for one in sentences), done.stdout
@@ -528,38 +538,63 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
     """File, line and variable of the user, all of them at once, and nothing that the collection made of the value."""
     assert preflight(lab, tool) == []
     (lab.parent / "mine.txt").write_text("pandas\n--extra-index-url https://me:hunter2@elsewhere.example\n", encoding="utf-8")
-    check, image = lab.with_name("lab_check.yml"), lab.with_name("airflow_image.yml")
+    image = lab.parents[2] / "requirements.txt"
     places = [
         change(lab, "lab_airflow_port", "eighty"),
         change(lab, "lab_flower_port", '"8080 "'),
         change(lab, "lab_mlflow_port", "80800"),
         change(lab, "lab_models_port", "0"),
         change(lab, "lab_bind_address", '"::1"'),
-        change(check, "lab_check_experiment", "wine_serch"),
+        change(lab, "lab_check_experiment", "wine_serch"),
         change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
     ]
-    image.write_text(image.read_text(encoding="utf-8").replace("  - pandas\n", "  - pandas >=\n"), encoding="utf-8")
-    line = 1 + image.read_text(encoding="utf-8").splitlines().index("  - pandas >=")
+    image.write_text(image.read_text(encoding="utf-8").replace("pandas\n", "pandas >=\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("pandas >=")
     found = preflight(lab, tool)
-    for place in (*places[:-1], f"airflow_image_requirements, set in {image}:{line}, has 'pandas >='"):
+    for place in (*places[:-1], f"{image}:{line} (airflow_image_requirements, set by the collection itself"):
         assert [one.startswith(place) for one in found].count(True) == 1, (place, found)
     assert any("/nonexistent/mine.txt, which does not exist" in one for one in found)
     assert len(found) == 8, found
 
 
+def test_a_value_where_the_collection_s_own_wins_is_named_with_its_place(lab: Path, tool: Run) -> None:
+    """In an inventory's group_vars/all, and for a group in its file of hosts; a name that the collection does not set counts there, too."""
+    home = lab.parents[2]
+    (home / "group_vars/all").mkdir()
+    (home / "group_vars/all/mine.yml").write_text("lab_airflow_port: 8090\nairflow_stack_worker_concurrency: 2\n", encoding="utf-8")
+    hosts = home / "hosts.yml"
+    hosts.write_text(hosts.read_text(encoding="utf-8") + "  vars: {lab_mlflow_port: 5050}\n", encoding="utf-8")
+    assert sorted(preflight(lab, tool)) == [
+        f"lab_airflow_port, set in {home}/group_vars/all/mine.yml, has no effect there, "
+        f"since the collection's own values win over group_vars/all: move it to {lab}.",
+        f"lab_mlflow_port, set for a group in {hosts}, has no effect there, since the collection's own values win: move it to {lab}.",
+    ]
+
+
+def test_an_inventory_of_an_older_version_is_told_where_its_values_go(lab: Path, tool: Run, root: Path) -> None:
+    home = lab.parents[2]
+    shutil.copytree(root / "playbooks/group_vars/all", home / "group_vars/all")
+    (found,) = preflight(lab, tool)
+    assert found.startswith(f"{home}/group_vars/all holds what an older version wanted in every inventory") and f"you changed to {lab}, a vault to" in found
+
+
+def test_groups_of_an_ini_file_have_variables_too() -> None:
+    assert judge.group_variables(["[lab_control]", "vm1 x=1", "[lab:vars]", "lab_name=churn", "[lab:children]", "lab_control"]) == {"lab_name"}
+
+
 def test_names_that_are_not_defined_are_found_before_they_stop_something(lab: Path, tool: Run) -> None:
     """At the value that has the name, and not at all those that are made of it; of every host."""
-    change(lab, "lab_models_port", "")
     places = [
         change(lab, "lab_dir", '"{{ lab_rot }}/x"'),
         change(lab, "lab_flower_port", '"{{ lab_airflw_port + 1 }}"'),
         change(lab, "lab_index_url", '"{{ oops"'),
+        change(lab, "airflow_stack_api_workers", '"{{ lab_gone }}"'),
     ]
     found = preflight(lab, tool)
     assert any(one.startswith(places[0]) and "refers to lab_rot, which is not defined" in one for one in found)
     assert any(one.startswith(places[1]) and "lab_airflw_port, which is not defined: did you mean lab_airflow_port?" in one for one in found)
     assert any(one.startswith(places[2]) and "is no expression" in one for one in found)
-    assert any("refer" in one and "lab_models_port, which is not defined" in one for one in found)
+    assert any(one.startswith(places[3]) and "refers to lab_gone, which is not defined" in one for one in found)
     assert len(found) == 4, found
 
 
@@ -578,16 +613,16 @@ def test_a_value_of_another_host_that_is_not_defined(tmp_path: Path, tool: Run) 
 
 def test_packages_that_are_not_in_the_index(lab: Path, tool: Run, index: str) -> None:
     """Of the lists and of what the lab needs; what the lab publishes itself is not asked for, and the list of all names never."""
-    vault, image = lab.with_name("vault.yml"), lab.with_name("airflow_image.yml")
+    vault, image = lab.with_name("vault.yml"), lab.parents[2] / "requirements.txt"
     change(lab, "lab_index_url", index)
     change(vault, "vault_nexus_user", "reader")
     change(vault, "vault_nexus_pass", "right")
-    image.write_text(image.read_text(encoding="utf-8").replace("  - pandas\n", "  - Absent_Package>=2\n"), encoding="utf-8")
-    line = 1 + image.read_text(encoding="utf-8").splitlines().index("  - Absent_Package>=2")
+    image.write_text(image.read_text(encoding="utf-8").replace("pandas\n", "Absent_Package>=2\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("Absent_Package>=2")
     Index.asked.clear()
     found = preflight(lab, tool)
     assert len(found) == 2, found
-    assert any(f"has no package Absent_Package, which airflow_image_requirements, set in {image}:{line} asks for" in one for one in found), found
+    assert any(f"has no package Absent_Package, which {image}:{line} (airflow_image_requirements, set by the collection itself" in one for one in found), found
     assert any("has no package skops, which the lab itself needs" in one for one in found), found
     names = {path.removeprefix("/repository/pypi-all/simple/") for path in Index.asked}
     assert "" not in names and "wine-cultivars/" not in names and "optuna/" in names, names

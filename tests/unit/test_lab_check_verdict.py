@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import shutil
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -699,9 +700,9 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         "ansible_become": False,
         "ansible_python_interpreter": "/usr/bin/python3",
     }
-    done = tool(
-        ["ansible-playbook", ROOT / "playbooks/run.yml", "-i", ROOT / "inventories/lab", "-e", json.dumps(values)], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal"
-    )
+    hosts = Path(shutil.copy(ROOT / "playbooks/templates/lab/hosts.yml.j2", tmp_path / "hosts.yml"))
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    done = tool(["ansible-playbook", ROOT / "playbooks/run.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal")
     assert PASSWORD not in done.stdout
     if experiment == "nothing":
         assert done.returncode != 0 and "There is no experiment nothing in " in done.stdout and "wine_search" in done.stdout, done.stdout

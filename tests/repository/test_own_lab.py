@@ -1,0 +1,201 @@
+"""A lab of one's own, from the tarball alone: built, installed into an empty place, and used there without a checkout, its settings or its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import BIN, ROOT, Run
+
+FILES = {
+    *("README.md", "hosts.yml", "group_vars/lab/lab.yml", "group_vars/lab/vault.yml", ".vault_password", "requirements.txt", "custom_requirements.txt"),
+    *("collections/requirements.yml", "Jenkinsfile", "site.yml", "ansible.cfg", ".gitignore"),
+    *(f"experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yml")),
+}
+PORTS = ("lab_airflow_port", "lab_flower_port", "lab_mlflow_port", "lab_models_port", "lab_index_port")
+# What preflight would find wrong with the machine of the tests
+SMALL = {"lab_check_min_memory_mb": 1, "lab_check_min_cores": 1, "lab_check_min_disk_gb": 0, "lab_check_systems": []}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A home directory with the installed collection, and an empty directory in which commands are typed."""
+
+    home: Path
+    tarball: Path
+
+    @property
+    def collection(self) -> Path:
+        """Where the collection was installed."""
+        return self.home / ".ansible/collections/ansible_collections/mlops/lab"
+
+    def run(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command in an environment that holds nothing but a home and a path."""
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd or self.home / "empty",
+            env={"HOME": str(self.home), "PATH": f"{BIN}{os.pathsep}{os.defpath}:/usr/sbin:/sbin", "LANG": "C.UTF-8", "ANSIBLE_NOCOLOR": "1"},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+
+    def new_lab(self, name: str, **values: Any) -> Path:
+        """Make a lab, with more values for it."""
+        done = self.run("ansible-playbook", "mlops.lab.new_lab", "-e", f"lab_home=~/{name}")
+        assert done.returncode == 0, done.stdout
+        with (self.home / name / "group_vars/lab/lab.yml").open("a", encoding="utf-8") as file:
+            file.write("\n" + yaml.safe_dump(values) if values else "")
+        return self.home / name
+
+    def values(self, lab: Path, *names: str) -> dict[str, Any]:
+        """Return values of a lab as its plays see them."""
+        message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}"
+        options = ["-i", lab / "hosts.yml", "--playbook-dir", self.collection / "playbooks", "-m", "ansible.builtin.debug", "-a", f"msg={message}"]
+        done = self.run("ansible", "lab_control", *options)
+        assert done.returncode == 0, done.stdout
+        found: dict[str, Any] = json.loads(json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]["msg"])
+        return found
+
+
+def free_ports() -> dict[str, int]:
+    """Return ports for a lab that nobody listens at."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _port in PORTS]
+    ports = {name: one.getsockname()[1] for name, one in zip(PORTS, sockets, strict=True)}
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Place:
+    """The collection, installed from its tarball."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "empty").mkdir()
+    built = tool(["ansible-galaxy", "collection", "build", ROOT, "--output-path", home])
+    assert built.returncode == 0, built.stdout
+    place = Place(home, next(home.glob("*.tar.gz")))
+    done = place.run("ansible-galaxy", "collection", "install", place.tarball, "--offline")
+    assert done.returncode == 0 and place.collection.is_dir(), done.stdout
+    return place
+
+
+@pytest.fixture(scope="module")
+def lab(place: Place) -> Path:
+    """A new lab."""
+    return place.new_lab("Churn_Lab", **SMALL, **free_ports())
+
+
+def test_a_new_lab_is_a_folder_for_git_without_its_password(place: Place, lab: Path) -> None:
+    assert {str(path.relative_to(lab)) for path in lab.rglob("*") if path.is_file()} == FILES
+    place.run("git", "init", "-q", cwd=lab)
+    listed = place.run("git", "ls-files", "--others", "--exclude-standard", cwd=lab).stdout.split()
+    shutil.rmtree(lab / ".git")
+    assert set(listed) == FILES - {".vault_password"}
+    assert (lab / "group_vars/lab/vault.yml").read_text(encoding="utf-8").startswith("$ANSIBLE_VAULT;")
+    assert stat.S_IMODE((lab / ".vault_password").stat().st_mode) == 0o600
+    needs = yaml.safe_load((lab / "collections/requirements.yml").read_text(encoding="utf-8"))["collections"]
+    assert {"name": "mlops.lab", "version": yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]} in needs
+    assert not [path for path in lab.rglob("*") if path.is_file() and re.search(r"{{ new_lab|{% ", path.read_text(encoding="utf-8"))]
+
+
+def test_nothing_is_overwritten(place: Place, lab: Path) -> None:
+    before = {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()}
+    done = place.run("ansible-playbook", "mlops.lab.new_lab", "-e", json.dumps({"lab_home": str(lab)}))
+    assert done.returncode != 0 and f"{lab} has something in it already, and nothing is overwritten: name a folder that is" in done.stdout, done.stdout
+    assert before == {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [({}, "Which folder shall the lab get?"), ({"lab_home": "~/x", "new_lab_name": "x-bench"}, "'x-bench' can be no lab's name")],
+)
+def test_what_cannot_be_a_lab_is_a_sentence(place: Place, values: dict[str, str], sentence: str) -> None:
+    done = place.run("ansible-playbook", "mlops.lab.new_lab", "-e", json.dumps(values))
+    assert done.returncode != 0 and sentence in done.stdout, done.stdout
+    assert not (place.home / "x").exists() and not list((place.home / "empty").iterdir())
+
+
+def test_every_playbook_is_read_for_it(place: Place, lab: Path) -> None:
+    names = [f"mlops.lab.{path.stem}" for path in sorted((place.collection / "playbooks").glob("*.yml"))]
+    assert len(names) > 15
+    done = place.run("ansible-playbook", *names, "-i", lab / "hosts.yml", "--syntax-check")
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
+
+
+def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_goes_into_the_folder(place: Place, lab: Path) -> None:
+    reads = (
+        "airflow_stack_dags",
+        "airflow_stack_experiments",
+        "airflow_image_requirements",
+        "airflow_image_custom_requirements",
+        "lab_check_credentials_example",
+    )
+    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", "lab_check_password_command")
+    assert [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if not Path(path).exists()] == []
+    assert not [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if Path(path).is_relative_to(ROOT)]
+    assert (found["lab_reports_dir"], found["airflow_image_lock_dir"]) == (f"{lab}/reports", f"{lab}/locks")
+    assert found["lab_name"] == "churn-lab"
+    assert found["lab_check_password_command"] == f"ansible-playbook mlops.lab.password -i {lab}/hosts.yml"
+
+
+def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:
+    """Started elsewhere, without an ansible.cfg: the vault opens."""
+    done = place.run("ansible-playbook", "mlops.lab.preflight", "-i", lab / "hosts.yml", "-e", "ansible_become=false")
+    assert done.returncode == 0 and "WARNING" not in done.stdout, done.stdout
+    named = place.run("ansible-playbook", "site.yml", "-e", "verb=preflight", "-e", "ansible_become=false", cwd=lab)
+    assert named.returncode == 0 and "WARNING" not in named.stdout, named.stdout
+
+
+def test_two_labs_share_nothing(place: Place, lab: Path) -> None:
+    other = place.new_lab("another", **free_ports())
+    names = ["lab_name", "lab_dir", "lab_staging_dir", "lab_lock_file", "lab_home", "lab_reports_dir", "lab_vault_file", "lab_vault_password_file"]
+    names += ["ansible_remote_tmp", "ansible_async_dir", "lab_backup_dir", "lab_check_projects", "airflow_stack_network", "airflow_image_repository"]
+    names += ["base_images_prefix", "mlflow_server_image", "model_server_image", "package_index_image", "airflow_stack_image", "awx_name", *PORTS]
+    one, two = place.values(lab, *names), place.values(other, *names)
+    assert [name for name in names if one[name] == two[name]] == []
+    assert set(one["lab_check_projects"]).isdisjoint(two["lab_check_projects"])
+    shutil.rmtree(other)
+
+
+@pytest.fixture(scope="module")
+def pair(place: Place) -> Iterator[tuple[Path, Path]]:
+    """Two labs for the whole machine; both are removed at the end."""
+    labs = place.new_lab("own-one", **free_ports()), place.new_lab("own-two", **free_ports())
+    yield labs
+    for lab in labs:
+        place.run("ansible-playbook", "mlops.lab.destroy", "-i", lab / "hosts.yml")
+
+
+@pytest.mark.deep
+def test_the_whole_lab_and_a_second_one_beside_it(place: Place, pair: tuple[Path, Path]) -> None:
+    """Needs root and half an hour: both verdicts are ok, the first one's also when the second is there, and when it is gone again."""
+    for lab in pair:
+        done = place.run("ansible-playbook", "mlops.lab.site", "-i", lab / "hosts.yml")
+        assert done.returncode == 0, done.stdout[-8000:]
+        assert json.loads((lab / "reports/lab.json").read_text(encoding="utf-8"))["ok"]
+        assert (lab / "locks/project.txt").is_file()
+    first, second = pair
+    again = place.run("ansible-playbook", "mlops.lab.site", "-i", first / "hosts.yml")
+    assert again.returncode == 0, again.stdout[-8000:]
+    assert set(re.findall(r"changed=(\d+)", again.stdout.rpartition("PLAY RECAP")[2])) == {"0"}, again.stdout[-8000:]
+    gone = place.run("ansible-playbook", "mlops.lab.destroy", "-i", second / "hosts.yml")
+    assert gone.returncode == 0, gone.stdout[-8000:]
+    verified = place.run("ansible-playbook", "mlops.lab.verify", "-i", first / "hosts.yml")
+    assert verified.returncode == 0, verified.stdout[-8000:]
+    assert json.loads((first / "reports/lab.json").read_text(encoding="utf-8"))["ok"]
+    assert not list(place.collection.rglob("*.lock")) and not (place.home / "empty/reports").exists()
