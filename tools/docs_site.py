@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from role_docs import MARKUP, rows_of
 
 ROOT = Path(__file__).resolve().parent.parent
