@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 
 LAB = inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
@@ -81,6 +81,9 @@ experiment-check: there ## say what is wrong with the experiment files; one of t
 
 docs: venv ## write the tables of variables into the READMEs of the roles
 	@.venv/bin/python tools/role_docs.py
+
+docs-site: venv-test ## build the documentation as a site of plain files in reports/site/
+	@.venv/bin/python tools/docs_site.py
 
 lock: ## resolve requirements*.in again (needs uv)
 	$(COMPILE) --upgrade requirements.in -o requirements.txt
