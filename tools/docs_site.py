@@ -106,7 +106,7 @@ def build(site: Path) -> int:
             "nav": navigation,
         }
         (Path(made) / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        command = [BIN / "mkdocs", "build", "--strict", "--config-file", Path(made) / "mkdocs.yml"]
+        command: list[str | Path] = [BIN / "mkdocs", "build", "--strict", "--config-file", Path(made) / "mkdocs.yml"]
         return subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=False).returncode
 
 

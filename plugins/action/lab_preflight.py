@@ -226,8 +226,9 @@ def without_effect(inventory: Inventory) -> tuple[list[str], bool]:
 
 
 def outside_of_lab(groups: Mapping[str, list[str]], hosts: Iterable[str], inventory: Inventory, sources: str) -> list[str]:
-    """Report hosts that are not in group `lab`, whose values they would not have."""
-    outside = [host for host in hosts if host not in groups.get("lab", [])]
+    """Report hosts of the lab that are not in group `lab`, whose values they would not have."""
+    members = {host for part in ("lab_control", "lab_workers", "lab_builder") for host in groups.get(part, [])}
+    outside = [host for host in hosts if host in members and host not in groups.get("lab", [])]
     if not outside:
         return []
     where = "no value of the lab counts" if inventory.awx else f"no value in {shown_path(inventory.home / OWN_VALUES.parent)} counts"

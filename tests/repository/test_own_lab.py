@@ -65,7 +65,16 @@ class Place:
     def values(self, lab: Path, *names: str) -> dict[str, Any]:
         """Return values of a lab as its plays see them."""
         message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}"
-        options = ["-i", lab / "hosts.yml", "--playbook-dir", self.collection / "playbooks", "-m", "ansible.builtin.debug", "-a", f"msg={message}"]
+        options: list[str | Path] = [
+            "-i",
+            lab / "hosts.yml",
+            "--playbook-dir",
+            self.collection / "playbooks",
+            "-m",
+            "ansible.builtin.debug",
+            "-a",
+            f"msg={message}",
+        ]
         done = self.run("ansible", "lab_control", *options)
         assert done.returncode == 0, done.stdout
         found: dict[str, Any] = json.loads(json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]["msg"])

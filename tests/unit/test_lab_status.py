@@ -60,6 +60,6 @@ def test_one_password_is_shown(credential: str, words: str, tmp_path: Path) -> N
     (tmp_path / "hosts.yml").write_text("lab_control: {hosts: {vm1: {ansible_connection: local}}}\n", encoding="utf-8")
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars/all.yml").write_text("{vault_airflow_admin_password: abc, vault_fernet: key}\n", encoding="utf-8")
-    command = ["ansible-playbook", ROOT / "playbooks/password.yml", "-i", tmp_path / "hosts.yml", "-e", f"credential={credential}"]
+    command: list[str | Path] = ["ansible-playbook", ROOT / "playbooks/password.yml", "-i", tmp_path / "hosts.yml", "-e", f"credential={credential}"]
     output = run_tool(command, tmp_path, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
     assert words in output and ("abc" in output) == (credential == "airflow_admin"), output
