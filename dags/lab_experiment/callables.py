@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import bdb
 import difflib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,44 @@ Function = Callable[..., Any]
 
 class Failure(Exception):
     """Something that an experiment named failed while it ran; the message is one sentence."""
+
+    final = False
+    """Whether trying again is of no use."""
+
+
+class Final(Failure):
+    """A failure that trying again does not mend."""
+
+    final = True
+
+
+class Stopped(SystemExit):
+    """The process is told to end (SIGTERM), which is no doing of a package."""
+
+
+_out: int | None = None
+
+
+def say_to(descriptor: int) -> None:
+    """Have :func:`say` write there from now on, whatever a package makes of ``sys.stdout``."""
+    global _out
+    _out = descriptor
+
+
+def say(line: str) -> None:
+    """Print a line of the lab's own, below what a package printed before."""
+    if _out is None:
+        print(line, flush=True)
+        return
+    flush()
+    os.write(_out, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
+def flush() -> None:
+    """Have all printed that a package printed, if it left the streams as they were."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
 
 
 def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -41,13 +82,14 @@ def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, 
             yield key, what["call"], what["with"]
 
 
-def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None) -> None:
+def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None, at: Callable[[str], None] = lambda _: None) -> None:
     """Import every callable and hold the arguments given against those it takes; look for what the search and the scoring need.
 
     Args:
         document: What :func:`lab_experiment.document.read` returned.
         file: The file it was read from; its lines are named when it is there.
         overrides: What the trigger set.
+        at: Is told what is imported next, for an import may end the process.
 
     Raises:
         Mistakes: A package, module or function is not there, or an argument is unknown or missing, or a library is missing; a sentence each.
@@ -55,8 +97,9 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] |
     place = _places(file, overrides or {})
     sentences: list[str] = []
     for key, call, arguments in calls(document):
+        at(f"{place(f'{key}.call')}: {key}.call has {call!r}, and importing {call.partition(':')[0]}")
         try:
-            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, load(call), arguments)]
+            sentences += [f"{place(where)}: {key}{words}" for where, words in _unfit(key, call, load(call), arguments)]
         except LookupError as error:
             sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
     sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
@@ -132,9 +175,15 @@ def load(call: str) -> Function:
             raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed: what is installed there") from None
         tell(error)
         raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
-    except Exception as error:
+    except Stopped:
+        raise
+    except SystemExit as error:
+        raise LookupError(
+            f'importing {module_name} {ended(error)}, as a script does; allowed: modules that do so only below `if __name__ == "__main__":`'
+        ) from None
+    except BaseException as error:
         tell(error)
-        raise LookupError(f"importing {module_name} failed with {type(error).__name__}: {error}") from None
+        raise LookupError(f"importing {module_name} failed with {type(error).__name__}: {error}{_hint(error)}") from None
     function = getattr(module, function_name, None)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
@@ -154,20 +203,82 @@ def _there(module: Any, wanted: str) -> str:
 
 
 def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
-    """Call ``package.module:function`` with arguments.
+    """Call ``package.module:function`` with arguments, and say so; a coroutine is awaited.
 
     Raises:
+        LookupError: It is not there, or its import fails.
         Failure: It raised something. The package's traceback is printed, without the frames of this module; the message names the callable, its arguments
             and the exception.
     """
-    shown = ", ".join(f"{argument}={_short(value)}" for argument, value in arguments.items())
-    print(f"[{key}] {name}({shown})", flush=True)
+    say(f"[{key}] {name}({shown(arguments)})")
+    result = None
     function = load(name)
+    with telling(key, name, arguments):
+        result = invoke(name, function, arguments)
+    return result
+
+
+def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
+    """Call a function; what can be awaited is awaited.
+
+    Raises:
+        Failure: It is an asynchronous generator.
+    """
+    result = function(**arguments)
+    if inspect.isasyncgen(result):
+        raise Failure(f"{name} {ASYNC_GENERATOR}")
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+ASYNC_GENERATOR = "is an asynchronous generator (async def with yield); allowed: def, async def without yield, and for search.objective def with yield"
+
+
+@contextmanager
+def telling(key: str, name: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Tell what a callable does instead of returning. Ending with exit code 0, as command lines do, is a return (of nothing).
+
+    Raises:
+        Failure: It raised something, or ended with another exit code.
+    """
     try:
-        return function(**arguments)
-    except Exception as error:
+        yield
+    except (Failure, Stopped):
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "TrialPruned":  # Optuna's word for a trial that is given up is no failure
+            raise
+        if isinstance(error, SystemExit) and error.code in (None, 0):
+            return
         tell(error)
-        raise Failure(f"{key}: {name}({shown}) raised {type(error).__name__}: {error}") from None
+        raise Failure(f"{key}: {name}({shown(arguments)}) {ended(error)}") from None
+
+
+def ended(error: BaseException) -> str:
+    """What somebody did who raised this, in words."""
+    if isinstance(error, SystemExit):
+        return (
+            f"ended with exit code {error.code or 0} (sys.exit)"
+            if isinstance(error.code, int | None)
+            else f"ended with the words {str(error.code)!r} (sys.exit)"
+        )
+    return f"raised {type(error).__name__}: {error}{_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, EOFError) and "reading a line" in str(error):
+        return "; it asks for something to be typed in, but a task has no terminal"
+    if isinstance(error, bdb.BdbQuit):
+        return "it stops in a debugger, but a task has no terminal: take out breakpoint() or pdb.set_trace()"
+    return ""
+
+
+def shown(arguments: Mapping[str, Any]) -> str:
+    """Arguments in short."""
+    return ", ".join(f"{argument}={_short(value)}" for argument, value in arguments.items())
 
 
 @contextmanager
@@ -183,20 +294,22 @@ def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except Failure:
+    except (Failure, Stopped):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         tell(error)
         words = str(error).partition("\n")[0] if first_line else str(error)
-        raise Failure(f"{beginning} {type(error).__name__}: {words}") from None
+        raise Failure(f"{beginning} {type(error).__name__}: {words}{_hint(error)}") from None
 
 
 def tell(error: BaseException) -> None:
-    """Print an exception's traceback from the first frame that is neither this project's nor the import machinery's."""
+    """Print an exception's traceback from the first frame that is neither this project's nor the import machinery's; none of an end by ``sys.exit``."""
+    if isinstance(error, SystemExit):
+        return
     frames = error.__traceback__
     while frames and _ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    print("".join(traceback.format_exception(type(error), error, frames)), end="", flush=True)
+    say("".join(traceback.format_exception(type(error), error, frames)).rstrip("\n"))
 
 
 def _ours(file: str) -> bool:
@@ -218,12 +331,21 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
     return [
         *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
         *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
+        *((f"{key}.call", f".call has {name!r}, which {words}.") for words in _unawaited(key, function)),
         *(
             (f"{key}.call", f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name.")
             for parameter in parameters
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),
     ]
+
+
+def _unawaited(key: str, function: Function) -> Iterator[str]:
+    """What is wrong with a function that gives its result in another way than by returning it."""
+    if inspect.isasyncgenfunction(function):
+        yield ASYNC_GENERATOR
+    elif inspect.isgeneratorfunction(function) and key != "search.objective" and not key.startswith("steps."):
+        yield "is a generator (def with yield); allowed here: functions that return their result"
 
 
 def _short(value: Any) -> str:

@@ -21,6 +21,8 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from lab_experiment.callables import say
+
 LOCK = Path(sys.prefix) / "project.txt"
 """The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
 
@@ -78,15 +80,20 @@ def record(client: Any, run_id: str, packages: str, data: Sequence[Data] = (), f
     details = {**known, "packages": packages.split(), "python": sys.version, "platform": platform.platform(), "installed": installed()}
     client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
-    record_data(client, run_id, data)
+    record_data(client, run_id, inputs_of(data))
     return tags
 
 
-def record_data(client: Any, run_id: str, data: Sequence[Data]) -> None:
-    """Record what data went into a run."""
-    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", one.context)]) for one in data if (dataset := dataset_of(one))]
-    if inputs:
-        client.log_inputs(run_id, inputs)
+def record_data(client: Any, run_id: str, inputs: Sequence[dict[str, Any]]) -> None:
+    """Record what data went into a run, as :func:`inputs_of` gave it."""
+    found = [DatasetInput(Dataset(**one["dataset"]), [InputTag("mlflow.data.context", one["context"])]) for one in inputs]
+    if found:
+        client.log_inputs(run_id, found)
+
+
+def inputs_of(data: Sequence[Data]) -> list[dict[str, Any]]:
+    """What MLflow keeps of data, as plain values: ``dataset`` and ``context``."""
+    return [{"dataset": dict(dataset), "context": one.context} for one in data if (dataset := dataset_of(one))]
 
 
 def installed() -> list[str]:
@@ -116,7 +123,7 @@ def dataset_of(data: Data) -> Dataset | None:
                 dataset = _table(table, source, data.name, digest)
             content = dataset.to_dict()
     except Exception as error:
-        print(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})", flush=True)
+        say(f"[environment] {data.name} is not recorded as a data set ({type(error).__name__}: {error})")
         return None
     return Dataset(**{key: content.get(key) for key in ("name", "digest", "source_type", "source", "schema", "profile")})
 
