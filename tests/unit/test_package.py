@@ -148,7 +148,8 @@ def test_what_is_left_running_ends_with_the_task_and_is_named(theirs: Make, caps
     assert subprocess.run(["pgrep", "-P", str(os.getpid()), "sleep"], check=False, stdout=subprocess.DEVNULL).returncode == 1
 
 
-def test_what_ends_in_order_is_not_named(theirs: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_ends_in_order_is_not_named(theirs: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab_experiment.package.FINISH", 120.0)  # a busy machine
     process = theirs(
         "import atexit, concurrent.futures, pathlib, threading, time\n"
         f"atexit.register(pathlib.Path({str(tmp_path / 'ended')!r}).touch)\n"
