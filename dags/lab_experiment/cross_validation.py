@@ -88,7 +88,7 @@ def run(
         except Failure as error:
             if not skip:
                 raise
-            print(f"[cross_validation] {where} is left out: {error}", flush=True)
+            callables.say(f"[cross_validation] {where} is left out: {error}")
             scores = dict.fromkeys(scorers, math.nan)
         else:
             scores = {name: _finite(name, value, where, skip) for name, value in scores.items()}
@@ -114,7 +114,7 @@ def _finite(name: str, value: float, where: str, skip: bool) -> float:
         raise Final(
             f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean"
         )
-    print(f"[cross_validation] {where} is left out of {name}, which gave {value}", flush=True)
+    callables.say(f"[cross_validation] {where} is left out of {name}, which gave {value}")
     return math.nan
 
 

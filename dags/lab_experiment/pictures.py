@@ -26,6 +26,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, Pred
 from sklearn.preprocessing import label_binarize
 
 from lab_experiment import storable
+from lab_experiment.callables import say
 from lab_experiment.cross_validation import Scores, as_sklearn, kind_of
 
 DPI = 120
@@ -43,7 +44,7 @@ def of_study(study: Any, folder: Path) -> list[Path]:
     """
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if not complete:
-        print("[pictures] the search has no finished trial to draw", flush=True)
+        say("[pictures] the search has no finished trial to draw")
         return []
     plots: dict[str, Callable[[], Any]] = {}
     count = len(study.directions)
@@ -53,7 +54,7 @@ def of_study(study: Any, folder: Path) -> list[Path]:
         end = f"_{number}" if count > 1 else ""
         plots[f"optimization_history{end}"] = partial(drawn.plot_optimization_history, study, **what)
         if len(complete) < 2:
-            print("[pictures] the importance of parameters needs two finished trials", flush=True)
+            say("[pictures] the importance of parameters needs two finished trials")
             continue
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         plots[f"parameter_importance{end}"] = partial(drawn.plot_param_importances, study, evaluator=evaluator, **what)
@@ -100,7 +101,7 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
             try:
                 path = plot(known, x, y, folder)
             except Exception as error:
-                print(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({storable.raised(error)})", flush=True)
+                say(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({storable.raised(error)})")
                 continue
             found += [path] if path else []
     return found
@@ -132,7 +133,7 @@ def _curves(display: Any, title: str, name: str, model: Any, x: Any, y: Any, fol
     """One curve for two classes, one for each class against the rest for more, one for all together for many."""
     scores = _class_scores(model, x)
     if scores is None:
-        print(f"[pictures] {name} needs a model with predict_proba or decision_function", flush=True)
+        say(f"[pictures] {name} needs a model with predict_proba or decision_function")
         return None
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
@@ -183,7 +184,7 @@ def _optuna(name: str, draw: Callable[[], Any], folder: Path) -> Path | None:
         try:
             axes = draw()
         except Exception as error:
-            print(f"[pictures] {name} cannot be drawn ({storable.raised(error)})", flush=True)
+            say(f"[pictures] {name} cannot be drawn ({storable.raised(error)})")
             return None
         figure = np.ravel(axes)[0].figure
         figure.set_size_inches(11, 6)
