@@ -269,8 +269,8 @@ class Work:
         except Failure as failure:
             if (where := elsewhere(_end_runs())) and "MLFLOW_EXPERIMENT_ID" in str(failure):
                 raise Failure(
-                    f"{failure}; the package set MLflow's address to {where}, where the lab's experiment is not: let it call mlflow.set_experiment there, or leave "
-                    "the address as it is"
+                    f"{failure}; the package set MLflow's address to {where}, where the lab's experiment is not: let it call mlflow.set_experiment "
+                    "there, or leave the address as it is"
                 ) from None
             raise
         answer = {"elsewhere": elsewhere(_end_runs())}
