@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from lab_experiment import cross_validation, inside, run, storable
 from lab_experiment.__main__ import main
-from lab_experiment.callables import Failure
+from lab_experiment.callables import Failure, Stopped
 
 NUMBERS = np.arange(40.0)
 
@@ -98,9 +97,13 @@ def test_a_training_is_recorded_and_registered_once_however_often_it_is_tried(
         TRAINED,
         register={"name": "once", "description": "", "champion": {"metric": "f1,macro", "direction": "maximize", "margin": 0}},
     )
-    with monkeypatch.context() as patched:  # killed between registration and end
-        patched.setattr(mlflow.MlflowClient, "update_model_version", lambda *_: sys.exit(143))
-        with pytest.raises(SystemExit):
+
+    def killed(*_: Any) -> None:
+        raise Stopped(143)
+
+    with monkeypatch.context() as patched:  # between registration and end
+        patched.setattr(mlflow.MlflowClient, "update_model_version", killed)
+        with pytest.raises(Stopped):
             run.train(one)
     one.package.close()  # a try is a process of its own
     first = run.train(one)["result"]
