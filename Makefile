@@ -17,7 +17,7 @@ check: vault ## say what `make lab` would change, and change nothing
 test: venv-test ## run all tests, the cheapest first, in two processes
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
-test-deep: venv-test ## run the tests of the oldest Airflow and MLflow, and of images from a registry
+test-deep: venv-test ## run the tests of the oldest Airflow and MLflow, of images from a registry, and ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
 
 test-fresh: ## run the tests, and `make lab` twice, on a bare machine made in a folder (root; no engine may have containers)

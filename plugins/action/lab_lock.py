@@ -20,6 +20,8 @@ from typing import Any
 from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.modules.lab_lock import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.locking import Mark, is_alive, marker, process_identity
 
 #: seconds between two renewals, and after the last one until the lock is anybody's
@@ -102,13 +104,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take the lock; see the module documentation for arguments and result."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(
-            {
-                "path": {"type": "path", "required": True},
-                "lab": {"type": "str", "required": True},
-                "wait": {"type": "int", "default": 0},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         if self._task.check_mode:
             return {"changed": False, "run": ""}
         host = str((task_vars or {}).get("inventory_hostname", "")) if not self._task.delegate_to else str(self._task.delegate_to)

@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, read_requirements, stop
+from ansible_collections.mlops.lab.plugins.modules.read_requirements import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 
 class ActionModule(ActionBase):
@@ -23,16 +25,7 @@ class ActionModule(ActionBase):
         """Return the requirements; see the module documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _unused, args = self.validate_argument_spec(
-            {
-                "project": {"type": "dict", "required": True},
-                "airflow": {"type": "dict", "default": {}},
-                "own": {"type": "dict", "default": {}},
-                "allowed": {"type": "list", "elements": "str", "default": []},
-                "allowed_variable": {"type": "str", "default": ""},
-                "locks": {"type": "dict", "default": {}},
-            }
-        )
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         inventory = Inventory.of_task(self._loader, task_vars)
         found, problems = read_requirements(args, inventory, task_vars)
         if problems:

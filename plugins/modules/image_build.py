@@ -78,7 +78,7 @@ options:
   patience:
     description: Seconds without a sign of Ansible after which the host ends the build and removes its context and its secrets.
     type: int
-    default: 120
+    default: 300
 author:
   - The mlops.lab authors (@mlops-lab)
 """

@@ -4,8 +4,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Documentation of `mlops.lab.read_requirements`; all of it happens in plugins/action/read_requirements.py."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: read_requirements
 short_description: Read requirements of Python packages from lists, files and URLs, and judge them before anything is built

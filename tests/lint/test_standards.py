@@ -118,6 +118,7 @@ def version_of(release: Path) -> str:
     return run_tool([release / "python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]).stdout.strip()
 
 
+@pytest.mark.deep
 def test_sanity(release: Path, home: Path, copy: Path) -> None:
     done = sanity(release, home, copy, "--skip-test", "pylint")
     assert done.returncode == 0, done.stdout

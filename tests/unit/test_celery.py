@@ -97,7 +97,7 @@ class Cell:
         return list(until(found)) or pytest.fail((self.folder / "worker.log").read_text()[-3000:])
 
 
-@pytest.fixture(scope="module", params=["3.3.2", "3.1.8"])
+@pytest.fixture(scope="module", params=["3.3.2", pytest.param("3.1.8", marks=pytest.mark.deep)])
 def python(request: pytest.FixtureRequest) -> Path:
     """An environment with Airflow's Celery and Flower."""
     return make_environment(f"celery-{request.param}")
