@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -57,6 +58,17 @@ def run_tool(command: Sequence[str | Path], cwd: Path = ROOT, **more: str) -> su
         stderr=subprocess.STDOUT,
         check=False,
     )
+
+
+def processes(words: str, program: str = "") -> list[int]:
+    """Return the processes, of `program` alone when given, whose command line has `words`, the oldest first. Not every machine has procps."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if words in (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") and (place / "comm").read_text(encoding="utf-8").startswith(program):
+                started = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+                found.append((int(started), int(place.name)))
+    return [process for _, process in sorted(found)]
 
 
 def forms(secret: str) -> set[str]:

@@ -698,7 +698,7 @@ class ActionModule(ActionBase):
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
-        index = {"package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
+        index = {"url": "", "package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
         inventory = Inventory.of_task(self._loader, task_vars)
         mine = set(task_vars.get("group_names", []))
         host = task_vars.get("inventory_hostname", "")

@@ -157,10 +157,11 @@ Package = Callable[[str], Path]
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Package:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     """A function that writes a package ``theirs`` of which nobody here has heard: ``package("def f(): ...")``; returns the folder to import it from."""
 
     def write(source: str) -> Path:
+        monkeypatch.delitem(sys.modules, "theirs", raising=False)  # another test may have imported its own
         folder = tmp_path / "site"
         folder.mkdir(exist_ok=True)
         (folder / "theirs.py").write_text(source)

@@ -33,7 +33,6 @@ def theirs(package: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
     def make(source: str) -> None:
         monkeypatch.syspath_prepend(str(package(source)))
-        monkeypatch.delitem(sys.modules, "theirs", raising=False)
 
     return make
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.lab.plugins.action.image_build import content_digest, context_archive, failure, step_lines
 
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, environment, processes
 from tests.unit.plays import Done, play
 
 CANARY = "canary@of:image/build"
@@ -248,7 +249,8 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
     docker.write_text(docker.read_text(encoding="utf-8").replace("time.sleep(2.5)", "time.sleep(300)"), encoding="utf-8")
     if moment == "staged":  # the last that Ansible does before it starts the build; its worker is killed, too
         script = (
-            f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\npkill -KILL -f {builder.path}/play.yml\n'
+            f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\n'
+            f'cd /proc; for pid in [0-9]*; do ! grep -qs {builder.path}/play.yml $pid/cmdline || kill -KILL $pid; done\n'
         )
         tar.write_text(script, encoding="utf-8")
         tar.chmod(0o755)
@@ -258,7 +260,7 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
     build = builder.path / "build.json"
     if moment == "building":
         until(build.exists)
-        subprocess.run(["pkill", "-KILL", "-o", "-f", f"{builder.path}/play.yml"], check=False)  # the oldest: not its worker
+        os.kill(processes(f"{builder.path}/play.yml")[0], signal.SIGKILL)  # the oldest: not its worker
     else:
         until(record.exists)
         assert "secrets/nexus_pass" in record.read_text(encoding="utf-8")

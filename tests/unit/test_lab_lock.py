@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.mlops.lab.plugins.action.lab_lock import SCRIPT, who_runs
 
-from tests.conftest import BIN, ROOT, environment, run_tool
+from tests.conftest import BIN, ROOT, environment, processes, run_tool
 
 LONG = {"ansible.builtin.wait_for": {"path": "{{ place }}/go", "timeout": 60}}
 LOCK = {"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/lock.yml")}
@@ -132,8 +132,7 @@ def test_the_lock_is_kept_and_given_back_over_ssh(lab: Lab) -> None:
 
 def test_a_keeper_that_was_killed_too_blocks_nobody_on_the_same_machine(lab: Lab) -> None:
     first = lab.start()
-    keepers = subprocess.run(["pgrep", "-f", str(lab.place / "long.yml")], capture_output=True, text=True, check=False).stdout.split()
-    for process in map(int, keepers):
+    for process in processes(str(lab.place / "long.yml")):
         os.kill(process, signal.SIGKILL)
     first.wait()
     assert lab.lock.exists(), "nobody was left to remove it"

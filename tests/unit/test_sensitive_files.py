@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, processes
 
 PLAY = """
 - hosts: all
@@ -131,6 +130,6 @@ def test_a_job_that_outlived_its_run_is_stopped(host: Host) -> None:
     assert "changed=0" in host.run(PLAY)
 
 
-def running(marker: str) -> list[str]:
+def running(marker: str) -> list[int]:
     """Return the processes that sleep for `marker`."""
-    return subprocess.run(["pgrep", "-fx", f"sleep {marker}"], capture_output=True, text=True, check=False).stdout.split()
+    return processes(f"sleep {marker}", "sleep")
