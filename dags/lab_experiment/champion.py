@@ -32,8 +32,7 @@ def promote(
     version: str | int,
     rule: Mapping[str, Any],
     metrics: Mapping[str, float],
-    evaluate: Callable[[Any], Mapping[str, float]],
-    take: Callable[[str], Any] | None = None,
+    evaluate: Callable[[str], Mapping[str, float]],
 ) -> dict[str, Any]:
     """Give a new version the alias ``champion`` if it deserves it, and tag it with the reason.
 
@@ -43,8 +42,7 @@ def promote(
         version: The new version, which is registered.
         rule: ``metric``, ``direction`` (``maximize`` or ``minimize``) and ``margin``: by more than this the new version must be better.
         metrics: What the new version reached on the held-back data.
-        evaluate: Measures another model, which ``take`` gave, on the same data.
-        take: Takes a model from MLflow by its address; by default :func:`load`.
+        evaluate: Measures the model at another address of MLflow on the same data.
 
     Returns:
         ``promoted``, ``reason``, ``metric``, ``value``, and of the champion before ``former_version`` and ``former_value`` (None if there was none).
@@ -57,7 +55,7 @@ def promote(
         raise Failure(f"register.champion.metric has {metric!r}; the evaluation gave {', '.join(sorted(metrics)) or 'none'}")
     for _ in range(CHANGES):
         present = champion_of(client, name)
-        verdict = _verdict(name, str(version), present, rule, metrics[metric], evaluate, take or load)
+        verdict = _verdict(name, str(version), present, rule, metrics[metric], evaluate)
         if verdict["promoted"] and champion_of(client, name) != present:
             continue  # another run was quicker: this version has yet to be measured against that one
         break
@@ -93,13 +91,7 @@ def load(uri: str) -> Any:
 
 
 def _verdict(
-    name: str,
-    version: str,
-    present: str | None,
-    rule: Mapping[str, Any],
-    value: float,
-    evaluate: Callable[[Any], Mapping[str, float]],
-    take: Callable[[str], Any],
+    name: str, version: str, present: str | None, rule: Mapping[str, Any], value: float, evaluate: Callable[[str], Mapping[str, float]]
 ) -> dict[str, Any]:
     metric, margin = rule["metric"], float(rule.get("margin") or 0.0)
     verdict = {"promoted": False, "reason": "", "metric": metric, "value": value, "former_version": present, "former_value": None}
@@ -110,7 +102,7 @@ def _verdict(
     if present == version:
         return verdict | {"promoted": True, "reason": f"it was champion already; its {metric} is {value:.6g}"}
     try:
-        measured = evaluate(take(f"models:/{name}/{present}"))
+        measured = evaluate(f"models:/{name}/{present}")
         former = float(measured[metric])
         if math.isnan(former):
             raise ValueError(f"its {metric} is not a number")

@@ -242,7 +242,7 @@ class Work:
         return float(scores.mean[scores.scorers[0]])
 
     def folds(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Cross-validate the estimator; gives the fields of :class:`lab_experiment.cross_validation.Scores`. Each fold is an event."""
+        """Cross-validate the estimator; gives the fields of :class:`lab_experiment.scores.Scores`. Each fold is an event."""
         from lab_experiment import cross_validation
 
         settings, values = self.document["cross_validation"], {**self.values, "params": params}
@@ -330,8 +330,6 @@ class Work:
 
     def evaluate(self) -> dict[str, Any]:
         """``metrics`` and ``plots`` (files) of the model on held-back data."""
-        from lab_experiment import environment, pictures
-
         evaluate = self.document["train"]["evaluate"]
         self.held_back = held_back = self._held_back(evaluate)
         metrics = self._measure(self.trained["model"])
@@ -342,6 +340,8 @@ class Work:
             if not plot.is_file():
                 raise Failure(f"train.evaluate.plots names {plot}, but {evaluate['call']} wrote no such file")
         if held_back is not None:
+            from lab_experiment import environment, pictures
+
             self.data.append(environment.Data("evaluate", held_back, "evaluation", evaluate["data"]["call"]))
             with warned_as_usual():
                 plots += pictures.of_model(self.trained["model"], held_back[0], held_back[1], self.folder / folders.KEPT / "pictures")
@@ -363,11 +363,11 @@ class Work:
         return self._measure(self._loaded(folder, uri))
 
     def _measure(self, model: Any) -> dict[str, float]:
-        from lab_experiment import cross_validation
-
         evaluate = self.document["train"]["evaluate"]
         metrics: dict[str, float] = {}
         if self.held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
+            from lab_experiment import cross_validation
+
             x, y = self.held_back
             kind = cross_validation.kind_of(model, y)
             scorers = cross_validation.scorers_of(evaluate.get("scoring"), kind)

@@ -208,18 +208,15 @@ class Package:
                 self._wait(GRACE)
         left: dict[int, str] = {}
         begun = time.monotonic()
-        until = begun + patience + GRACE
-        while (found := self._left()) and time.monotonic() < until:
-            if time.monotonic() > begun + patience:
-                left |= {pid: _name(pid) for pid in found if pid not in left}
-                for pid in found:
+        while (found := self._left()) and (waited := time.monotonic() - begun) < patience + 2 * GRACE:
+            hard = number == signal.SIGKILL or waited > patience + GRACE / 2
+            for pid in found if waited > patience else ():
+                if hard or pid not in left:
+                    left.setdefault(pid, _name(pid))
                     with suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL if number == signal.SIGKILL or time.monotonic() > until - GRACE / 2 else signal.SIGTERM)
+                        os.kill(pid, signal.SIGKILL if hard else signal.SIGTERM)
             self._drain()
             time.sleep(0.02)
-        for pid in found:  # those that a SIGTERM did not impress on a busy machine
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
         self._drain()
         self._lines.end()
         if left:

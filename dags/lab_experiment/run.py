@@ -20,6 +20,7 @@ from typing import Any
 from lab_experiment import folders, storable, tracking
 from lab_experiment.callables import Failure, Final
 from lab_experiment.package import Package
+from lab_experiment.scores import Scores
 
 Answer = dict[str, Any]
 """What a command hands back; see ``__main__``."""
@@ -120,7 +121,7 @@ def search(job: Job) -> Answer:
 
 def cross_validate(job: Job) -> Answer:
     """Cross-validate the estimator with the best parameters of the search, if there was one."""
-    from lab_experiment import cross_validation, pictures
+    from lab_experiment import pictures
 
     client, run_id = job.client, job.run["mlflow_run_id"]
     with tracking.working_on(client, run_id, {}):
@@ -138,7 +139,7 @@ def cross_validate(job: Job) -> Answer:
                     tracking.end(client, fold)
                     tracking.log(client, nested, series={name: {number: value} for name, value in scores.items()})
 
-            scores = cross_validation.Scores(**job.package.ask("folds", on_fold, params=params))
+            scores = Scores(**job.package.ask("folds", on_fold, params=params))
             summary = summary_of(scores)
             with tracking.failures("logging the cross-validation"):
                 tracking.log(client, nested, metrics=summary, params=params)
@@ -154,7 +155,7 @@ def cross_validate(job: Job) -> Answer:
     return {"result": {"mlflow_run_id": nested, "folds": scores.folds, "mean": scores.mean, "deviation": scores.deviation}}
 
 
-def summary_of(scores: Any) -> dict[str, float]:
+def summary_of(scores: Scores) -> dict[str, float]:
     """Mean and deviation of a cross-validation as metrics."""
     return {
         **{f"cv_{name}_mean": value for name, value in scores.mean.items()},
@@ -323,7 +324,7 @@ class Training:
                 return dict(job.package.ask("measure", folder=self._fetched(uri), uri=uri, params=self.params))
 
             with tracking.failures("comparing the model with the champion"):
-                outcome["champion"] = champion.promote(job.client, name, version, settings["champion"], metrics, measure, str)
+                outcome["champion"] = champion.promote(job.client, name, version, settings["champion"], metrics, measure)
         return outcome
 
 

@@ -512,8 +512,6 @@ def settle(job: run.Job) -> dict[str, Any]:
     Raises:
         Failure: No trial was completed, or MLflow or the database fail.
     """
-    from lab_experiment import pictures
-
     settings, client, run_id = job.document["search"], job.client, job.run["search_run_id"]
     with _database(f"loading the study {job.run['study']}"):
         study = optuna.load_study(study_name=job.run["study"], storage=storage_of())
@@ -533,6 +531,8 @@ def settle(job: run.Job) -> dict[str, Any]:
         tracking.log(client, run_id, metrics={**metrics, **counts}, tags={"lab.best_trial": str(chosen.number), **best_tags})
         tracking.log(client, job.run["mlflow_run_id"], metrics={f"search_{name}": value for name, value in metrics.items()})
         client.log_dict(run_id, [_shown(trial) for trial in trials], "trials.json")
+        from lab_experiment import pictures  # here, because drawing takes seconds to import, and a search is drawn once
+
         for picture in pictures.of_study(study, job.folder / folders.KEPT / "search"):
             client.log_artifact(run_id, str(picture), "plots")
             client.log_artifact(job.run["mlflow_run_id"], str(picture), "plots/search")
