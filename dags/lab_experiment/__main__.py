@@ -87,22 +87,23 @@ def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def end_with_parent() -> None:
-    """Have the system send SIGTERM to this process when the task that started it is gone, even by ``kill -9`` (Linux only)."""
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the system send this signal when the process that started this one is gone, even by ``kill -9`` (Linux only); end in order on SIGTERM."""
 
     def stop(*_: object) -> None:
-        raise callables.Stopped(143)  # an orderly end: the MLflow run is marked as killed
+        raise callables.Stopped(143)  # the MLflow run is marked as killed
 
     signal.signal(signal.SIGTERM, stop)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "inside":
         from lab_experiment import inside
 
+        end_with_parent(signal.SIGKILL)
         sys.exit(inside.main(int(sys.argv[2]), int(sys.argv[3])))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what Airflow gives a task there is its own connection to the supervisor
-    end_with_parent()
+    end_with_parent(signal.SIGTERM)
     sys.exit(main(*sys.argv[1:]))

@@ -7,14 +7,12 @@ infinite numbers among it.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import inspect
 import json
 import math
 import os
 import re
-import signal
 import sys
 import threading
 import traceback
@@ -31,8 +29,6 @@ from lab_experiment import callables, folders, storable
 from lab_experiment.callables import Failure, Final, Stopped, say
 from lab_experiment.document import Mistakes
 from lab_experiment.references import UnmetReference, decoded, of, references, resolve
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "")
 """MLflow's address, before a package can have changed it."""
@@ -253,8 +249,8 @@ class Work:
     def fit(self, params: dict[str, Any]) -> dict[str, Any]:
         """Train.
 
-        Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``text`` that it returned; ``elsewhere``: MLflow's address,
-        if the package changed it.
+        Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``returned``: what it gave that can be no model, in words;
+        ``elsewhere``: MLflow's address, if the package changed it.
         """
         train = self.document["train"]
         self.trained = {**self.values, "params": params}
@@ -283,7 +279,8 @@ class Work:
             with callables.told_as(f"track: reading the model from {returned} failed with"):
                 self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
             return {**answer, "model": True}
-        return {**answer, "model": hasattr(returned, "predict"), "text": text}
+        no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else ""
+        return {**answer, "model": hasattr(returned, "predict"), "returned": no_model}
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation, environment
@@ -532,15 +529,8 @@ def answer(work: Work, do: Callable[[], Any]) -> dict[str, Any]:
 
 def main(descriptor: int, keeper: int) -> int:
     """Be the process that a package's code runs in; returns the exit code."""
-
-    def stop(*_: object) -> None:
-        raise Stopped(143)
-
-    signal.signal(signal.SIGTERM, stop)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != keeper:
-            return 1
+    if os.getppid() != keeper:  # it ended before this process could ask to end with it
+        return 1
     callables.say_to(os.dup(1))
     os.set_inheritable(descriptor, False)
     serve(Connection(descriptor))

@@ -82,7 +82,7 @@ class Lines:
         self._shown_at = self._now()
 
     def end(self) -> None:
-        """Show what is left, and say what was left out."""
+        """Show what is left, and say what was left out; what is added afterwards (by a process that was started again) counts on."""
         self._finish()
         if self._left_out > len(self._last):
             self._show(
@@ -90,10 +90,12 @@ class Lines:
                 f"{MOST // 2**20} MB and the last {LAST // 2**10} KB; have it write a file where more is wanted"
             )
             self._last = self._last.partition(b"\n")[2] or self._last
-        last, self._last, self._left_out, self._bytes = self._last, b"", 0, 0
+        printed, last = self._bytes, self._last
+        self._last, self._left_out, self._bytes = b"", 0, 0
         if last:
             self.add(last)
             self._finish()
+        self._bytes = printed
 
     def _finish(self) -> None:
         self._flush_bar()

@@ -49,6 +49,7 @@ class Package:
         self._others: set[int] = set()
         self._told = ""
         self._at = ""
+        self._lines = Lines(_print)
 
     def ask(self, operation: str, on_event: Callable[[Any], Any] | None = None, **arguments: Any) -> Any:
         """Have the process do something, and give what came of it.
@@ -121,7 +122,6 @@ class Package:
         )  # fmt: skip
         os.close(printed)
         theirs.close()
-        self._lines = Lines(_print)
         self._selector = DefaultSelector()
         self._selector.register(self._connection, EVENT_READ)
         self._selector.register(self._output, EVENT_READ)

@@ -275,13 +275,15 @@ class Training:
         away = (
             f"; it set MLflow's address to {where} (mlflow.set_tracking_uri or MLFLOW_TRACKING_URI), and what it logged there is not in the lab's MLflow: "
             "let it return the model, or leave the address as it is"
+            if where
+            else ""
         )
         if answer.get("address"):
             uri = str(answer["address"])
             try:
                 self._load(uri)
             except Failure as failure:
-                raise Failure(f"{failure}{away if where else ''}") from None
+                raise Failure(f"{failure}{away}") from None
             return tracking.Logged(uri, _model_id(uri)), {}
         if answer["model"]:
             return None, {}
@@ -292,13 +294,11 @@ class Training:
                     print(f"[train] the package logged its model itself: {logged.uri} in the run {run.info.run_id}", flush=True)
                     self._load(logged.uri)
                     return logged, dict(run.data.metrics)
-        if answer["text"]:
+        if answer["returned"]:
             raise Failure(
-                f"train: the training returned {answer['text']!r}; allowed is a model, the path of a file it wrote that ends in .joblib, .pkl or .pickle, "
-                f"the address of a model in MLflow, or a run of its own in MLflow that holds a model{away if where else ''}"
+                f"train: the training returned {answer['returned']}; allowed is a model, the path of a file it wrote that ends in .joblib, .pkl or .pickle, "
+                f"the address of a model in MLflow, or a run of its own in MLflow that holds a model{away}"
             )
-        if where:
-            raise Failure(f"train: {self.job.document['train']['call']} returned no model{away}")
         return None, {}
 
     def _load(self, uri: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from lab_experiment.callables import Failure
 from lab_experiment.document import Mistakes
 from lab_experiment.package import Package
 
-Make = Callable[[str], Package]
+Make = Callable[..., Package]
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def theirs(package: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.M
     """A function that writes the package ``theirs``, and gives a process whose objective is ``theirs:f``."""
     made: list[Package] = []
 
-    def make(source: str) -> Package:
+    def make(source: str, steps: Sequence[dict[str, Any]] = ()) -> Package:
         monkeypatch.setenv("PYTHONPATH", str(package(source)))
         run = {"mlflow_run_id": "r", "experiment_id": "e", "search_run_id": "s"}
-        document = {"inputs": {}, "steps": [], "search": {"objective": {"call": "theirs:f", "with": {}}, "direction": ["minimize"]}}
+        document = {"inputs": {}, "steps": list(steps), "search": {"objective": {"call": "theirs:f", "with": {}}, "direction": ["minimize"]}}
         made.append(Package(lambda: {"document": document, "folder": str(tmp_path / "run"), "run": run}))
         return made[-1]
 
@@ -60,13 +60,14 @@ SENTENCES = {
     "os.closerange(3, 64) or time.sleep(0)": r"ended its process with exit code|closed the files of its process",
     "(_ for _ in ()).throw(KeyboardInterrupt('enough'))": r"raised KeyboardInterrupt: enough",
     "argparse.ArgumentParser().parse_args(['--no-such'])": r"ended with exit code 2 \(sys\.exit\)",
+    "click.command()(click.argument('file')(print))()": r"ended with exit code 2 \(sys\.exit\)",
 }
 
 
 @pytest.mark.parametrize("code", SENTENCES)
 def test_what_does_not_return_is_a_sentence_and_the_next_call_is_made(theirs: Make, code: str, tmp_path: Path) -> None:
     mark = tmp_path / "once"
-    source = "import argparse, os, pathlib, sys, time\ndef f():\n"
+    source = "import argparse, click, os, pathlib, sys, time\ndef f():\n"
     source += f"    if os.path.exists({str(mark)!r}): return 7\n    pathlib.Path({str(mark)!r}).touch()\n    {code}\n"
     process = theirs(source)
     begun = time.monotonic()
@@ -105,6 +106,19 @@ NO_NUMBER = {
 def test_an_objective_that_returns_no_number_is_a_sentence(theirs: Make, code: str) -> None:
     with pytest.raises(Failure, match=rf"^search\.objective: theirs:f returned {NO_NUMBER[code]}; allowed is a number$"):
         value(theirs(f"import sys\ndef f(): {code}\n"))
+
+
+STEPS = {"sys.exit()": None, "sys.exit(0)": None, "sys.exit(4)": r"ended with exit code 4 \(sys\.exit\)", "os._exit(0)": "ended its process with exit code 0"}
+
+
+@pytest.mark.parametrize("code", STEPS)
+def test_a_step_that_exits_with_0_is_done_and_with_another_code_is_a_sentence(theirs: Make, code: str) -> None:
+    process = theirs(f"import os, sys\ndef f(): {code}\n", steps=[{"name": "first", "call": "theirs:f", "with": {}}])
+    if STEPS[code] is None:
+        assert process.ask("steps") == ["first"]
+    else:
+        with pytest.raises(Failure, match=rf"^steps\.first: theirs:f(\(\))? {STEPS[code]}"):
+            process.ask("steps")
 
 
 def test_an_asynchronous_generator_is_refused(theirs: Make) -> None:
@@ -287,6 +301,11 @@ def test_endless_output_is_bounded_and_what_is_left_out_is_said() -> None:
     lines.add(b"\nlast words\n")
     lines.end()
     assert max(map(len, shown)) <= output.LONGEST
+    first = len(shown)
+    lines.add(b"x\n" * 10**6)  # of a process that was started again
+    lines.end()
+    assert sum(map(len, shown[first:])) <= output.LAST + output.LONGEST
+    del shown[first:]
     assert sum(map(len, shown)) < output.MOST + 2 * output.LAST
     assert shown[-1] == "last words"
     assert any(

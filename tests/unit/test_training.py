@@ -269,7 +269,7 @@ def test_models_of_several_kinds_can_be_loaded_back_and_what_is_none_is_one_sent
 
 MEDDLING = """
 import logging, os, random, signal, socket, sys, threading, time, warnings
-import mlflow
+import click, mlflow
 from sklearn.tree import DecisionTreeClassifier
 from wine_cultivars.data import read
 
@@ -289,24 +289,27 @@ def logged(table):
     mlflow.set_experiment("own")
     with mlflow.start_run(): mlflow.log_metric("own", 1)
 def left(table): os._exit(3)
+def command(table): click.command()(lambda: None)()
+def usage(table): click.command()(click.argument("file")(lambda file: None))()
 def score(model): return {"x": 1}
 """
 
 
 def test_a_package_that_meddles_with_mlflow_and_its_process_is_trained_all_the_same(lab: Lab, document: dict[str, Any], package: Any) -> None:
-    documents = {name: trained_by(document, f"theirs:{name}") for name in ("returned", "logged", "left")}
+    documents = {name: trained_by(document, f"theirs:{name}") for name in ("returned", "logged", "left", "command", "usage")}
     documents["returned"] |= {"register": {"name": "meddling", "description": "", "champion": {"metric": "x", "direction": "maximize", "margin": 0.0}}}
     answers = lab.several(documents, PYTHONPATH=str(package(MEDDLING)))
     assert answers["returned"]["result"]["version"] == 1 and answers["returned"]["result"]["champion"]["promoted"], answers["returned"]
     assert set(answers["returned"]["model"]["predicted"]) <= {"class_0", "class_1", "class_2"}
-    words = "train: theirs:logged returned no model; it set MLflow's address to sqlite:///"
-    assert answers["logged"]["failure"].startswith(words) and answers["logged"]["failure"].endswith(
-        "what it logged there is not in the lab's MLflow: let it return the model, or leave the address as it is"
-    )
+    nothing = "train: the training returned nothing; allowed is a model, the path of a file"
+    assert answers["logged"]["failure"].startswith(nothing) and "; it set MLflow's address to sqlite:///" in answers["logged"]["failure"]
+    assert answers["logged"]["failure"].endswith("what it logged there is not in the lab's MLflow: let it return the model, or leave the address as it is")
+    assert answers["command"]["failure"].startswith(nothing) and answers["command"]["failure"].endswith("a run of its own in MLflow that holds a model")
+    assert answers["usage"]["failure"].startswith("train: theirs:usage(table='") and answers["usage"]["failure"].endswith(") ended with exit code 2 (sys.exit)")
     assert answers["left"]["failure"] == "train: theirs:left ended its process with exit code 3 (os._exit or the like) instead of returning"
     experiment = lab.mlflow.get("experiments/get-by-name", experiment_name="theirs")["experiment"]["experiment_id"]
-    runs = lab.mlflow.post("runs/search", experiment_ids=[experiment], max_results=3)["runs"]
-    assert sorted(run["info"]["status"] for run in runs) == ["FAILED", "FAILED", "FINISHED"]
+    runs = lab.mlflow.post("runs/search", experiment_ids=[experiment], max_results=5)["runs"]
+    assert sorted(run["info"]["status"] for run in runs) == [*["FAILED"] * 4, "FINISHED"]
 
 
 def test_a_wrong_password_is_one_sentence(lab: Lab, document: dict[str, Any]) -> None:
