@@ -320,9 +320,9 @@ class Work:
         self.trained["model"] = self._loaded(folder, uri)
 
     def _loaded(self, folder: str, uri: str) -> Any:
-        from lab_experiment import champion
-
         with callables.told_as(f"track: loading {uri} failed with"), warned_as_usual():
+            from lab_experiment import champion
+
             return champion.load(folder)
 
     def evaluate(self) -> dict[str, Any]:
@@ -368,7 +368,7 @@ class Work:
             x, y = self.held_back
             kind = cross_validation.kind_of(model, y)
             scorers = cross_validation.scorers_of(evaluate.get("scoring"), kind)
-            with callables.told_as("track: scoring on train.evaluate.data failed with"):
+            with callables.told_as("track: scoring on train.evaluate.data failed with"), warned_as_usual():
                 metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
         if evaluate.get("call"):
             metrics |= metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))
@@ -376,11 +376,10 @@ class Work:
 
     def save(self, folder: str) -> dict[str, str]:
         """Write the model to a folder in MLflow's format; gives the ``flavor``."""
-        from lab_experiment import tracking
-
-        example = self._example()
         with warned_as_usual():
-            return {"flavor": tracking.save_model(Path(folder), self.trained["model"], example)}
+            from lab_experiment import tracking
+
+            return {"flavor": tracking.save_model(Path(folder), self.trained["model"], self._example())}
 
     def _example(self) -> Any:
         """Rows for the input example; None if the experiment names no table."""
