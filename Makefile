@@ -1,6 +1,6 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 .DEFAULT_GOAL := help
-.PHONY: help lab check test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
+.PHONY: help lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs lock venv venv-test venv-screenshots vault
 
 PLAYBOOK = .venv/bin/ansible-playbook -i inventories/lab $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
@@ -17,7 +17,7 @@ check: vault ## say what `make lab` would change, and change nothing
 test: venv-test ## run all tests, the cheapest first, in two processes
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
-test-deep: venv-test ## run the tests of the oldest Airflow and MLflow, of images from a registry, and ansible-test
+test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
 
 test-fresh: ## run the tests, and `make lab` twice, on a bare machine made in a folder (root; no engine may have containers)
@@ -31,6 +31,18 @@ lint: venv-test ## run only the linters
 
 standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
+
+run: venv ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
+	@$(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e trials=$(TRIALS)) $(if $(SET),-e 'set="$(SET)"')
+
+status: venv ## say what runs, since when, what waits and how full the disks are; fails when something is not well
+	@$(PLAYBOOK) playbooks/status.yml
+
+logs: venv ## show what a service logged last: SERVICE=airflow-scheduler LINES=100
+	@$(PLAYBOOK) playbooks/logs.yml $(if $(SERVICE),-e service=$(SERVICE)) $(if $(LINES),-e lines=$(LINES))
+
+password: venv ## show one password: NAME=airflow_admin
+	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
 
 down: venv ## stop the lab and keep its data
 	@$(PLAYBOOK) playbooks/down.yml

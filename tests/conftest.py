@@ -41,6 +41,7 @@ def environment(**more: str) -> dict[str, str]:
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "default",  # which shows every task
         "NO_COLOR": "1",
         **more,
     }
@@ -65,7 +66,8 @@ def processes(words: str, program: str = "") -> list[int]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
-            if words in (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace") and (place / "comm").read_text(encoding="utf-8").startswith(program):
+            command, name = (place / "cmdline").read_bytes().replace(b"\0", b" "), (place / "comm").read_text(encoding="utf-8")
+            if words in command.decode(errors="replace") and name.startswith(program):
                 started = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
                 found.append((int(started), int(place.name)))
     return [process for _, process in sorted(found)]

@@ -24,12 +24,12 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return ``run_id``, ``state``, ``problem`` and ``changed``; see the module's documentation."""
+        """Return ``run_id``, ``state``, ``outcome``, ``problem`` and ``changed``; see the module's documentation."""
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         parse_timeout, timeout = args.pop("parse_timeout"), args.pop("timeout")
         started = last_shown = phase_since = time.monotonic()
-        changed, retry, run_id, waits_for = False, True, "", ""
+        changed, retry, run_id, waits_for = False, True, args["run_id"], ""
         seen: list[str] = []
         while True:
             module_args = {**args, "run_id": run_id, "retry": retry, "seen": seen}
@@ -56,6 +56,7 @@ class ActionModule(ActionBase):
                     "run_id": run_id,
                     "state": look["state"],
                     "problem": "" if self._task.check_mode else problem,
+                    "outcome": look["outcome"],
                     "waits_for": look["waits_for"],
                 }
 

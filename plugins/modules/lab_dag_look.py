@@ -52,6 +52,14 @@ options:
     description: Id of the run. When it is empty, it is made of O(first_run), O(experiment) and the image that Airflow runs on.
     type: str
     default: ""
+  conf:
+    description: Other parameters of the DAG.
+    type: dict
+    default: {}
+  result_of:
+    description: Task whose result is wanted; empty for none.
+    type: str
+    default: ""
   retry:
     description: Clear a run that has failed, so that it runs again.
     type: bool
@@ -93,6 +101,10 @@ waits_for:
   description: What is to come before the run can be triggered; empty when nothing is.
   returned: always
   type: str
+outcome:
+  description: What the task O(result_of) ended with; empty until the run has succeeded.
+  returned: always
+  type: dict
 problem:
   description: Why the run has failed or cannot be triggered, in one sentence and the last lines of the log; empty when nothing is wrong.
   returned: always
@@ -128,6 +140,7 @@ class Look:
         self.state = ""
         self.problem = ""
         self.changed = False
+        self.outcome: dict[str, Any] = {}
 
     def result(self) -> dict[str, Any]:
         """Return the module's result."""
@@ -229,10 +242,14 @@ def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: b
         elif found.status != 200:
             look.problem = f"Airflow does not show DAG {dag} ({explain(found)})."
         else:
-            start(airflow, path, run_id, {"experiment": params["experiment"]}, params["retry"], look, check_mode)
+            start(airflow, path, run_id, {"experiment": params["experiment"], **params["conf"]}, params["retry"], look, check_mode)
             look.lines.append(f"run {run_id}: {look.state or 'would be triggered'}")
             if not look.problem and not check_mode:
                 follow(airflow, dag, run_id, look)
+            if look.state == "success" and params["result_of"]:
+                answer = airflow.ask(f"{path}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(params['result_of'])}/xcomEntries/return_value")
+                value = answer.body.get("value") if answer.status == 200 else None
+                look.outcome = value if isinstance(value, dict) else {}
             if look.state == "success" and params["then"]:
                 look_at_next(airflow, path, run_id, params["then"], params["retry"] and not check_mode, look)
     except Refused as error:
@@ -257,6 +274,8 @@ def main() -> None:
             "first_run": {"type": "str", "default": "first-model"},
             "project": {"type": "str", "default": "mlops-lab-airflow"},
             "run_id": {"type": "str", "default": ""},
+            "conf": {"type": "dict", "default": {}},
+            "result_of": {"type": "str", "default": ""},
             "retry": {"type": "bool", "default": True},
             "seen": {"type": "list", "elements": "str", "default": []},
         },

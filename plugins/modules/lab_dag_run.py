@@ -44,6 +44,18 @@ options:
     description: Beginning of the run's id.
     type: str
     default: first-model
+  run_id:
+    description: Id of the run, where it is not to be the one run of this experiment on this image, which is never made twice.
+    type: str
+    default: ""
+  conf:
+    description: Other parameters of the DAG, C(trials) for example.
+    type: dict
+    default: {}
+  result_of:
+    description: Task whose result is wanted; empty for none.
+    type: str
+    default: ""
   project:
     description: Compose project of Airflow, to find the image it runs on.
     type: str
@@ -79,6 +91,10 @@ state:
   description: State of the run as Airflow says it, empty where there is none.
   returned: always
   type: str
+outcome:
+  description: What the task O(result_of) ended with; empty until the run has succeeded.
+  returned: always
+  type: dict
 problem:
   description: Why there is no successful run, in one sentence and the last lines of the log; empty when there is one.
   returned: always

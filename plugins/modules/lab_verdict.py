@@ -118,7 +118,7 @@ checks:
   type: list
   elements: dict
 run:
-  description: The first model's run in Airflow (C(id), C(worker)) and in MLflow (C(mlflow_run_id)).
+  description: The first model's run in Airflow (C(id), C(worker)) and in MLflow (C(mlflow_run_id), C(metrics)).
   returned: always
   type: dict
 model:
@@ -183,7 +183,7 @@ class Verdict:
         self.image = {"id": "", "name": ""}
         self.workers: list[str] = []
         self.tasks: list[dict[str, Any]] = []
-        self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_run_id": ""}
+        self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_run_id": "", "metrics": {}}
         self.mlflow_run: dict[str, Any] = {}
         self.model: dict[str, str] = {}
         self.versions: dict[str, str] = {}
@@ -408,6 +408,7 @@ class Verdict:
         found = {m["key"]: m["value"] for m in self.mlflow_run.get("data", {}).get("metrics", [])}
         if not found:
             raise Failed("the run has no metrics" if self.mlflow_run else "there is no run to look at")
+        self.run["metrics"] = found
         return ", ".join(f"{name} {value:.4g}" for name, value in sorted(found.items()))
 
     def plots(self) -> str:

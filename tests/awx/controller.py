@@ -157,9 +157,14 @@ class Controller:
     def remove(self, table: str, row: Row) -> None:
         """Remove a row with what belongs to it alone."""
         del self.tables[table][row["id"]]
-        owner = {"inventories": "inventory", "workflow_job_templates": "workflow_job_template", "job_templates": "unified_job_template"}.get(table)
+        owner = {
+            "inventories": "inventory",
+            "projects": "project",
+            "workflow_job_templates": "workflow_job_template",
+            "job_templates": "unified_job_template",
+        }.get(table)
         for name, rows in list(self.tables.items()):
-            if name in ("hosts", "groups", "workflow_job_template_nodes", "schedules"):
+            if name in ("hosts", "groups", "project_updates", "workflow_job_template_nodes", "schedules"):
                 for below in [below for below in rows.values() if owner and below.get(owner) == row["id"]]:
                     self.remove(name, below)
 

@@ -141,6 +141,7 @@ def test_who_is_told(declared: Controller) -> None:
     assert told == {"started": [], "success": ["mlops-lab pager"], "error": ["mlops-lab chat", "mlops-lab pager"]}
 
 
+@pytest.mark.deep
 def test_a_second_time_changes_nothing_and_a_change_is_noticed(checkout: Checkout, declared: Controller) -> None:
     declared.changes.clear()
     done = checkout.apply(declared, "-e", OPTIONS)
@@ -177,6 +178,7 @@ DRIFT: dict[str, dict[str, dict[str, object]]] = {
 }
 
 
+@pytest.mark.deep
 def test_what_was_changed_by_hand_is_put_right(checkout: Checkout, declared: Controller) -> None:
     """Every field, links of credentials and steps; once more changes nothing."""
     before = {table: {name: dict(declared.named(table, name)) for name in rows} for table, rows in DRIFT.items()}
@@ -207,6 +209,7 @@ def test_what_was_changed_by_hand_is_put_right(checkout: Checkout, declared: Con
     declared.remove("credentials", other)
 
 
+@pytest.mark.deep
 def test_what_the_lab_no_longer_has_goes(checkout: Checkout, controller: Controller) -> None:
     """Hosts and groups, the schedule of backups with its template, notifications; what others made stays."""
     more = {
@@ -234,6 +237,7 @@ def test_what_the_lab_no_longer_has_goes(checkout: Checkout, controller: Control
     assert again.returncode == 0 and changed(again.stdout) == 0, again.stdout
 
 
+@pytest.mark.deep
 def test_a_project_that_was_not_updated_stays_red_and_says_why(checkout: Checkout, declared: Controller) -> None:
     project = declared.named("projects", "mlops-lab playbooks")
     declared.unreachable = "Failed to download remote objects and refs: fatal: repository 'https://git.example.com/x.git/' not found"
@@ -247,6 +251,7 @@ def test_a_project_that_was_not_updated_stays_red_and_says_why(checkout: Checkou
     assert done.returncode == 0 and project["status"] == "successful", done.stdout
 
 
+@pytest.mark.deep
 def test_removed_with_one_variable_and_nothing_else(checkout: Checkout, declared: Controller) -> None:
     declared.make("organizations", {"name": "another"})
     arguments = ("-e", OPTIONS, "-e", "awx_state=absent")

@@ -34,6 +34,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.deep
 def test_a_folder_is_scored_in_the_models_own_environment(airflow: stores.Airflow, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "scored"
     (data / "more").mkdir(parents=True)
@@ -59,6 +60,7 @@ def test_a_folder_is_scored_in_the_models_own_environment(airflow: stores.Airflo
     assert again["words"] == f"target_options: output has '{out}', where files lie already; allowed: a folder that is not there or empty."
 
 
+@pytest.mark.deep
 def test_the_environment_is_the_models_own_and_is_kept(airflow: stores.Airflow, project_python: Path, tmp_path: Path) -> None:
     theirs = subprocess.run([project_python, "-c", "import pandas; print(pandas.__version__)"], text=True, capture_output=True, check=True).stdout.strip()
     assert theirs != "2.2.3"
@@ -69,6 +71,7 @@ def test_the_environment_is_the_models_own_and_is_kept(airflow: stores.Airflow, 
     assert "result" in again and "making" not in again["output"]
 
 
+@pytest.mark.deep
 def test_rows_that_fail_are_written_down_or_fail_the_whole(airflow: stores.Airflow, tmp_path: Path) -> None:
     data, out = tmp_path / "x.csv", tmp_path / "out"
     data.write_text("x,id\n2,a\n1,b\n3,c\n-4,d\n5,e\n")
@@ -89,6 +92,7 @@ def test_rows_that_fail_are_written_down_or_fail_the_whole(airflow: stores.Airfl
     )  # fmt: skip
 
 
+@pytest.mark.deep
 def test_parquet_in_an_object_store_is_scored_there(airflow: stores.Airflow, s3: stores.S3) -> None:
     folder = s3.folder / "orders"
     folder.mkdir()

@@ -178,6 +178,7 @@ def test_a_worker_runs_tasks_and_nothing_else(cell: Cell, ended: list[Any]) -> N
     assert "refused, since" not in trace and "supervise" in trace, trace  # it went to Airflow, which asks the api-server, and there is none here
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
 def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[Any]) -> None:
     ended.append(cell.start("celery", "worker", "--skip-serve-logs"))
@@ -186,6 +187,7 @@ def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[A
     assert (cell.folder / "made").exists(), "this Airflow refuses callbacks itself: the narrowing in airflow_local_settings.py can go"
 
 
+@pytest.mark.deep
 def test_a_newer_airflow_judges_callbacks_itself(python: Path, tmp_path: Path) -> None:
     code = """
 import sys, types
@@ -212,6 +214,7 @@ def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list
     assert "the worker does not start, since it cannot be kept from running what is no task" in (cell.folder / "worker.log").read_text()
 
 
+@pytest.mark.deep
 def test_flower_shows_workers_and_states_and_nothing_else(cell: Cell, ended: list[Any]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -146,6 +146,7 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
     assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
     environment = {

@@ -65,6 +65,7 @@ def test_a_trained_model_is_deployed_as_its_experiment_says_or_the_run_is_skippe
     assert [(wanted["model_uri"], wanted["target"]) for wanted in several["wanted"]] == [("models:/wine/4", "endpoint"), ("models:/wine/5", "batch")]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_whole_run_deploys_and_records(airflow_python: Path, project_python: Path, mlflow_server: Any, models: dict[str, list[str]], tmp_path: Path) -> None:
     environment = {

@@ -40,6 +40,7 @@ def runs(lab: Lab, experiment: str) -> list[dict[str, Any]]:
     return list(lab.mlflow.post("runs/search", experiment_ids=[found], max_results=500)["runs"])
 
 
+@pytest.mark.deep
 def test_the_search_registers_its_best_model_as_champion_and_asks_for_its_deployment(lab: Lab) -> None:
     result, output = trained(lab, "wine_search", trials=3, inputs={"seed": 11})
     assert "3 complete" in output

@@ -250,12 +250,12 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
     if moment == "staged":  # the last that Ansible does before it starts the build; its worker is killed, too
         script = (
             f'#!/bin/sh\n/usr/bin/tar "$@"\nfind {builder.staging} -type f >{record}.part; mv {record}.part {record}\n'
-            f'cd /proc; for pid in [0-9]*; do ! grep -qs {builder.path}/play.yml $pid/cmdline || kill -KILL $pid; done\n'
+            f"cd /proc; for pid in [0-9]*; do ! grep -qs {builder.path}/play.yml $pid/cmdline || kill -KILL $pid; done\n"
         )
         tar.write_text(script, encoding="utf-8")
         tar.chmod(0o755)
     path = f"pathlib.Path({str(builder.path)!r})"
-    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again({path}).run(patience=60)"
+    code = f"import pathlib; import tests.conftest; from tests.unit.test_image_build import Builder; Builder.again({path}).run(patience=15)"
     ansible = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
     build = builder.path / "build.json"
     if moment == "building":

@@ -16,7 +16,7 @@ from ansible_collections.mlops.lab.plugins.module_utils import lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
 
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 
 RUN = "first-model-wine-0123456789ab"
 IMAGE = "0123456789ab" + "0" * 52
@@ -147,7 +147,7 @@ def test_a_lab_in_which_all_is_well(lab: Lab, url: str) -> None:
     details = " / ".join(check["detail"] for check in checks)
     for words in ("accuracy 0.9778", "plots/a.png (23 kB)", "wine-cultivars version 10", "worker1, queue default", "celery@worker1"):
         assert words in details
-    assert verdict.run == {"id": RUN, "worker": "worker1", "mlflow_run_id": "abc123"}
+    assert verdict.run == {"id": RUN, "worker": "worker1", "mlflow_run_id": "abc123", "metrics": {"accuracy": 0.97777}}
     assert verdict.model == {"name": "wine-cultivars", "version": "10", "uri": "models:/wine-cultivars/10"}
     assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2"}
     assert verdict.versions == {"airflow": "3.3.2", "mlflow": "3.17.2"}
@@ -669,5 +669,47 @@ def test_the_verdict_through_ansible(control: Control) -> None:
         "No container or process shows a credential",
     }
     assert "3 of 19 checks failed" in output
-    assert "ansible-vault view" in output
-    assert PASSWORD not in control.report.read_text(encoding="utf-8")
+    page = control.report.with_suffix(".html").read_text(encoding="utf-8")
+    assert "3 of 19 checks failed" in page and "wine-cultivars 10" in page and "accuracy<td>0.9778" in page and "&lt;" not in page.split("<h2>Checks")[0]
+    assert PASSWORD not in control.report.read_text(encoding="utf-8") + page
+
+
+@pytest.mark.parametrize("experiment", ["wine", "nothing"])
+def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_path: Path, tool: Run, experiment: str) -> None:
+    """The playbook `run` triggers with what is set for this run alone, and shows what the training ended with."""
+    given: dict[str, Any] = {}
+
+    def trigger(_method: str, body: Any) -> Any:
+        given.update(body)
+        path = f"/api/v2/dags/train/dagRuns/{body['dag_run_id']}"
+        lab.answers[path] = {"state": "success"}
+        lab.answers[f"{path}/taskInstances"] = {"task_instances": []}
+        outcome = {"metrics": {"accuracy": 0.97777}, "model_uri": "models:/wine/3", "mlflow_run_id": "abc123"}
+        lab.answers[f"{path}/taskInstances/train/xcomEntries/return_value"] = {"value": outcome}
+        return {"dag_run_id": body["dag_run_id"]}
+
+    lab.answers["/api/v2/dags/train/dagRuns"] = trigger
+    values = {
+        "experiment": experiment,
+        "trials": "6",
+        "set": "inputs.share=0.3 search.sampler=random",
+        "lab_airflow_port": int(url.rpartition(":")[2]),
+        "vault_airflow_admin_password": PASSWORD,
+        "airflow_stack_dir": str(tmp_path / "stack"),
+        "ansible_become": False,
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    done = tool(
+        ["ansible-playbook", ROOT / "playbooks/run.yml", "-i", ROOT / "inventories/lab", "-e", json.dumps(values)], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal"
+    )
+    assert PASSWORD not in done.stdout
+    if experiment == "nothing":
+        assert done.returncode != 0 and "There is no experiment nothing in " in done.stdout and "wine_search" in done.stdout, done.stdout
+        assert not given and not (tmp_path / "stack").exists()
+        return
+    assert done.returncode == 0, done.stdout
+    assert given["conf"] == {"experiment": "wine", "trials": 6, "overrides": {"inputs.share": 0.3, "search.sampler": "random"}}
+    assert given["dag_run_id"].startswith("wine-20")
+    assert (tmp_path / "stack/experiments/wine.yml").is_file()
+    assert "accuracy             0.9778\nmodel                models:/wine/3\n" in done.stdout, done.stdout
+    assert f"/dags/train/runs/{given['dag_run_id']}" in done.stdout

@@ -19,6 +19,8 @@ from tests.conftest import BIN, ROOT, environment, processes, run_tool
 LONG = {"ansible.builtin.wait_for": {"path": "{{ place }}/go", "timeout": 60}}
 LOCK = {"ansible.builtin.import_tasks": str(ROOT / "playbooks/tasks/lock.yml")}
 
+AT_ONCE = {"ANSIBLE_STDOUT_CALLBACK": "mlops.lab.terminal"}  # Ansible's own leaves what it prints in a buffer
+
 
 class Lab:
     """A lab on this machine, in a directory."""
@@ -174,7 +176,7 @@ def test_one_may_wait(lab: Lab) -> None:
     second = subprocess.Popen(
         [*lab.command("other", [{"ansible.builtin.debug": {"msg": "THE OTHER RAN"}}]), "-e", "lab_lock_wait=100"],
         cwd=ROOT,
-        env=environment(),
+        env=environment(**AT_ONCE),
         text=True,
         stdout=subprocess.PIPE,
     )
@@ -197,7 +199,7 @@ def test_a_holder_elsewhere_that_gives_no_sign_of_life_runs_out(lab: Lab) -> Non
 
 def test_a_holder_elsewhere_that_renews_is_named(lab: Lab) -> None:
     lab.holds("another-boot pid:[1] 4711 1", renewed=0)
-    second = subprocess.Popen(lab.command("other", []), cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    second = subprocess.Popen(lab.command("other", []), cwd=ROOT, env=environment(**AT_ONCE), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     lab.running.append(second)
     assert second.stdout
     output = ""

@@ -1,0 +1,116 @@
+# Copyright 2026 the mlops.lab authors
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Print what a run changes, how far it is, and its result last."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ansible.playbook.task_include import TaskInclude
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = r"""
+name: terminal
+type: stdout
+short_description: Print what a run changes, how far it is, and its result last
+version_added: 0.2.0
+description:
+  - Prints each play with its number and its seconds, and the tasks that changed something, failed or have something to say.
+    Tasks that were skipped or found nothing to do are printed with C(-v).
+  - Prints each line at once, also into a file or a pipe, as on a build server.
+  - Ends with what the run stored as C(lab_result) with M(ansible.builtin.set_stats).
+author:
+  - The mlops.lab authors (@mlops-lab)
+extends_documentation_fragment:
+  - ansible.builtin.default_callback
+  - ansible.builtin.result_format_callback
+requirements:
+  - C(stdout_callback = mlops.lab.terminal) in C(ansible.cfg)
+"""
+
+
+class CallbackModule(Default):
+    """Ansible's own output, less of it, with numbers and seconds of the plays."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "mlops.lab.terminal"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plays = self._play_number = 0
+        self._began = self._play_began = time.monotonic()
+        # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(line_buffering=True)
+
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
+        """Read the options; without -v, tasks that did nothing are not shown."""
+        super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        if not self._display.verbosity:
+            self.set_option("display_ok_hosts", False)
+            self.set_option("display_skipped_hosts", False)
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Count the plays."""
+        super().v2_playbook_on_start(playbook)
+        self._plays = len(playbook.get_plays())
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Say which play begins, and how long the one before it took."""
+        self._end_play()
+        self._play = play
+        self._play_number += 1
+        self._play_began = time.monotonic()
+        mode = " (check mode: nothing is changed)" if play.check_mode and self.get_option("check_mode_markers") else ""
+        self._display.display(f"\n[{self._play_number}/{self._plays}] {play.get_name().strip()}{mode}", color="bright blue")
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Leave out which file a task read."""
+        if self._display.verbosity:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Print what a task changed or says; its warnings in any case."""
+        if not self._print_words(result):
+            super().v2_runner_on_ok(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """Print what a task changed or says for one item of its loop."""
+        if not self._print_words(result):
+            super().v2_runner_item_on_ok(result)
+
+    def _print_words(self, result: Any) -> bool:
+        """Print the words or warnings of a task that changed nothing; return whether there is no more to print."""
+        found = result.result
+        if isinstance(result.task, TaskInclude):
+            return not self._display.verbosity
+        if self._display.verbosity or found.get("changed") or "results" in found:
+            return False
+        if result.task.action in ("ansible.builtin.debug", "debug") and isinstance(found.get("msg"), str):
+            self._display.display(found["msg"].rstrip())
+        else:
+            self._handle_warnings_and_exception(result)
+        return True
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Print the recap, and the result after it."""
+        self._end_play()
+        super().v2_playbook_on_stats(stats)
+        result = stats.custom.get("_run", {}).get("lab_result")
+        if result and not (stats.failures or stats.dark):
+            self._display.display(f"{result.rstrip()}\nThe run took {spoken(time.monotonic() - self._began)}.\n")
+
+    def _end_play(self) -> None:
+        """Print the seconds of the play that runs."""
+        if self._play_number:
+            self._display.display(f"  {time.monotonic() - self._play_began:.1f} s", color="dark gray")
+
+
+def spoken(seconds: float) -> str:
+    """Return a time in words: 38 s, 4 min 52 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,126 @@
+"""What a run prints: what it changes, how far it is, and its result last."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import BIN, ROOT, environment, run_tool
+from tests.unit.plays import play
+
+TASKS: list[dict[str, Any]] = [
+    {"name": "Nothing to do", "ansible.builtin.command": "true", "changed_when": False},
+    {"name": "Left out", "ansible.builtin.command": "true", "when": False},
+    {"name": "Say it", "ansible.builtin.debug": {"msg": "one\ntwo"}},
+    {"name": "Say it for each", "ansible.builtin.debug": {"msg": "number {{ item }}"}, "loop": [1, 2]},
+    {"name": "Include it", "ansible.builtin.include_tasks": "included.yml", "loop": [1]},
+    {"name": "Hide it", "ansible.builtin.debug": {"msg": "a-secret"}, "no_log": True},
+    {"name": "Keep the result", "ansible.builtin.set_stats": {"data": {"lab_result": "The lab is ready.\nAirflow is there"}, "aggregate": False}},
+]
+CHANGE: dict[str, Any] = {"name": "Change it", "ansible.builtin.command": "true"}
+BREAK: dict[str, Any] = {"name": "Break it", "ansible.builtin.fail": {"msg": "it broke"}}
+
+
+def command(folder: Path, *plays: list[dict[str, Any]]) -> list[str | Path]:
+    """Write a playbook of plays; return the command that runs it on this machine."""
+    head = {"hosts": "all", "gather_facts": False, "vars": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}}
+    (folder / "included.yml").write_text("- ansible.builtin.debug: {msg: included}\n", encoding="utf-8")
+    book = folder / "book.yml"
+    book.write_text(json.dumps([{**head, "name": f"Play {number}", "tasks": tasks} for number, tasks in enumerate(plays, 1)]), encoding="utf-8")
+    return [BIN / "ansible-playbook", book, "-i", "vm1,"]
+
+
+def printed(folder: Path, *plays: list[dict[str, Any]], options: tuple[str, ...] = ()) -> str:
+    """Return what a run of plays prints."""
+    return run_tool([*command(folder, *plays), *options], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
+
+
+def test_a_run_prints_what_it_changes_and_its_result_last(tmp_path: Path) -> None:
+    output = re.sub(r"\d+\.\d s|\d+ s", "N s", printed(tmp_path, TASKS, [CHANGE]))
+    assert "a-secret" not in output
+    before, _, after = output.partition("PLAY RECAP")
+    assert re.sub(r"\*{3,}", "***", before).split("\n") == [
+        "",
+        "[1/2] Play 1",
+        "one",
+        "two",
+        "number 1",
+        "number 2",
+        "included",
+        "  N s",
+        "",
+        "[2/2] Play 2",
+        "",
+        "TASK [Change it] ***",
+        "changed: [vm1]",
+        "  N s",
+        "",
+        "",
+    ]
+    assert after.endswith("\nThe lab is ready.\nAirflow is there\nThe run took N s.\n"), after
+
+
+def test_v_prints_every_task(tmp_path: Path) -> None:
+    output = printed(tmp_path, TASKS, options=("-v",))
+    for task in TASKS:
+        assert f"TASK [{task['name']}]" in output
+    assert "a-secret" not in output
+
+
+def test_a_run_that_failed_shows_no_result(tmp_path: Path) -> None:
+    output = printed(tmp_path, TASKS, [BREAK])
+    assert "TASK [Break it]" in output and "it broke" in output and "The lab is ready" not in output
+
+
+def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
+    """As on a build server: a run that waits has already said why."""
+    waits = {"ansible.builtin.wait_for": {"path": str(tmp_path / "go"), "timeout": 60}}
+    environ = environment(ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal")
+    environ.pop("PYTHONUNBUFFERED", None)
+    process = subprocess.Popen(command(tmp_path, [TASKS[2], waits]), cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE)
+    assert process.stdout
+    while (line := process.stdout.readline()) and line != "two\n":
+        pass
+    early = time.monotonic()
+    (tmp_path / "go").touch()
+    assert line and process.wait(timeout=60) == 0
+    assert time.monotonic() - early < 60
+
+
+@pytest.mark.parametrize("models", [True, False])
+def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
+    urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002"} if models else {})
+    given: dict[str, Any] = {
+        **yaml.safe_load((ROOT / "roles/lab_check/vars/main.yml").read_text(encoding="utf-8")),
+        "__lab_check_checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
+        "__lab_check_services": {
+            "image": {},
+            "versions": {},
+            "run": {"metrics": {"accuracy": 0.97777, "cv_accuracy_mean": 0.5, "f1": 0.9}},
+            "model": {"name": "wine", "version": "3"},
+        },
+        "lab_check_urls": urls,
+        "lab_check_users": {"Airflow": "ada", "Models": "bob"},
+        **dict.fromkeys(("lab_check_airflow_user", "lab_check_mlflow_user", "lab_check_flower_user"), "admin"),
+        "lab_check_password_command": "make password",
+        "lab_check_report": "/reports/lab.json",
+    }
+    done = play(tmp_path, [{"ansible.builtin.set_fact": {"result": "{{ __lab_check_result }}"}, "vars": given}])
+    assert done.returncode == 0, done.output
+    assert str(done.result).splitlines() == [
+        "The lab is ready: 2 checks passed in 2.2 s.",
+        "Model     wine 3, accuracy 0.9778, f1 0.9",
+        "Airflow   http://127.0.0.1:8080   user ada",
+        *(["Models    http://127.0.0.1:8002   user bob"] if models else []),
+        "Password  make password",
+        *(["Try       curl -u bob http://127.0.0.1:8002/models"] if models else []),
+        "Report    /reports/lab.html",
+        "Next      write an experiment of your own: docs/experiments.md",
+    ]
