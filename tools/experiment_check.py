@@ -29,16 +29,14 @@ sys.path.append(str(DAGS))
 from lab_experiment import document  # noqa: E402 (the path above comes first)
 
 IN_IMAGE = """
-import contextlib, json, pathlib, sys, tempfile
+import contextlib, json, sys
 sys.path.append(sys.argv[1])
-from lab_experiment.__main__ import main
+from lab_experiment import package
+from lab_experiment.__main__ import answered, check
 answers = {}
-with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-    asked, answer = pathlib.Path(folder, "request.json"), pathlib.Path(folder, "result.json")
+with contextlib.redirect_stdout(sys.stderr), contextlib.closing(package.Package()) as process:
     for name in sys.argv[3:]:
-        asked.write_text(json.dumps({"experiment": name, "experiments_dir": sys.argv[2]}))
-        main("check", asked, answer)
-        answers[name] = json.loads(answer.read_text())
+        answers[name], _ = answered(lambda: check({"experiment": name, "experiments_dir": sys.argv[2]}, process))
 print(json.dumps(answers))
 """
 """Runs the command `check` for several experiments in one process, because importing packages takes its time; what they print goes to stderr."""

@@ -5,6 +5,9 @@ with ``values`` (further results by name), ``title`` (what this part of a mapped
 (the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
 ``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either). It holds what Airflow's database can: a number that is not finite
 is null there.
+
+The package's code runs in a process of its own, which this one starts: ``python lab_experiment inside <descriptor> <process>``; see ``package`` and
+``inside``.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +27,40 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_experiment import callables, document, storable  # noqa: E402 (the path above comes first)
+from lab_experiment import callables, document, package, storable  # noqa: E402 (the path above comes first)
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
     """Run a command; returns the exit code."""
     request: dict[str, Any] = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    answer: dict[str, Any]
-    code = 0
-    try:
-        answer = check(request) if command == "check" else work(command, request)
-    except document.Mistakes as error:
-        answer, code = {"mistakes": error.sentences}, 2
-    except callables.Failure as error:
-        answer, code = {"failure": str(error), "final": error.final}, 1
+    answer, code = answered(lambda: check(request) if command == "check" else work(command, request))
     Path(result_file).write_text(json.dumps(storable.plain(answer), allow_nan=False), encoding="utf-8")
     return code
 
 
-def check(request: dict[str, Any]) -> dict[str, Any]:
+def answered(do: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """The answer of a command, and its exit code."""
+    try:
+        return do(), 0
+    except document.Mistakes as error:
+        return {"mistakes": error.sentences}, 2
+    except callables.Failure as error:
+        return {"failure": str(error), "final": error.final}, 1
+
+
+def check(request: dict[str, Any], packages: package.Package | None = None) -> dict[str, Any]:
     """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
 
     Args:
         request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
+        packages: The process to import packages in, when several experiments are checked; it remains.
     """
     path = document.find(request["experiment"], Path(request["experiments_dir"]))
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     changed = overrides(json.loads(request.get("params") or "{}"))
     content = document.read(path, changed)
-    callables.check(content, str(path), changed)
+    with nullcontext(packages) if packages else closing(package.Package()) as process:
+        process.ask("check", document=content, file=str(path), overrides=changed)
     print(f"{path} is right: {', '.join(call for _, call, _ in document.calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
 
@@ -68,19 +79,31 @@ def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
         return {"skip": "The experiment has no section cross_validation."}
     from lab_experiment import run  # here, because it imports MLflow, which takes seconds
 
-    return run.COMMANDS[command](run.Job.of_request(request))
+    job = run.Job.of_request(request)
+    with closing(job.package):
+        return run.COMMANDS[command](job)
 
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def end_with_parent() -> None:
-    """Have the system send SIGTERM to this process when the task that started it is gone, even by ``kill -9`` (Linux only)."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end: the MLflow run is marked as killed
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the system send this signal when the process that started this one is gone, even by ``kill -9`` (Linux only); end in order on SIGTERM."""
+
+    def stop(*_: object) -> None:
+        raise callables.Stopped(143)  # the MLflow run is marked as killed
+
+    signal.signal(signal.SIGTERM, stop)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    if sys.argv[1] == "inside":
+        from lab_experiment import inside
+
+        end_with_parent(signal.SIGKILL)
+        sys.exit(inside.main(int(sys.argv[2]), int(sys.argv[3])))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what Airflow gives a task there is its own connection to the supervisor
+    end_with_parent(signal.SIGTERM)
     sys.exit(main(*sys.argv[1:]))

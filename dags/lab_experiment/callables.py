@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import bdb
 import difflib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,43 @@ class Final(Failure):
     final = True
 
 
-def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None) -> None:
+class Stopped(SystemExit):
+    """The process is told to end (SIGTERM), which is no doing of a package."""
+
+
+_out: int | None = None
+
+
+def say_to(descriptor: int) -> None:
+    """Have :func:`say` write there from now on, whatever a package makes of ``sys.stdout``."""
+    global _out
+    _out = descriptor
+
+
+def say(line: str) -> None:
+    """Print a line of the lab's own, below what a package printed before."""
+    if _out is None:
+        print(line, flush=True)
+        return
+    flush()
+    os.write(_out, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
+def flush() -> None:
+    """Have all printed that a package printed, if it left the streams as they were."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None, at: Callable[[str], None] = lambda _: None) -> None:
     """Import every callable and hold the arguments given against those it takes; look for what the search and the scoring need.
 
     Args:
         document: What :func:`lab_experiment.document.read` returned.
         file: The file it was read from; its lines are named when it is there.
         overrides: What the trigger set.
+        at: Is told what is imported next, for an import may end the process.
 
     Raises:
         Mistakes: A package, module or function is not there, or an argument is unknown or missing, or a library is missing; a sentence each.
@@ -55,11 +87,12 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] |
     sentences: list[str] = []
     locked = _locked()
     for key, call, arguments in calls(document):
+        at(f"{place(f'{key}.call')}: {key}.call has {call!r}, and importing {call.partition(':')[0]}")
         try:
             _refuse_others(call, locked)
             function = load(call)
             _refuse_borrowed(function)
-            sentences += [f"{place(at)}: {key}{words}" for at, words in _unfit(key, call, function, arguments)]
+            sentences += [f"{place(where)}: {key}{words}" for where, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
             sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
     sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
@@ -182,9 +215,15 @@ def load(call: str) -> Function:
             raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed: what is installed there") from None
         tell(error)
         raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
-    except Exception as error:
+    except Stopped:
+        raise
+    except SystemExit as error:
+        raise LookupError(
+            f'importing {module_name} {ended(error)}, as a script does; allowed: modules that do so only below `if __name__ == "__main__":`'
+        ) from None
+    except BaseException as error:
         tell(error)
-        raise LookupError(f"importing {module_name} failed with {storable.raised(error)}") from None
+        raise LookupError(f"importing {module_name} failed with {storable.raised(error)}{_hint(error)}") from None
     function = getattr(module, function_name, None)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
@@ -204,20 +243,78 @@ def _there(module: Any, wanted: str) -> str:
 
 
 def call(key: str, name: str, arguments: Mapping[str, Any]) -> Any:
-    """Call ``package.module:function`` with arguments.
+    """Call ``package.module:function`` with arguments, and say so; a coroutine is awaited.
 
     Raises:
+        LookupError: It is not there, or its import fails.
         Failure: It raised something. The package's traceback is printed, without the frames of this module; the message names the callable, its arguments
             and the exception.
     """
-    shown = shown_arguments(arguments)
-    print(f"[{key}] {name}({shown})", flush=True)
+    say(f"[{key}] {name}({shown_arguments(arguments)})")
+    result = None
     function = load(name)
+    with telling(key, name, arguments):
+        result = invoke(name, function, arguments)
+    return result
+
+
+def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
+    """Call a function; what can be awaited is awaited.
+
+    Raises:
+        Failure: It is an asynchronous generator.
+    """
+    result = function(**arguments)
+    if inspect.isasyncgen(result):
+        raise Failure(f"{name} {ASYNC_GENERATOR}")
+    if inspect.isawaitable(result):
+        import asyncio  # only where it is needed: its import is a third of what this process needs to start
+
+        return asyncio.run(_awaited(result))
+    return result
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+ASYNC_GENERATOR = "is an asynchronous generator (async def with yield); allowed: def, async def without yield, and for search.objective def with yield"
+
+
+@contextmanager
+def telling(key: str, name: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Tell what a callable does instead of returning. Ending with exit code 0, as command lines do, is a return (of nothing).
+
+    Raises:
+        Failure: It raised something, or ended with another exit code.
+    """
     try:
-        return function(**arguments)
-    except Exception as error:
+        yield
+    except (Failure, Stopped):
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "TrialPruned":  # Optuna's word for a trial that is given up is no failure
+            raise
+        if isinstance(error, SystemExit) and error.code in (None, 0):
+            return
         tell(error)
-        raise Failure(f"{key}: {name}({shown}) raised {storable.raised(error)}") from None
+        raise Failure(f"{key}: {name}({shown_arguments(arguments)}) {ended(error)}") from None
+
+
+def ended(error: BaseException) -> str:
+    """What somebody did who raised this, in words."""
+    if isinstance(error, SystemExit):
+        known = isinstance(error.code, int | None)
+        return f"ended with {f'exit code {error.code or 0}' if known else f'the words {storable.short(error.code, 2000)}'} (sys.exit)"
+    return f"raised {storable.raised(error)}{_hint(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, EOFError) and "reading a line" in str(error):
+        return "; it asks for something to be typed in, but a task has no terminal"
+    if isinstance(error, bdb.BdbQuit):
+        return "it stops in a debugger, but a task has no terminal: take out breakpoint() or pdb.set_trace()"
+    return ""
 
 
 def shown_arguments(arguments: Mapping[str, Any]) -> str:
@@ -239,19 +336,21 @@ def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except Failure:
+    except (Failure, Stopped):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         tell(error)
-        raise Failure(f"{beginning} {storable.raised(error, first_line)}") from None
+        raise Failure(f"{beginning} {storable.raised(error, first_line)}{_hint(error)}") from None
 
 
 def tell(error: BaseException) -> None:
-    """Print an exception's traceback from the first frame that is neither this project's nor the import machinery's."""
+    """Print an exception's traceback from the first frame that is neither this project's nor the import machinery's; none of an end by ``sys.exit``."""
+    if isinstance(error, SystemExit):
+        return
     frames = error.__traceback__
     while frames and _ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    print(storable.text("".join(traceback.format_exception(type(error), error, frames)), 100_000), end="", flush=True)
+    say(storable.text("".join(traceback.format_exception(type(error), error, frames)).rstrip("\n"), 100_000))
 
 
 def _ours(file: str) -> bool:
@@ -273,9 +372,18 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
     return [
         *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
         *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
+        *((f"{key}.call", f".call has {name!r}, which {words}.") for words in _unawaited(key, function)),
         *(
             (f"{key}.call", f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name.")
             for parameter in parameters
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),
     ]
+
+
+def _unawaited(key: str, function: Function) -> Iterator[str]:
+    """What is wrong with a function that gives its result in another way than by returning it."""
+    if inspect.isasyncgenfunction(function):
+        yield ASYNC_GENERATOR
+    elif inspect.isgeneratorfunction(function) and key != "search.objective" and not key.startswith("steps."):
+        yield "is a generator (def with yield); allowed here: functions that return their result"

@@ -32,7 +32,7 @@ def promote(
     version: str | int,
     rule: Mapping[str, Any],
     metrics: Mapping[str, float],
-    evaluate: Callable[[Any], Mapping[str, float]],
+    evaluate: Callable[[str], Mapping[str, float]],
 ) -> dict[str, Any]:
     """Give a new version the alias ``champion`` if it deserves it, and tag it with the reason.
 
@@ -42,7 +42,7 @@ def promote(
         version: The new version, which is registered.
         rule: ``metric``, ``direction`` (``maximize`` or ``minimize``) and ``margin``: by more than this the new version must be better.
         metrics: What the new version reached on the held-back data.
-        evaluate: Measures another model, of the kind that the training returns, on the same data.
+        evaluate: Measures the model at another address of MLflow on the same data.
 
     Returns:
         ``promoted``, ``reason``, ``metric``, ``value``, and of the champion before ``former_version`` and ``former_value`` (None if there was none).
@@ -79,8 +79,11 @@ def champion_of(client: Any, name: str) -> str | None:
 
 
 def load(uri: str) -> Any:
-    """Load a model from MLflow as what it was when it was logged: a scikit-learn estimator, a booster, a ``PythonModel``."""
-    flavors = mlflow.models.get_model_info(uri).flavors
+    """Load a model from MLflow, or from the folder that it was fetched to.
+
+    It is what it was when it was logged: a scikit-learn estimator, a booster, a ``PythonModel``.
+    """
+    flavors = mlflow.models.Model.load(uri).flavors  # of a folder this asks nobody, as get_model_info does
     module = flavors["python_function"]["loader_module"]
     if module.startswith("mlflow.pyfunc"):
         return mlflow.pyfunc.load_model(uri).unwrap_python_model()
@@ -88,7 +91,7 @@ def load(uri: str) -> Any:
 
 
 def _verdict(
-    name: str, version: str, present: str | None, rule: Mapping[str, Any], value: float, evaluate: Callable[[Any], Mapping[str, float]]
+    name: str, version: str, present: str | None, rule: Mapping[str, Any], value: float, evaluate: Callable[[str], Mapping[str, float]]
 ) -> dict[str, Any]:
     metric, margin = rule["metric"], float(rule.get("margin") or 0.0)
     verdict = {"promoted": False, "reason": "", "metric": metric, "value": value, "former_version": present, "former_value": None}
@@ -99,7 +102,7 @@ def _verdict(
     if present == version:
         return verdict | {"promoted": True, "reason": f"it was champion already; its {metric} is {value:.6g}"}
     try:
-        measured = evaluate(load(f"models:/{name}/{present}"))
+        measured = evaluate(f"models:/{name}/{present}")
         former = float(measured[metric])
         if math.isnan(former):
             raise ValueError(f"its {metric} is not a number")

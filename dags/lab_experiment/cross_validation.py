@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from lab_experiment import callables
 from lab_experiment.callables import Failure, Final
+from lab_experiment.scores import Scores
 
 SPLITTERS = {
     "k_fold": "KFold",
@@ -34,19 +34,6 @@ AUTOMATIC = {"name": "auto", "options": {"n_splits": 5, "shuffle": True, "random
 
 FEW_CLASSES = 20
 """Whole numbers with at most so many different values are taken for classes if the estimator does not say what it is."""
-
-
-@dataclass
-class Scores:
-    """What a cross-validation found."""
-
-    scorers: list[str]
-    """The names of the scorers, in the order of the file; the first is the one that counts."""
-    folds: list[dict[str, float]]
-    """The scores by scorer; NaN for what was skipped."""
-    mean: dict[str, float]
-    deviation: dict[str, float]
-    """The standard deviation between the folds (of the folds themselves, not an estimate for others: numpy's default)."""
 
 
 def run(
@@ -88,7 +75,7 @@ def run(
         except Failure as error:
             if not skip:
                 raise
-            print(f"[cross_validation] {where} is left out: {error}", flush=True)
+            callables.say(f"[cross_validation] {where} is left out: {error}")
             scores = dict.fromkeys(scorers, math.nan)
         else:
             scores = {name: _finite(name, value, where, skip) for name, value in scores.items()}
@@ -114,7 +101,7 @@ def _finite(name: str, value: float, where: str, skip: bool) -> float:
         raise Final(
             f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean"
         )
-    print(f"[cross_validation] {where} is left out of {name}, which gave {value}", flush=True)
+    callables.say(f"[cross_validation] {where} is left out of {name}, which gave {value}")
     return math.nan
 
 

@@ -22,7 +22,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lab_experiment import storable
-from lab_experiment.callables import LOCK
+from lab_experiment.callables import LOCK, say
 
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
@@ -90,15 +90,20 @@ def record(
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
     if file and Path(file).is_file():
         client.log_artifact(run_id, file, FOLDER)
-    record_data(client, run_id, data)
+    record_data(client, run_id, inputs_of(data))
     return tags
 
 
-def record_data(client: Any, run_id: str, data: Sequence[Data]) -> None:
-    """Record what data went into a run."""
-    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", one.context)]) for one in data if (dataset := dataset_of(one))]
-    if inputs:
-        client.log_inputs(run_id, inputs)
+def record_data(client: Any, run_id: str, inputs: Sequence[dict[str, Any]]) -> None:
+    """Record what data went into a run, as :func:`inputs_of` gave it."""
+    found = [DatasetInput(Dataset(**one["dataset"]), [InputTag("mlflow.data.context", one["context"])]) for one in inputs]
+    if found:
+        client.log_inputs(run_id, found)
+
+
+def inputs_of(data: Sequence[Data]) -> list[dict[str, Any]]:
+    """What MLflow keeps of data, as plain values: ``dataset`` and ``context``."""
+    return [{"dataset": dict(dataset), "context": one.context} for one in data if (dataset := dataset_of(one))]
 
 
 def installed() -> list[str]:
@@ -128,7 +133,7 @@ def dataset_of(data: Data) -> Dataset | None:
                 dataset = _table(table, source, data.name, digest)
             content = dataset.to_dict()
     except Exception as error:
-        print(f"[environment] {data.name} is not recorded as a data set ({storable.raised(error)})", flush=True)
+        say(f"[environment] {data.name} is not recorded as a data set ({storable.raised(error)})")
         return None
     return Dataset(**{key: content.get(key) for key in ("name", "digest", "source_type", "source", "schema", "profile")})
 

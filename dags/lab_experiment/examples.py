@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lab_experiment import storable
+from lab_experiment.callables import say
 
 WIDEST = 200_000
 """Numbers of an input example that was sparse, at most."""
@@ -76,7 +77,7 @@ def describe(rows: Any, predictions: Any = None) -> Any:
         try:
             return mlflow.models.infer_signature(rows, predictions)
         except Exception as error:
-            print(f"[track] the signature does not tell the predictions ({storable.raised(error)})", flush=True)
+            say(f"[track] the signature does not tell the predictions ({storable.raised(error)})")
     return mlflow.models.infer_signature(rows)
 
 

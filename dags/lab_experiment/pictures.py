@@ -1,6 +1,7 @@
 """Pictures of a search, a cross-validation and a model, as PNG files: those that Optuna and scikit-learn themselves draw with matplotlib.
 
-Nothing is left behind in matplotlib's state: styles, settings and open figures of a package are as before.
+Nothing is left behind in matplotlib's state: styles, settings and open figures of a package are as before. Optuna and scikit-learn take seconds to import, so
+each is imported where it draws.
 """
 
 from __future__ import annotations
@@ -18,15 +19,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # a worker has no screen
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import optuna.importance
-import optuna.visualization.matplotlib as drawn
 from matplotlib.figure import Figure
-from optuna.trial import TrialState
-from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, PredictionErrorDisplay, RocCurveDisplay
-from sklearn.preprocessing import label_binarize
 
 from lab_experiment import storable
-from lab_experiment.cross_validation import Scores, as_sklearn, kind_of
+from lab_experiment.callables import say
+from lab_experiment.scores import Scores
 
 DPI = 120
 CURVES = 10
@@ -41,9 +38,13 @@ def of_study(study: Any, folder: Path) -> list[Path]:
     One objective: optimisation history, parameter importance, parallel coordinates, and the intermediate values if there are any. Several: the
     history of each, the importance for each, and the Pareto front of two or three.
     """
+    import optuna.importance
+    import optuna.visualization.matplotlib as drawn
+    from optuna.trial import TrialState
+
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if not complete:
-        print("[pictures] the search has no finished trial to draw", flush=True)
+        say("[pictures] the search has no finished trial to draw")
         return []
     plots: dict[str, Callable[[], Any]] = {}
     count = len(study.directions)
@@ -53,7 +54,7 @@ def of_study(study: Any, folder: Path) -> list[Path]:
         end = f"_{number}" if count > 1 else ""
         plots[f"optimization_history{end}"] = partial(drawn.plot_optimization_history, study, **what)
         if len(complete) < 2:
-            print("[pictures] the importance of parameters needs two finished trials", flush=True)
+            say("[pictures] the importance of parameters needs two finished trials")
             continue
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         plots[f"parameter_importance{end}"] = partial(drawn.plot_param_importances, study, evaluator=evaluator, **what)
@@ -90,6 +91,8 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
     A classifier: confusion matrix and, if it has ``predict_proba`` or ``decision_function``, ROC and precision-recall curves; a regressor: its
     predictions and residuals. What scikit-learn cannot draw is left out, and said.
     """
+    from lab_experiment.cross_validation import as_sklearn, kind_of
+
     y = np.asarray(y).ravel() if not hasattr(y, "iloc") else np.asarray(y.squeeze())
     kind = kind_of(model, y)
     known = as_sklearn(model, kind, y)
@@ -100,13 +103,15 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
             try:
                 path = plot(known, x, y, folder)
             except Exception as error:
-                print(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({storable.raised(error)})", flush=True)
+                say(f"[pictures] {plot.__name__.strip('_')} cannot be drawn ({storable.raised(error)})")
                 continue
             found += [path] if path else []
     return found
 
 
 def _confusion(model: Any, x: Any, y: Any, folder: Path) -> Path:
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     predicted = model.predict(x)
     labels = np.unique(np.concatenate([y.astype(str), np.asarray(predicted).astype(str)]))
     count, longest = len(labels), max(map(len, labels))
@@ -121,18 +126,24 @@ def _confusion(model: Any, x: Any, y: Any, folder: Path) -> Path:
 
 
 def _roc(model: Any, x: Any, y: Any, folder: Path) -> Path | None:
+    from sklearn.metrics import RocCurveDisplay
+
     return _curves(RocCurveDisplay, "ROC", "roc_curve", model, x, y, folder)
 
 
 def _precision_recall(model: Any, x: Any, y: Any, folder: Path) -> Path | None:
+    from sklearn.metrics import PrecisionRecallDisplay
+
     return _curves(PrecisionRecallDisplay, "Precision and recall", "precision_recall_curve", model, x, y, folder)
 
 
 def _curves(display: Any, title: str, name: str, model: Any, x: Any, y: Any, folder: Path) -> Path | None:
     """One curve for two classes, one for each class against the rest for more, one for all together for many."""
+    from sklearn.preprocessing import label_binarize
+
     scores = _class_scores(model, x)
     if scores is None:
-        print(f"[pictures] {name} needs a model with predict_proba or decision_function", flush=True)
+        say(f"[pictures] {name} needs a model with predict_proba or decision_function")
         return None
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
@@ -148,11 +159,11 @@ def _curves(display: Any, title: str, name: str, model: Any, x: Any, y: Any, fol
             for number, label in enumerate(classes):
                 if 0 < truth[:, number].sum() < len(truth):  # no curve where a class is missing, or alone
                     display.from_predictions(truth[:, number], scores[:, number], name=str(label), ax=axes)
-            if display is RocCurveDisplay:
+            if name == "roc_curve":
                 axes.plot([0, 1], [0, 1], "k--", linewidth=0.8, label="chance")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    axes.set(title=f"{title} on held-back data", xlabel="False positive rate" if display is RocCurveDisplay else "Recall")
-    axes.set_ylabel("True positive rate" if display is RocCurveDisplay else "Precision")
+    axes.set(title=f"{title} on held-back data", xlabel="False positive rate" if name == "roc_curve" else "Recall")
+    axes.set_ylabel("True positive rate" if name == "roc_curve" else "Precision")
     return _saved(figure, name, folder)
 
 
@@ -164,6 +175,8 @@ def _class_scores(model: Any, x: Any) -> Any:
 
 
 def _residuals(model: Any, x: Any, y: Any, folder: Path) -> Path:
+    from sklearn.metrics import PredictionErrorDisplay
+
     predicted = model.predict(x)
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(1, 2)
@@ -183,7 +196,7 @@ def _optuna(name: str, draw: Callable[[], Any], folder: Path) -> Path | None:
         try:
             axes = draw()
         except Exception as error:
-            print(f"[pictures] {name} cannot be drawn ({storable.raised(error)})", flush=True)
+            say(f"[pictures] {name} cannot be drawn ({storable.raised(error)})")
             return None
         figure = np.ravel(axes)[0].figure
         figure.set_size_inches(11, 6)

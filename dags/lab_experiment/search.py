@@ -24,9 +24,10 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import callables, document, folders, references, run, storable, tracking
+from lab_experiment import callables, document, folders, run, storable, tracking
 from lab_experiment.callables import Failure, Final
 from lab_experiment.document import Mistakes
+from lab_experiment.package import Pruned
 
 try:
     import optuna
@@ -313,14 +314,13 @@ class Searcher:
         self.tries: list[FrozenTrial] = []
         self.looked = 0.0
         self.known = len(self.study.get_trials(deepcopy=False))
-        self.data: Any = None
         self.points = points_of(self.settings) if self.settings["sampler"]["name"] == "grid" else None
         self.drawn: list[dict[str, Any]] = []
 
     def work(self) -> dict[str, Any]:
         """Claim and evaluate trials until there are enough."""
         job = self.job
-        values = job.values  # the steps, before the first claim
+        job.package.ask("steps")  # before the first claim
         with tracking.Writer() as writer, Heartbeat(self.storage) as heart:
             self.writer = writer
             while True:
@@ -329,7 +329,7 @@ class Searcher:
                 if trial is None:
                     break
                 try:
-                    self._try(trial, values)
+                    self._try(trial)
                 except BaseException:
                     with suppress(Exception):  # killed in an orderly way: the trial need not be waited for
                         if self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
@@ -412,7 +412,7 @@ class Searcher:
             last = failed[-1].user_attrs.get("failure", "it was lost with its worker again and again")
             raise Final(f"search: {len(failed)} trials failed, search.allowed_failures is {allowed}; the last one: {last}")
 
-    def _try(self, trial: Any, values: Mapping[str, Any]) -> None:
+    def _try(self, trial: Any) -> None:
         params: dict[str, Any] = {}
         begun = time.monotonic()
         folds: list[dict[str, float]] = []
@@ -420,8 +420,8 @@ class Searcher:
         try:
             with _database("suggesting parameters"):
                 params = suggest(trial, self.settings["space"])
-            result = self._value(trial, {**values, "params": params}, folds)
-        except optuna.TrialPruned:
+            result = self._value(trial, params, folds)
+        except Pruned:
             state = TrialState.PRUNED
         except Failure as failure:
             state = TrialState.FAIL
@@ -443,68 +443,21 @@ class Searcher:
         job = self.job
         self.writer.put(lambda: write_trial(job, frozen, folds))
 
-    def _value(self, trial: Any, values: Mapping[str, Any], folds: list[dict[str, float]]) -> list[float]:
-        objective = self.settings["objective"]
-        if objective == "cross_validation":
-            return [self._cross_validated(trial, values, folds)]
-        key = "search.objective"
-        arguments = self.job.arguments(key, objective, values)
-        with self.job.ours(key, self.job.run["search_run_id"]), run.telling(key, objective["call"], arguments):
-            result = callables.load(objective["call"])(**arguments)
-            if inspect.isgenerator(result):
-                result = self._last_of(trial, result)
-        return self._numbers(objective["call"], result)
+    def _value(self, trial: Any, params: Mapping[str, Any], folds: list[dict[str, float]]) -> list[float]:
+        def on_value(told: tuple[int, float]) -> bool:
+            step, value = told
+            trial.report(value, step)
+            return bool(trial.should_prune())
 
-    def _last_of(self, trial: Any, values: Any) -> Any:
-        """The last value that a generator yields, or what it returns.
-
-        Each but those of several objectives is an intermediate value, after which it may be pruned.
-        """
-        last, step = None, 0
-        try:
-            while True:
-                last = next(values)
-                if isinstance(last, (list, tuple)):
-                    continue
-                value = storable.number(last)
-                if value is None:
-                    raise Failure(f"search.objective yielded {storable.short(last)}; allowed is a number")
-                trial.report(value, step)
-                step += 1
-                if trial.should_prune():
-                    values.close()
-                    raise optuna.TrialPruned()
-        except StopIteration as end:
-            return last if end.value is None else end.value
-
-    def _cross_validated(self, trial: Any, values: Mapping[str, Any], folds: list[dict[str, float]]) -> float:
-        from lab_experiment import cross_validation
-
-        settings = self.job.document["cross_validation"]
-        used = references.of(settings["data"]["with"])
-        own = any(reference.partition(".")[0] == "params" for reference in used)  # data that depend on the parameters are read for each trial
-        if self.data is None or own:
-            self.data = self.job.call("cross_validation.data", settings["data"], values, self.job.run["search_run_id"])
-
-        def on_fold(number: int, scores: dict[str, float]) -> None:
+        def on_fold(told: tuple[int, dict[str, float]]) -> bool:
+            number, scores = told
             folds.append(scores)
-            first = next(iter(scores))
-            if (mean := _mean(folds, first)) is not None:
-                trial.report(mean, number)
-                if trial.should_prune():
-                    raise optuna.TrialPruned()
+            mean = _mean(folds, next(iter(scores)))
+            return mean is not None and on_value((number, mean))
 
-        with self.job.ours("search.objective", self.job.run["search_run_id"]):
-            scores = cross_validation.run(settings, run.estimator(self.job, values), self.data, on_fold)
-        return float(scores.mean[scores.scorers[0]])
-
-    def _numbers(self, call: str, result: Any) -> list[float]:
-        several = len(self.settings["direction"])
-        listed = list(result) if isinstance(result, (list, tuple)) else [result]
-        numbers = [number for value in listed if (number := storable.number(value)) is not None and not math.isnan(number)]
-        if len(numbers) != several or len(listed) != several:
-            allowed = "a number" if several == 1 else f"a list of {several} numbers, as there are directions"
-            raise Failure(f"search.objective: {call} returned {storable.short(result)}; allowed is {allowed}")
+        if self.settings["objective"] == "cross_validation":
+            return [self.job.package.ask("cross_validated", on_fold, params=params)]
+        numbers: list[float] = self.job.package.ask("objective", on_value, params=params)
         return numbers
 
 
@@ -559,8 +512,6 @@ def settle(job: run.Job) -> dict[str, Any]:
     Raises:
         Failure: No trial was completed, or MLflow or the database fail.
     """
-    from lab_experiment import pictures
-
     settings, client, run_id = job.document["search"], job.client, job.run["search_run_id"]
     with _database(f"loading the study {job.run['study']}"):
         study = optuna.load_study(study_name=job.run["study"], storage=storage_of())
@@ -580,6 +531,8 @@ def settle(job: run.Job) -> dict[str, Any]:
         tracking.log(client, run_id, metrics={**metrics, **counts}, tags={"lab.best_trial": str(chosen.number), **best_tags})
         tracking.log(client, job.run["mlflow_run_id"], metrics={f"search_{name}": value for name, value in metrics.items()})
         client.log_dict(run_id, [_shown(trial) for trial in trials], "trials.json")
+        from lab_experiment import pictures  # here, because drawing takes seconds to import, and a search is drawn once
+
         for picture in pictures.of_study(study, job.folder / folders.KEPT / "search"):
             client.log_artifact(run_id, str(picture), "plots")
             client.log_artifact(job.run["mlflow_run_id"], str(picture), "plots/search")

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -213,25 +214,6 @@ class Writer:
                 print(f"[track] MLflow did not take something yet ({storable.raised(error)})", flush=True)
 
 
-@contextmanager
-def context(experiment_id: str, parent_id: str, root_id: str, key: str) -> Iterator[None]:
-    """Runs that a package starts meanwhile are nested in ``parent_id``, and found by :func:`own_runs` of ``root_id``."""
-    mine = {
-        "MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": parent_id, "lab.parent_run_id": root_id, "lab.key": key, "lab.kind": "package"}),
-        "MLFLOW_EXPERIMENT_ID": experiment_id,
-    }
-    before = {name: os.environ.get(name) for name in mine}
-    os.environ.update(mine)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def own_runs(client: Any, root_id: str, key: str) -> list[Run]:
     """Runs that a package started itself while a call was made, in whatever experiment, the latest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=1000)]
@@ -303,50 +285,56 @@ def example_of(source: Any, model: Any) -> Any:
         examples.check(model, table, rows)
         return rows
     except Exception as error:
-        print(f"[track] the model is recorded without signature and input example, so it cannot be deployed: {storable.raised(error)}", flush=True)
+        callables.say(f"[track] the model is recorded without signature and input example, so it cannot be deployed: {storable.raised(error)}")
         return None
 
 
-def log_model(run_id: str, model: Any, example: Any) -> Logged:
-    """Log a model in MLflow's format for its kind, with signature, input example and pinned requirements.
+def log_model(run_id: str, folder: Path, flavor: str) -> Logged:
+    """Log a model that :func:`save_model` wrote to a folder."""
 
-    Raises:
-        Failure: It is of no kind that MLflow's formats here hold, or MLflow refuses.
-    """
-    with failures("logging the model to MLflow"), _resumed(run_id):
-        info = _log_model(model, example)
+    class Saved:
+        """What MLflow takes for a flavor."""
+
+        @staticmethod
+        def save_model(path: str, mlflow_model: Any, **_: Any) -> None:
+            """Bring the folder, and what is in its MLmodel beside the identity that MLflow just gave."""
+            shutil.copytree(folder, path)
+            given = {name: value for name, value in vars(mlflow_model).items() if name in ("artifact_path", "model_uuid", "run_id", "model_id")}
+            vars(mlflow_model).update({**vars(mlflow.models.Model.load(str(folder))), **given})
+            mlflow_model.save(str(Path(path, "MLmodel")))
+
+    Saved.__name__ = flavor
+    named = {"artifact_path": None, "name": "model"} if "name" in inspect.signature(mlflow.models.Model.log).parameters else {"artifact_path": "model"}
+    with failures("logging the model to MLflow"):
+        mlflow.set_experiment(experiment_id=mlflow.MlflowClient().get_run(run_id).info.experiment_id)
+        info = mlflow.models.Model.log(flavor=Saved, run_id=run_id, validate_serving_input=False, **named)
     model_id = getattr(info, "model_id", None)
     return Logged(f"models:/{model_id}" if model_id else info.model_uri, model_id)
 
 
-def _resumed(run_id: str) -> Any:
-    """A run as MLflow's active one, whatever address, experiment and run a package may have left behind in this process."""
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    mlflow.set_experiment(experiment_id=mlflow.MlflowClient().get_run(run_id).info.experiment_id)
-    return mlflow.start_run(run_id=run_id)
+def save_model(folder: Path, model: Any, example: Any) -> str:
+    """Write a model in MLflow's format for its kind, with signature, input example and pinned requirements; gives the flavor (``mlflow.sklearn``).
 
-
-def _log_model(model: Any, example: Any) -> Any:
-    more: dict[str, Any] = {} if example is None else {"input_example": example}
-    if isinstance(model, mlflow.pyfunc.PythonModel):
-        return mlflow.pyfunc.log_model(**_named(mlflow.pyfunc), python_model=model, pip_requirements=requirements.of_model(model), **more)
-    package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
-    if package is None:
-        kind = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise Final(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
-    flavor = importlib.import_module(FLAVORS[package])
-    if example is not None:
-        more["signature"] = examples.describe(example, model.predict(example))
-    held = _sklearn_format(model, flavor) if package == "sklearn" else {}
-    also = ["skops"] if "skops_trusted_types" in held else []
-    return flavor.log_model(model, **_named(flavor), pip_requirements=requirements.of_model(model, *also), **more, **held)
-
-
-def _named(flavor: Any) -> dict[str, str]:
-    """A model's name; before MLflow 3 a path."""
-    return {"name" if "name" in inspect.signature(flavor.log_model).parameters else "artifact_path": "model"}
+    Raises:
+        Failure: It is of no kind that MLflow's formats here hold, or MLflow refuses.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with failures("writing the model in MLflow's format"):
+        more: dict[str, Any] = {} if example is None else {"input_example": example}
+        if isinstance(model, mlflow.pyfunc.PythonModel):
+            mlflow.pyfunc.save_model(folder, python_model=model, pip_requirements=requirements.of_model(model), **more)
+            return "mlflow.pyfunc"
+        package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
+        if package is None:
+            kind = f"{type(model).__module__}.{type(model).__qualname__}"
+            raise Final(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
+        flavor = importlib.import_module(FLAVORS[package])
+        if example is not None:
+            more["signature"] = examples.describe(example, model.predict(example))
+        held = _sklearn_format(model, flavor) if package == "sklearn" else {}
+        also = ["skops"] if "skops_trusted_types" in held else []
+        flavor.save_model(model, str(folder), pip_requirements=requirements.of_model(model, *also), **more, **held)
+        return FLAVORS[package]
 
 
 def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
@@ -354,7 +342,7 @@ def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
 
     The types to trust are those of the very object we are about to write: the file is ours. Without them MLflow refuses every tree and forest.
     """
-    if "skops_trusted_types" not in inspect.signature(flavor.log_model).parameters:
+    if "skops_trusted_types" not in inspect.signature(flavor.save_model).parameters:
         return {}
     try:
         import skops.io
@@ -363,17 +351,19 @@ def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
         types = skops.io.get_untrusted_types(data=data)
         skops.io.loads(data, trusted=types)
     except Exception as error:
-        print(f"[track] skops cannot hold this model ({storable.raised(error)}); it is written with cloudpickle", flush=True)
+        callables.say(f"[track] skops cannot hold this model ({storable.raised(error)}); it is written with cloudpickle")
         return {"serialization_format": "cloudpickle"}
     return {"skops_trusted_types": types}
 
 
-def log_metrics(run_id: str, metrics: Mapping[str, float], model_id: str | None) -> None:
+def log_metrics(client: Any, run_id: str, metrics: Mapping[str, float], model_id: str | None) -> None:
     """Log metrics to a run and, where MLflow can, to a model."""
-    listed = list(metrics.items())
-    with failures("logging metrics to MLflow"), _resumed(run_id):
-        for begin in range(0, len(listed), METRICS):
-            mlflow.log_metrics(dict(listed[begin : begin + METRICS]), **({"model_id": model_id} if model_id else {}))
+    more = {"model_id": model_id} if model_id else {}
+    now = int(time.time() * 1000)
+    values = [Metric(name, value, now, 0, **more) for name, value in metrics.items()]
+    with failures("logging metrics to MLflow"):
+        for begin in range(0, len(values), METRICS):
+            client.log_batch(run_id, metrics=values[begin : begin + METRICS])
 
 
 def trained(client: Any, run_id: str) -> dict[str, Any] | None:
@@ -388,6 +378,13 @@ def keep_trained(client: Any, run_id: str, outcome: Mapping[str, Any]) -> None:
     """Keep what a training recorded, for a try that finds it done: whole, or not at all."""
     client.log_dict(run_id, dict(outcome), TRAINED)
     client.set_tag(run_id, "lab.trained", outcome["model_uri"])
+
+
+def fetch(uri: str, folder: Path) -> str:
+    """Fetch a model's files from MLflow to a folder; gives where they are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return str(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
 def register(client: Any, logged: Logged, name: str, description: str, tags: Mapping[str, str]) -> int:

@@ -36,15 +36,19 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(tmp_path: Path, project_python: Path) -> dict[str, str]:
-    """An environment whose ``docker`` has an image of the lab, and runs what is to run in it in the tests' project environment."""
+    """An environment whose ``docker`` has an image of the lab, and runs what is to run in it in the tests' project environment.
+
+    The packages of the image are in ``tests/experiments`` and in ``site`` of the test's folder.
+    """
     docker = tmp_path / "bin" / "docker"
     docker.parent.mkdir()
+    path = f"{EXPERIMENTS}{os.pathsep}{tmp_path / 'site'}"
     docker.write_text(
         f"#!{sys.executable}\nimport os, sys\n"
         "if sys.argv[1:3] == ['image', 'ls']: print('sha256:1'); sys.exit()\n"
         "assert '--network none' in ' '.join(sys.argv)\n"
         f"arguments = [a.replace('/opt/airflow/dags', {str(ROOT / 'dags')!r}) for a in sys.argv[sys.argv.index('sha256:1') + 1:]]\n"
-        f"os.execve({str(project_python)!r}, [{str(project_python)!r}, *arguments], {{**os.environ, 'PYTHONPATH': {str(EXPERIMENTS)!r}}})\n"
+        f"os.execve({str(project_python)!r}, [{str(project_python)!r}, *arguments], {{**os.environ, 'PYTHONPATH': {path!r}}})\n"
     )
     docker.chmod(0o755)
     return {**os.environ, "PATH": f"{docker.parent}{os.pathsep}{os.environ['PATH']}"}
@@ -85,6 +89,30 @@ def test_with_an_image_the_callables_are_looked_at(broken: Path, engine: dict[st
     assert code == 1
     assert said.splitlines() == [expected(Path(broken.name), BROKEN[number], number, str(project_python)) for number in numbers]
     assert output == "Right: every_key (file and callables).\n"
+
+
+MODULES = {
+    "exits": ("import sys\nif len(sys.argv) < 2: sys.exit('usage: exits TABLE')", "importing exits ended with the words 'usage: exits TABLE' (sys.exit), as a"),
+    "parses": ("import argparse\np = argparse.ArgumentParser(); p.add_argument('table'); p.parse_args()", "importing parses ended with exit code 2 (sys.exit)"),
+    "ends": ("import os\nos._exit(0)", "importing ends ended its process with exit code 0 (os._exit or the like) instead of returning"),
+    "asks": ("table = input()", "importing asks failed with EOFError: EOF when reading a line; it asks for something to be typed in"),
+    "streams": ("async def train(table, options):\n    yield 1", "which is an asynchronous generator (async def with yield)"),
+    "waits": ("async def train(table, options): return 1", ""),
+}
+
+
+def test_a_module_that_is_no_module_is_named_and_the_others_are_looked_at(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
+    folder, site = tmp_path / "experiments", tmp_path / "site"
+    folder.mkdir()
+    site.mkdir()
+    for name, (source, _) in MODULES.items():
+        (site / f"{name}.py").write_text(f"{source}\n")
+        (folder / f"{name}.yml").write_text((broken / "every_key.yml").read_text().replace("theirs:train", f"{name}:train"))
+    code, output, said = run(*MODULES, "--experiments", folder, cwd=tmp_path, env=engine)
+    sentences = [line for line in said.splitlines() if line.startswith("experiments/")]
+    assert (code, output) == (1, "Right: waits (file and callables).\n")
+    for (name, (_, words)), sentence in zip(list(MODULES.items())[:-1], sentences, strict=True):
+        assert sentence.startswith(f"experiments/{name}.yml, line 35: train.call has '{name}:train'") and words in sentence
 
 
 def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: Path) -> None:

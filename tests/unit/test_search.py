@@ -25,7 +25,7 @@ def prepare(folder):
     return {"offset": 0.5}
 
 def score(x, offset, folder):
-    mark = pathlib.Path(folder, f"at-{os.getpid()}")
+    mark = pathlib.Path(folder, f"at-{os.getppid()}")
     mark.write_text(str(x))
     time.sleep(0.5)
     mark.unlink()

@@ -106,16 +106,17 @@ class Lab:
 
 
 SEVERAL = """
-import json, sys
+import contextlib, json, sys
 from lab_experiment import run
 answers = {}
 for name, request in json.loads(sys.argv[1]).items():
-    try:
-        prepared = run.prepare(run.Job.of_request(request))
-        request["run"] = prepared["values"]["run"]
-        answers[name] = run.train(run.Job.of_request(request))
-    except run.Failure as error:
-        answers[name] = {"failure": str(error)}
+    job = run.Job.of_request(request)
+    with contextlib.closing(job.package):
+        try:
+            job.run = run.prepare(job)["values"]["run"]
+            answers[name] = run.train(job)
+        except run.Failure as error:
+            answers[name] = {"failure": str(error)}
 print(json.dumps(answers))
 """
 
@@ -264,6 +265,51 @@ def test_models_of_several_kinds_can_be_loaded_back_and_what_is_none_is_one_sent
         "failure": "train: the training returned a builtins.object; allowed are models of sklearn, lightgbm, xgboost and an mlflow.pyfunc.PythonModel"
     }
     assert answers["words"] == {"failure": "train.evaluate: theirs:words returned 'good' as metric 'x'; allowed is a number"}
+
+
+MEDDLING = """
+import logging, os, random, signal, socket, sys, threading, time, warnings
+import click, mlflow
+from sklearn.tree import DecisionTreeClassifier
+from wine_cultivars.data import read
+
+def meddle(table):
+    warnings.simplefilter("error")
+    os.environ.update(HTTP_PROXY="http://127.0.0.1:9", MLFLOW_TRACKING_USERNAME="nobody", MLFLOW_TRACKING_PASSWORD="x", HOME="/nowhere", NO_PROXY="")
+    os.environ.update(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    mlflow.set_tracking_uri(f"sqlite:///{table}.db"); mlflow.set_registry_uri("http://127.0.0.1:9"); mlflow.end_run()
+    logging.disable(); logging.basicConfig(force=True); socket.setdefaulttimeout(0.001); os.chdir("/")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN); sys.stdout.close(); sys.stderr = None
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return table
+def returned(table):
+    return DecisionTreeClassifier().fit(*read(meddle(table)))
+def logged(table):
+    mlflow.set_tracking_uri(f"sqlite:///{table}.db")
+    mlflow.set_experiment("own")
+    with mlflow.start_run(): mlflow.log_metric("own", 1)
+def left(table): os._exit(3)
+def command(table): click.command()(lambda: None)()
+def usage(table): click.command()(click.argument("file")(lambda file: None))()
+def score(model): return {"x": 1}
+"""
+
+
+def test_a_package_that_meddles_with_mlflow_and_its_process_is_trained_all_the_same(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    documents = {name: trained_by(document, f"theirs:{name}") for name in ("returned", "logged", "left", "command", "usage")}
+    documents["returned"] |= {"register": {"name": "meddling", "description": "", "champion": {"metric": "x", "direction": "maximize", "margin": 0.0}}}
+    answers = lab.several(documents, PYTHONPATH=str(package(MEDDLING)))
+    assert answers["returned"]["result"]["version"] == 1 and answers["returned"]["result"]["champion"]["promoted"], answers["returned"]
+    assert set(answers["returned"]["model"]["predicted"]) <= {"class_0", "class_1", "class_2"}
+    nothing = "train: the training returned nothing; allowed is a model, the path of a file"
+    assert answers["logged"]["failure"].startswith(nothing) and "; it set MLflow's address to sqlite:///" in answers["logged"]["failure"]
+    assert answers["logged"]["failure"].endswith("what it logged there is not in the lab's MLflow: let it return the model, or leave the address as it is")
+    assert answers["command"]["failure"].startswith(nothing) and answers["command"]["failure"].endswith("a run of its own in MLflow that holds a model")
+    assert answers["usage"]["failure"].startswith("train: theirs:usage(table='") and answers["usage"]["failure"].endswith(") ended with exit code 2 (sys.exit)")
+    assert answers["left"]["failure"] == "train: theirs:left ended its process with exit code 3 (os._exit or the like) instead of returning"
+    experiment = lab.mlflow.get("experiments/get-by-name", experiment_name="theirs")["experiment"]["experiment_id"]
+    runs = lab.mlflow.post("runs/search", experiment_ids=[experiment], max_results=5)["runs"]
+    assert sorted(run["info"]["status"] for run in runs) == [*["FAILED"] * 4, "FINISHED"]
 
 
 def test_a_wrong_password_is_one_sentence(lab: Lab, document: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def holder(name: str) -> str | None:
 
 def promote(client: Any, name: str, version: str, value: float, rule: Mapping[str, Any] = RULE, evaluate: Any = measure) -> dict[str, Any]:
     """Have it decided, and see that the sentence is on the version."""
-    verdict = champion.promote(client, name, version, rule, {"accuracy": value, "loss": value, "other": 1.0}, evaluate)
+    verdict = champion.promote(client, name, version, rule, {"accuracy": value, "loss": value, "other": 1.0}, lambda uri: evaluate(champion.load(uri)))
     assert client.get_model_version(name, version).tags["lab.champion"] == verdict["reason"]
     assert (holder(name) == version) == verdict["promoted"]
     return verdict

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import signal
 import time
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import optuna
 import pytest
 
 from lab_experiment import run, search, tracking
-from lab_experiment.callables import Failure
+from lab_experiment.callables import Failure, Stopped
 from lab_experiment.document import Mistakes
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "step": None, "log": False, "when": {}}}
@@ -40,15 +39,14 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
     """A function that makes the job of a search with an objective of this test's."""
     numbers = iter(range(100))
+    made: list[run.Job] = []
 
     def make(objective: Callable[..., Any] | str, run_id: str = "", others: dict[str, Any] | None = None, **settings: Any) -> run.Job:
         if callable(objective):
-            module = types.ModuleType("theirs")
-            module.score = objective  # type: ignore[attr-defined]
-            monkeypatch.setitem(sys.modules, "theirs", module)
+            write("theirs", score=objective)
         space = settings.get("space", X)
         content = {
             "name": "searched",
@@ -72,9 +70,12 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             **(others or {}),
         }
         name = run_id or f"run-{next(numbers)}-{time.time_ns()}"
-        return run.Job(content, "searched.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"})
+        made.append(run.Job(content, "searched.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"}))
+        return made[-1]
 
-    return make
+    yield make
+    for one in made:
+        one.package.close()
 
 
 def searched(job: run.Job, *numbers: int) -> list[Any]:
@@ -157,22 +158,23 @@ def test_an_option_that_a_sampler_or_pruner_does_not_take_is_one_sentence(job: M
     assert second.startswith("searched.yml: search.pruner median was refused by Optuna: ")
 
 
-def test_a_generator_reports_as_it_goes_and_is_pruned(job: Make) -> None:
-    ended: list[float] = []
+def test_a_generator_reports_as_it_goes_and_is_pruned(job: Make, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    ended.write_text("")
 
     def score(x: float) -> Any:
         try:
             for step in range(4):
-                yield x + (10 if len(ended) >= 2 else 0) - step
+                yield x + (10 if len(ended.read_text()) >= 2 else 0) - step
         finally:
-            ended.append(x)
+            ended.write_text(ended.read_text() + "x")
 
     one = job(score, pruner={"name": "median", "options": {"n_startup_trials": 2}}, trials=4)
     trials = searched(one)
     search.settle(one)
     assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
     assert trials[0].value == pytest.approx(trials[0].params["x"] - 3), "the last value counts"
-    assert len(ended) == 4, "a pruned generator is closed"
+    assert ended.read_text() == "xxxx", "a pruned generator is closed"
     made = {found.data.tags["lab.trial"]: found for found in runs(one, "trial")}
     history = mlflow.MlflowClient().get_metric_history(made["0"].info.run_id, "intermediate")
     assert [point.step for point in history] == [0, 1, 2, 3]
@@ -194,7 +196,7 @@ def test_a_seed_gives_the_same_trials_whoever_searches(job: Make) -> None:
     with search.Heartbeat(first.storage) as heart, tracking.Writer() as writer:
         for searcher in (first, second, second, first, second, first):
             searcher.writer = writer
-            searcher._try(searcher._claim(heart), together.values)
+            searcher._try(searcher._claim(heart))
             heart.of(None)
     assert [trial.params for trial in trials_of(together)] == [trial.params for trial in alone]
     assert len({trial.params["x"] for trial in alone}) == 6
@@ -236,17 +238,18 @@ def test_the_time_budget_ends_a_search(job: Make) -> None:
     assert 2 <= len(searched(job(score, trials=100, timeout=1.0))) <= 4
 
 
-def test_a_search_that_is_done_is_not_done_again_and_a_greater_one_goes_on(job: Make) -> None:
-    called: list[float] = []
+def test_a_search_that_is_done_is_not_done_again_and_a_greater_one_goes_on(job: Make, tmp_path: Path) -> None:
+    called = tmp_path / "called"
 
     def score(x: float) -> float:
-        called.append(x)
+        with called.open("a") as file:
+            file.write("x")
         return x
 
     one = job(score)
     searched(one)
-    assert len(searched(job(score, run_id=one.run_id), 1, 2)) == len(called) == 4
-    assert len(searched(job(score, run_id=one.run_id, trials=6))) == len(called) == 6
+    assert len(searched(job(score, run_id=one.run_id), 1, 2)) == len(called.read_text()) == 4
+    assert len(searched(job(score, run_id=one.run_id, trials=6))) == len(called.read_text()) == 6
     assert len(searched(job(score, run_id=one.run_id, space={"x": {**X["x"], "high": 2.0}}))) == 4, "another space is another study"
 
 
@@ -279,25 +282,45 @@ def test_a_trial_whose_searcher_is_gone_is_tried_again(job: Make, monkeypatch: p
 
 def test_a_searcher_that_is_told_to_end_leaves_its_trial_to_the_others_at_once(job: Make) -> None:
     def score(x: float) -> float:
-        sys.exit(143)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+        return x
+
+    def stop(*_: object) -> None:
+        raise Stopped(143)
 
     one = job(score, trials=2)
-    with pytest.raises(SystemExit):
-        searched(one)
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped):
+            searched(one)
+    finally:
+        signal.signal(signal.SIGTERM, former)
     assert mlflow.get_run(one.run["mlflow_run_id"]).info.status == "KILLED"
     first, *others = searched(job(lambda x: x, run_id=one.run_id, trials=2))
     assert [first.state.name, *(trial.state.name for trial in others)] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert others[0].params == first.params
 
 
-def test_folds_are_intermediate_values_and_runs(job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(2)"])
+def test_an_objective_that_ends_its_process_is_a_failed_trial_and_the_search_goes_on(job: Make, site: Path, code: str) -> None:
+    one = job(lambda x: x, trials=3)
+    mark = site / "mark"
+    source = "import os, pathlib, sys\ndef score(x):\n"
+    source += f"    if not os.path.exists({str(mark)!r}):\n        pathlib.Path({str(mark)!r}).touch(); {code}\n    return x\n"
+    (site / "theirs.py").write_text(source)
+    trials = searched(one)
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert "theirs:score" in trials[0].user_attrs["failure"] and "lost" not in trials[0].user_attrs["failure"]
+    assert "retry_history" not in trials[-1].system_attrs
+    one.package.close()
+
+
+def test_folds_are_intermediate_values_and_runs(job: Make, write: Callable[..., None]) -> None:
     from sklearn.datasets import load_iris
     from sklearn.tree import DecisionTreeClassifier
 
-    module = types.ModuleType("learning")
-    module.make = lambda depth: DecisionTreeClassifier(max_depth=depth, random_state=0)  # type: ignore[attr-defined]
-    module.read = lambda: load_iris(return_X_y=True)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "learning", module)
+    write("learning", make=lambda depth: DecisionTreeClassifier(max_depth=depth, random_state=0), read=lambda: load_iris(return_X_y=True))
     folds = {
         "estimator": {"call": "learning:make", "with": {"depth": "{{ params.depth }}"}},
         "data": {"call": "learning:read", "with": {}},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +16,9 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from lab_experiment import cross_validation, run, storable
+from lab_experiment import cross_validation, inside, run, storable
 from lab_experiment.__main__ import main
-from lab_experiment.callables import Failure
+from lab_experiment.callables import Failure, Stopped
 
 NUMBERS = np.arange(40.0)
 
@@ -31,14 +30,8 @@ FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "eval
 
 
 def evaluated(result: Any) -> dict[str, Any]:
-    """Functions of a package whose evaluation returns this, and counts its trainings."""
-    calls: list[str] = []
-
-    def train() -> Any:
-        calls.append("train")
-        return DecisionTreeClassifier().fit([[0], [1]], [0, 1])
-
-    return {"train": train, "score": lambda model: result, "calls": calls}
+    """Functions of a package whose evaluation returns this."""
+    return {"train": lambda: DecisionTreeClassifier().fit([[0], [1]], [0, 1]), "score": lambda model: result}
 
 
 TRAINED: dict[str, Any] = {
@@ -54,10 +47,9 @@ def test_metrics_that_are_no_numbers_or_have_strange_names_are_recorded_as_mlflo
         "auc": float("nan"), "worst": -math.inf, "recall@10": np.float32(0.5), "recall_10": 1, "f1,macro": Decimal("0.25"), "top-5 (%)": np.array(3),
         "nested": {"a": {"b": True}, "x": float("nan")}, "a.b": 1, "a": {"b": 2}, "": 3, "huge": 10**400, 5: 5,
     }  # fmt: skip
-    functions = evaluated(result)
-    one = theirs(functions, TRAINED, register={"name": "valued", "description": "", "champion": None})
+    one = theirs(evaluated(result), TRAINED, register={"name": "valued", "description": "", "champion": None})
     outcome = run.train(one)["result"]
-    assert outcome["version"] and functions["calls"] == ["train"]
+    assert outcome["version"]
     metrics = outcome["metrics"]
     assert (metrics["recall_10_2"], metrics["recall_10"], metrics["f1_macro"], metrics["top-5"], metrics["nested.a.b"], metrics["5"]) == (0.5, 1, 0.25, 3, 1, 5)
     assert sorted(value for name, value in metrics.items() if name.startswith("a.b")) == [1, 2], "no metric takes the place of another"
@@ -94,24 +86,33 @@ def test_metrics_that_hold_themselves_are_a_sentence() -> None:
     circle: dict[str, Any] = {}
     circle["again"] = circle
     with pytest.raises(Failure, match="returned a mapping of metrics that cannot be read: it holds itself"):
-        run.metrics_of("theirs:score", circle)
+        inside.metrics_of("theirs:score", circle)
 
 
 def test_a_training_is_recorded_and_registered_once_however_often_it_is_tried(
     theirs: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    functions = evaluated({"auc": float("nan"), "f1,macro": 0.5})
-    one = theirs(functions, TRAINED, register={"name": "once", "description": "", "champion": {"metric": "f1,macro", "direction": "maximize", "margin": 0}})
-    with monkeypatch.context() as patched:  # killed between registration and end
-        patched.setattr(mlflow.MlflowClient, "update_model_version", lambda *_: sys.exit(143))
-        with pytest.raises(SystemExit):
+    one = theirs(
+        evaluated({"auc": float("nan"), "f1,macro": 0.5}),
+        TRAINED,
+        register={"name": "once", "description": "", "champion": {"metric": "f1,macro", "direction": "maximize", "margin": 0}},
+    )
+
+    def killed(*_: Any) -> None:
+        raise Stopped(143)
+
+    with monkeypatch.context() as patched:  # between registration and end
+        patched.setattr(mlflow.MlflowClient, "update_model_version", killed)
+        with pytest.raises(Stopped):
             run.train(one)
+    one.package.close()  # a try is a process of its own
     first = run.train(one)["result"]
-    assert "is not trained again" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is not trained again" in said
     again = run.train(one)["result"]
     assert first["metrics"]["f1_macro"] == again["metrics"]["f1_macro"] == 0.5 and first["champion"]["promoted"]
     assert (first["version"], first["model_id"]) == (again["version"], again["model_id"])
-    assert functions["calls"] == ["train"]
+    assert (said + capsys.readouterr().out).count("[train] theirs:train(") == 1
     [version] = mlflow.MlflowClient().search_model_versions("name = 'once'")
     assert int(version.version) == first["version"] and version.description.startswith("Trained by the experiment valued")
 

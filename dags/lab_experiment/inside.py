@@ -1,0 +1,536 @@
+"""The process that a package's code runs in: what :class:`lab_experiment.package.Package` asks it to do.
+
+Its standard input is empty, its command line has no arguments, and it keeps no books: it has neither MLflow's run nor Optuna's study in its hands, only the
+objects that functions of the package gave (results of steps, data, the model), which stay here. What goes to the keeper is what Python's JSON can hold, NaN and
+infinite numbers among it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import re
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from lab_experiment import callables, folders, storable
+from lab_experiment.callables import Failure, Final, Stopped, say
+from lab_experiment.document import Mistakes
+from lab_experiment.references import UnmetReference, decoded, of, references, resolve
+
+MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "")
+"""MLflow's address, before a package can have changed it."""
+
+FILTERS = list(warnings.filters)
+"""The filters of warnings, likewise."""
+
+Tell = Callable[[dict[str, Any]], Any]
+
+
+class TrialPruned(Exception):
+    """The keeper gave up the trial; called like Optuna's, which a package may raise itself."""
+
+
+@dataclass
+class Work:
+    """What the keeper may ask for, and what is kept between its questions."""
+
+    tell: Tell
+    """Sends something to the keeper; gives the answer to an ``event``, nothing otherwise."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
+    """The run's folder."""
+    run: Mapping[str, str] = field(default_factory=dict)
+    """See :attr:`lab_experiment.run.Job.run`."""
+    data: list[Any] = field(default_factory=list)
+    """The data that went into a training, as :class:`lab_experiment.environment.Data`."""
+    held_back: tuple[Any, Any] | None = None
+    """What ``train.evaluate.data`` gave."""
+    folds_data: Any = None
+    """What ``cross_validation.data`` gave, for the trials of a search."""
+    at: str = "the package"
+    """The function that is at work, for messages."""
+    trained: dict[str, Any] = field(default_factory=dict)
+    """What references point to in a training."""
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """What references point to, but for ``params`` and ``model``; does the steps whose results this host does not have."""
+        known: dict[str, Any] = {
+            "run_dir": str(self.folder),
+            "inputs": decoded(self.document["inputs"]),
+            "mlflow_tracking_uri": MLFLOW,
+        }
+        return {**known, "steps": self._steps(known)}
+
+    def _steps(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        digest = hashlib.sha256(json.dumps(self.document["inputs"], sort_keys=True).encode())
+        with folders.alone(self.folder):
+            for step in self.document["steps"]:
+                digest.update(json.dumps([step["name"], step["call"], step["with"]], sort_keys=True).encode())
+                kept = f"{step['name']}-{digest.hexdigest()[:16]}"
+                self._at(f"steps.{step['name']}", step["call"])
+                try:
+                    results[step["name"]] = folders.kept(self.folder, kept)
+                    continue
+                except FileNotFoundError:
+                    pass
+                except Exception as error:
+                    say(f"[steps] the result of {step['name']} cannot be read back ({storable.raised(error)}); it is done again")
+                result = results[step["name"]] = self.call(f"steps.{step['name']}", step, {**known, "steps": results})
+                try:
+                    folders.keep(self.folder, kept, result)
+                except Exception as error:
+                    say(f"[steps] the result of {step['name']} cannot be kept ({storable.raised(error)}); each task does it again")
+        return results
+
+    def _at(self, key: str, call: str) -> None:
+        """Tell the keeper which function it is, for it may end the process; let it see a command line of its own, without arguments."""
+        self.at = f"{key}: {call}"
+        self.tell({"at": self.at})
+        sys.argv = [call.partition(":")[0]]
+
+    def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "") -> Any:
+        """Make a call of the document; runs that the package starts in MLflow meanwhile are nested in ``parent_id``, by default in this run.
+
+        Raises:
+            Failure: The callable is not there, or raised something.
+        """
+        arguments = self.arguments(key, what, values)
+        self._at(key, what["call"])
+        with self.ours(key, parent_id), self._there(key, what["call"]):
+            return callables.call(key, what["call"], arguments)
+
+    @contextmanager
+    def _there(self, key: str, call: str) -> Iterator[None]:
+        """Tell that a callable cannot be imported."""
+        try:
+            yield
+        except LookupError as error:
+            raise Failure(f"{key}.call has {call!r}; {error.args[0]}") from None
+
+    @contextmanager
+    def ours(self, key: str, parent_id: str = "") -> Iterator[None]:
+        """Runs that a package starts in MLflow meanwhile are nested in ``parent_id``, and found by :func:`lab_experiment.tracking.own_runs`."""
+        root = self.run["mlflow_run_id"]
+        above = {"mlflow.parentRunId": parent_id or root, "lab.parent_run_id": root, "lab.key": key.partition(" ")[0], "lab.kind": "package"}
+        mine = {"MLFLOW_RUN_CONTEXT": json.dumps(above), "MLFLOW_EXPERIMENT_ID": self.run["experiment_id"]}
+        before = {name: os.environ.get(name) for name in mine}
+        os.environ.update(mine)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def arguments(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call. One that is nothing but a parameter that a trial does not have (its ``when`` is not met) is left out."""
+        found: dict[str, Any] = {}
+        for name, value in what["with"].items():
+            found |= resolved(f"{key}.with.{name}", {name: value}, values)
+        return found
+
+    def estimator(self, values: Mapping[str, Any]) -> Callable[[], Any]:
+        """A function that makes a new estimator of the cross-validation."""
+        key, what = "cross_validation.estimator", self.document["cross_validation"]["estimator"]
+        arguments = self.arguments(key, what, values)
+        self._at(key, what["call"])
+        with self._there(key, what["call"]):
+            function = callables.load(what["call"])
+
+        def make() -> Any:
+            made = None
+            with callables.telling(key, what["call"], arguments):
+                made = callables.invoke(what["call"], function, arguments)
+            return made
+
+        return make
+
+    # What the keeper asks for
+
+    def check(self, document: dict[str, Any], file: str, overrides: dict[str, Any]) -> None:
+        """See :func:`lab_experiment.callables.check`."""
+        sys.argv = ["check"]
+        callables.check(document, file, overrides, lambda words: self.tell({"at": words}))
+
+    def steps(self) -> list[str]:
+        """Do the steps whose results this host does not have; gives the names of all."""
+        return list(self.values["steps"])
+
+    def objective(self, params: dict[str, Any]) -> list[float]:
+        """The value of the objective, one for each direction of the search. What a generator yields is an event, after which it may be pruned."""
+        what = self.document["search"]["objective"]
+        key = "search.objective"
+        arguments = self.arguments(key, what, {**self.values, "params": params})
+        self._at(key, what["call"])
+        result = None
+        with self.ours(key, self.run["search_run_id"]), self._there(key, what["call"]):
+            function = callables.load(what["call"])
+            with callables.telling(key, what["call"], arguments):
+                result = callables.invoke(what["call"], function, arguments)
+                if inspect.isgenerator(result):
+                    result = self._last_of(result)
+        return self._numbers(what["call"], result)
+
+    def _numbers(self, call: str, result: Any) -> list[float]:
+        several = len(self.document["search"]["direction"])
+        listed = list(result) if isinstance(result, (list, tuple)) else [result]
+        numbers = [number for value in listed if (number := storable.number(value)) is not None and not math.isnan(number)]
+        if len(numbers) != several or len(listed) != several:
+            allowed = "a number" if several == 1 else f"a list of {several} numbers, as there are directions"
+            raise Failure(f"search.objective: {call} returned {storable.short(result)}; allowed is {allowed}")
+        return numbers
+
+    def _last_of(self, values: Any) -> Any:
+        """The last value that a generator yields, or what it returns.
+
+        Each but those of several objectives is an intermediate value, after which it may be pruned.
+        """
+        last, step = None, 0
+        try:
+            while True:
+                last = next(values)
+                if isinstance(last, (list, tuple)):
+                    continue
+                value = storable.number(last)
+                if value is None:
+                    raise Failure(f"search.objective yielded {storable.short(last)}; allowed is a number")
+                if self.tell({"event": [step, value]}):
+                    values.close()
+                    raise TrialPruned
+                step += 1
+        except StopIteration as end:
+            return last if end.value is None else end.value
+
+    def cross_validated(self, params: dict[str, Any]) -> float:
+        """The value of a trial whose objective is the cross-validation; each fold is an event, after which it may be pruned."""
+        from lab_experiment import cross_validation
+
+        settings, values, parent_id = self.document["cross_validation"], {**self.values, "params": params}, self.run["search_run_id"]
+        own = any(
+            reference.partition(".")[0] == "params" for reference in of(settings["data"]["with"])
+        )  # data that depend on the parameters are read for each trial
+        if self.folds_data is None or own:
+            self.folds_data = self.call("cross_validation.data", settings["data"], values, parent_id)
+
+        def on_fold(number: int, scores: dict[str, float]) -> None:
+            if self.tell({"event": [number, scores]}):
+                raise TrialPruned
+
+        with self.ours("search.objective", parent_id):
+            scores = cross_validation.run(settings, self.estimator(values), self.folds_data, on_fold)
+        return float(scores.mean[scores.scorers[0]])
+
+    def folds(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Cross-validate the estimator; gives the fields of :class:`lab_experiment.scores.Scores`. Each fold is an event."""
+        from lab_experiment import cross_validation
+
+        settings, values = self.document["cross_validation"], {**self.values, "params": params}
+        data = self.call("cross_validation.data", settings["data"], values)
+        with self.ours("cross_validation"):
+            return vars(cross_validation.run(settings, self.estimator(values), data, lambda *fold: self.tell({"event": fold})))
+
+    def fit(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Train.
+
+        Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``returned``: what it gave that can be no model, in words;
+        ``elsewhere``: MLflow's address, if the package changed it.
+        """
+        train = self.document["train"]
+        self.trained = {**self.values, "params": params}
+        if not train.get("call"):
+            self.trained["model"] = self._fit_estimator()
+            return {"model": True}
+        self._note("train", train, "training")
+        if train.get("input_example") is not None:
+            self._check_deployable("train.input_example is", resolved("train.input_example", train["input_example"], self.trained))
+        try:
+            returned = self.trained["model"] = self.call("train", train, self.trained)
+        except Failure as failure:
+            if (where := elsewhere(_end_runs())) and "MLFLOW_EXPERIMENT_ID" in str(failure):
+                raise Failure(
+                    f"{failure}; the package set MLflow's address to {where}, where the lab's experiment is not: let it call mlflow.set_experiment "
+                    "there, or leave the address as it is"
+                ) from None
+            raise
+        answer = {"elsewhere": elsewhere(_end_runs())}
+        text = str(returned) if isinstance(returned, (str, Path)) else ""
+        if re.match(r"(models|runs):/", text):
+            return {**answer, "address": text}
+        if Path(text).suffix in (".joblib", ".pkl", ".pickle") and Path(text).is_file():
+            import joblib
+
+            with callables.told_as(f"track: reading the model from {returned} failed with"):
+                self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
+            return {**answer, "model": True}
+        no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else ""
+        return {**answer, "model": hasattr(returned, "predict"), "returned": no_model}
+
+    def _fit_estimator(self) -> Any:
+        from lab_experiment import cross_validation, environment
+
+        settings = self.document["cross_validation"]
+        data = self.call("cross_validation.data", settings["data"], self.trained)
+        self.data.append(environment.Data("train", data, "training", settings["data"]["call"]))
+        x, y, _ = cross_validation.parts(data)
+        self.trained["x"] = x
+        if self.document["train"].get("input_example") is None:
+            self._check_deployable("cross_validation.data returned X as", x)
+        make = self.estimator(self.trained)
+        with self.ours("train"):
+            fresh = make()
+            with callables.told_as(f"train: fitting {settings['estimator']['call']} raised"):
+                return cross_validation.fit(fresh, x, y)
+
+    def _check_deployable(self, what: str, table: Any) -> None:
+        """See before the training that data can give the input example by which a deployment is proven, if one is asked for.
+
+        Raises:
+            Failure: They cannot.
+        """
+        from lab_experiment import examples, tracking
+
+        if not self.document["deploy"] or isinstance(table, (str, Path)):
+            return
+        try:
+            examples.describe(examples.rows_of(table, tracking.EXAMPLE_ROWS))
+        except Exception as error:
+            words = "the model could not be deployed, for MLflow can keep no rows of it to prove a deployment with"
+            allowed = "data in a frame or an array, another table as train.input_example, or no deploy"
+            raise Final(f"{what} a {type(table).__name__}, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
+
+    def load(self, folder: str, uri: str) -> None:
+        """Take a model of MLflow, which was fetched to a folder, for the one that was trained."""
+        self.trained["model"] = self._loaded(folder, uri)
+
+    def _loaded(self, folder: str, uri: str) -> Any:
+        with callables.told_as(f"track: loading {uri} failed with"), warned_as_usual():
+            from lab_experiment import champion
+
+            return champion.load(folder)
+
+    def evaluate(self) -> dict[str, Any]:
+        """``metrics`` and ``plots`` (files) of the model on held-back data."""
+        evaluate = self.document["train"]["evaluate"]
+        self.held_back = held_back = self._held_back(evaluate)
+        metrics = self._measure(self.trained["model"])
+        if evaluate.get("call"):
+            self._note("train.evaluate", evaluate, "evaluation")
+        plots = [Path(resolved(f"train.evaluate.plots[{number}]", plot, self.trained)) for number, plot in enumerate(evaluate.get("plots") or [])]
+        for plot in plots:
+            if not plot.is_file():
+                raise Failure(f"train.evaluate.plots names {plot}, but {evaluate['call']} wrote no such file")
+        if held_back is not None:
+            from lab_experiment import environment, pictures
+
+            self.data.append(environment.Data("evaluate", held_back, "evaluation", evaluate["data"]["call"]))
+            with warned_as_usual():
+                plots += pictures.of_model(self.trained["model"], held_back[0], held_back[1], self.folder / folders.KEPT / "pictures")
+        return {"metrics": metrics, "plots": [str(plot.absolute()) for plot in plots]}
+
+    def _held_back(self, evaluate: Mapping[str, Any]) -> tuple[Any, Any] | None:
+        if not evaluate.get("data"):
+            return None
+        from lab_experiment import cross_validation
+
+        x, y, _ = cross_validation.parts(self.call("train.evaluate.data", evaluate["data"], self.trained))
+        return x, y
+
+    def measure(self, folder: str, uri: str, params: dict[str, Any]) -> dict[str, float]:
+        """What the evaluation says of a model that was fetched to a folder: the present champion."""
+        if not self.trained:  # an earlier try trained, or an earlier process
+            self.trained = {**self.values, "params": params}
+            self.held_back = self._held_back(self.document["train"]["evaluate"])
+        return self._measure(self._loaded(folder, uri))
+
+    def _measure(self, model: Any) -> dict[str, float]:
+        evaluate = self.document["train"]["evaluate"]
+        metrics: dict[str, float] = {}
+        if self.held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
+            from lab_experiment import cross_validation
+
+            x, y = self.held_back
+            kind = cross_validation.kind_of(model, y)
+            scorers = cross_validation.scorers_of(evaluate.get("scoring"), kind)
+            with callables.told_as("track: scoring on train.evaluate.data failed with"), warned_as_usual():
+                metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
+        if evaluate.get("call"):
+            metrics |= metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))
+        return metrics
+
+    def save(self, folder: str) -> dict[str, str]:
+        """Write the model to a folder in MLflow's format; gives the ``flavor``."""
+        with warned_as_usual():
+            from lab_experiment import tracking
+
+            return {"flavor": tracking.save_model(Path(folder), self.trained["model"], self._example())}
+
+    def _example(self) -> Any:
+        """Rows for the input example; None if the experiment names no table."""
+        from lab_experiment import tracking
+
+        train, model = self.document["train"], self.trained["model"]
+        if train.get("input_example") is not None:
+            return tracking.example_of(resolved("train.input_example", train["input_example"], self.trained), model)
+        if "x" in self.trained:
+            return tracking.example_of(self.trained["x"], model)
+        settings = self.document["cross_validation"]
+        if settings:
+            from lab_experiment import cross_validation
+
+            return tracking.example_of(cross_validation.parts(self.call("cross_validation.data", settings["data"], self.trained))[0], model)
+        say("[track] no train.input_example: the model is recorded without signature and input example")
+        return None
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The data that went in; see :func:`lab_experiment.environment.inputs_of`."""
+        from lab_experiment import environment
+
+        with warned_as_usual():
+            return environment.inputs_of(self.data)
+
+    def _note(self, key: str, what: Mapping[str, Any], context: str) -> None:
+        """Remember the tables among a call's arguments: frames, arrays and files of tables that steps gave or wrote."""
+        from lab_experiment import environment
+
+        steps = {step["name"]: step["call"] for step in self.document["steps"]}
+        for argument, value in what["with"].items():
+            found = references(value) if isinstance(value, str) else []
+            kind, _, part = found[0].partition(".") if len(found) == 1 else ("", "", "")
+            if kind not in ("steps", "run_dir"):
+                continue
+            table = resolved(f"{key}.with.{argument}", value, self.trained)
+            file = isinstance(table, (str, Path)) and Path(table).suffix in (".csv", ".parquet") and Path(table).is_file()
+            if file or hasattr(table, "shape"):
+                source = steps.get(part.partition(".")[0]) or next(reversed(steps.values()), str(table))
+                self.data.append(environment.Data(part or Path(table).name, table, context, source))
+
+    def finish(self) -> list[str]:
+        """Say which threads would keep this process from ending."""
+        return [thread.name for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+
+
+def resolved(key: str, value: Any, values: Mapping[str, Any]) -> Any:
+    """Put values in the place of references.
+
+    Raises:
+        Failure: One cannot be met.
+    """
+    try:
+        return resolve(value, values)
+    except UnmetReference as error:
+        raise Failure(f"{key} has {error}") from None
+
+
+def metrics_of(call: str, result: Any) -> dict[str, float]:
+    """Turn what an evaluation returned into metrics; those of a mapping within a mapping get names with a dot.
+
+    Raises:
+        Failure: It is not a mapping of names to numbers.
+    """
+    if not isinstance(result, Mapping):
+        raise Final(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers")
+    metrics: dict[str, float] = {}
+    try:
+        for name, value in storable.flat(result):
+            number = storable.number(value)
+            if number is None:
+                raise Final(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number")
+            same = sum(other == name or other.startswith(f"{name} (") for other in metrics) if name in metrics else 0
+            metrics[f"{name} ({same + 1})" if same else name] = number
+    except ValueError as error:
+        raise Final(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}") from None
+    return metrics
+
+
+@contextmanager
+def warned_as_usual() -> Iterator[None]:
+    """Let warnings be warnings again, for what the lab does here with the package's objects."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.filters.extend(FILTERS)  # type: ignore[attr-defined]
+        yield
+
+
+def _end_runs() -> str:
+    """End the runs that the package has open in MLflow; gives the address of MLflow as it left it, nothing if it does not use it."""
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is None:
+        return ""
+    with suppress(Exception):
+        while mlflow.active_run():
+            mlflow.end_run()
+        return str(mlflow.get_tracking_uri())
+    return ""
+
+
+def elsewhere(address: str) -> str:
+    """MLflow's address without credentials; nothing if it is the lab's."""
+    return "" if address.rstrip("/") in ("", MLFLOW.rstrip("/")) else re.sub(r"//[^/@]*@", "//***@", address)
+
+
+def serve(connection: Any) -> None:
+    """Do what the keeper asks for until it asks no more."""
+    process = os.getpid()
+
+    def send(message: dict[str, Any]) -> Any:
+        if os.getpid() != process:  # a copy of this process, which a package made by fork, came back from its function
+            os._exit(0)
+        callables.flush()
+        connection.send_bytes(json.dumps(message).encode())
+        return json.loads(connection.recv_bytes())["reply"] if "event" in message else None
+
+    work = Work(send)
+    while True:
+        try:
+            asked = json.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        if asked["job"]:
+            work.document, work.folder, work.run = asked["job"]["document"], Path(asked["job"]["folder"]), asked["job"]["run"]
+        send(answer(work, lambda asked=asked: getattr(work, asked["do"])(**asked["with"])))  # type: ignore[misc]
+        if asked["do"] == "finish":
+            return
+
+
+def answer(work: Work, do: Callable[[], Any]) -> dict[str, Any]:
+    """What the keeper is told of something that was done."""
+    try:
+        return {"result": do()}
+    except Mistakes as error:
+        return {"mistakes": error.sentences}
+    except Failure as error:
+        return {"failure": str(error), "final": error.final}
+    except Stopped:
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "TrialPruned":
+            return {"pruned": True}
+        say(traceback.format_exc().rstrip("\n"))
+        return {"failure": f"{work.at} {callables.ended(error)}", "final": False}
+
+
+def main(descriptor: int, keeper: int) -> int:
+    """Be the process that a package's code runs in; returns the exit code."""
+    if os.getppid() != keeper:  # it ended before this process could ask to end with it
+        return 1
+    callables.say_to(os.dup(1))
+    os.set_inheritable(descriptor, False)
+    serve(Connection(descriptor))
+    return 0
