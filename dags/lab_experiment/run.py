@@ -259,6 +259,10 @@ class Training:
             logged = tracking.log_model(run_id, saved, job.package.ask("save", folder=str(saved))["flavor"])
         if metrics:
             tracking.log_metrics(client, run_id, {names[name]: value for name, value in metrics.items()}, logged.model_id)
+            if not job.document["track"]["run_name"]:
+                shown = champion["metric"] if champion else next(iter(metrics))
+                with tracking.failures("naming the run"):
+                    tracking.show_in_name(client, run_id, shown, metrics[shown])
         with tracking.failures("logging pictures to MLflow"):
             for plot in plots:
                 client.log_artifact(run_id, plot, "plots")

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -181,6 +182,9 @@ def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(
     run = lab.mlflow.get("runs/get", run_id=result["mlflow_run_id"])["run"]
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert run["info"]["status"] == "FINISHED"
+    assert re.fullmatch(r"wine · 20\d\d-\d\d-\d\d \d\d:\d\d · accuracy 0\.9\d*", run["info"]["run_name"])
+    experiment = lab.mlflow.get("experiments/get", experiment_id=run["info"]["experiment_id"])["experiment"]
+    assert {tag["key"]: tag["value"] for tag in experiment["tags"]}["mlflow.experimentKind"] == "custom_model_development", "MLflow opens on GenAI"
     assert tags["airflow.run_id"] == "manual__2026-01-01T00:00:01+00:00"
     assert (tags["lab.experiment"], tags["lab.packages"], tags["data"]) == ("wine", "wine-cultivars==1.1.0", "UCI Wine")
     parameters = {item["key"]: item["value"] for item in run["data"]["params"]}
