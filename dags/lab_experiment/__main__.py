@@ -57,20 +57,12 @@ def check(request: dict[str, Any], packages: package.Package | None = None) -> d
     """
     path = document.find(request["experiment"], Path(request["experiments_dir"]))
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    changed = overrides(json.loads(request.get("params") or "{}"))
+    changed = document.overrides(json.loads(request.get("params") or "{}"))
     content = document.read(path, changed)
     with nullcontext(packages) if packages else closing(package.Package()) as process:
         process.ask("check", document=content, file=str(path), overrides=changed)
     print(f"{path} is right: {', '.join(call for _, call, _ in document.calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
-
-
-def overrides(params: dict[str, Any]) -> dict[str, Any]:
-    """What the trigger sets (``trials``, ``inputs``, ``overrides``), by path: ``{"search.trials": 5, "inputs.seed": 3}``."""
-    found = {f"inputs.{name}": value for name, value in (params.get("inputs") or {}).items()}
-    if params.get("trials") is not None:
-        found["search.trials"] = params["trials"]
-    return {**found, **(params.get("overrides") or {})}
 
 
 def work(command: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,8 @@ MOST_TRIALS = 100_000
 
 SCHEMA = Path(__file__).with_name("schema.json")
 
+PARAMETERS = ("experiment", "trials", "inputs", "overrides")
+"""What a trigger may set."""
 OVERRIDES = "Trigger parameter overrides"
 """What a sentence names in the place of file and line when the mistake was not made in the file."""
 
@@ -116,6 +118,20 @@ def find(name: object, folder: Path) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise Mistakes([f"Parameter experiment: {path} is a link that leaves {folder}; put the file itself there."])
     return path
+
+
+def overrides(params: dict[str, Any]) -> dict[str, Any]:
+    """What the trigger sets (``trials``, ``inputs``, ``overrides``), by path: ``{"search.trials": 5, "inputs.seed": 3}``.
+
+    Raises:
+        Mistakes: It sets something else; Airflow's form has no such field, its REST API takes anything.
+    """
+    if unknown := sorted(params.keys() - PARAMETERS):
+        raise Mistakes([f"Trigger parameter {storable.short(name)} is unknown; allowed: {', '.join(PARAMETERS)}." for name in unknown])
+    found = {f"inputs.{name}": value for name, value in (params.get("inputs") or {}).items()}
+    if params.get("trials") is not None:
+        found["search.trials"] = params["trials"]
+    return {**found, **(params.get("overrides") or {})}
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -390,3 +390,14 @@ def test_a_package_whose_import_fails_is_told_with_its_traceback(theirs: Callabl
         callables.load("theirs:train")
     told = capfd.readouterr().out
     assert 'theirs.py", line 1' in told and "lab_experiment" not in told
+
+
+def test_a_trigger_that_sets_what_nobody_reads_is_refused() -> None:
+    """Airflow's REST API takes any key."""
+    with pytest.raises(Mistakes) as caught:
+        document.overrides({"experiment": "wine", "trails": 3, "input": {}})
+    assert caught.value.sentences == [
+        "Trigger parameter 'input' is unknown; allowed: experiment, trials, inputs, overrides.",
+        "Trigger parameter 'trails' is unknown; allowed: experiment, trials, inputs, overrides.",
+    ]
+    assert document.overrides({"experiment": "wine", "trials": 3, "inputs": {"a": 1}}) == {"search.trials": 3, "inputs.a": 1}
