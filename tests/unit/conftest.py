@@ -61,10 +61,14 @@ def make_environment(name: str, *projects: Path) -> Path:
     return python
 
 
+#: parameters of `project_python` for tests of what a package does with MLflow: the newest supported client, and the oldest
+CLIENTS = ["project", pytest.param("project-2.19", marks=pytest.mark.deep)]
+
+
 @pytest.fixture(scope="session")
-def project_python() -> Path:
+def project_python(request: pytest.FixtureRequest) -> Path:
     """The Python of an environment as the lab's project environment: MLflow's client, scikit-learn, the example project; no Airflow."""
-    return make_environment("project", PROJECT)
+    return make_environment(getattr(request, "param", "project"), PROJECT)
 
 
 @pytest.fixture(scope="session", params=["3.3.2", pytest.param("3.1.8", marks=pytest.mark.deep)])

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.unit.conftest import CLIENTS
+
 HERE = Path(__file__).parent
 FILES = sorted(path.name for path in (HERE / "in_project").glob("test_*.py"))
 
 
+@pytest.mark.parametrize("project_python", CLIENTS, indirect=True)
 @pytest.mark.parametrize("file", FILES)
 def test_in_project(file: str, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
     folder = HERE / "in_project"

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.conftest import CLIENTS, make_environment
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "dags" / "lab_experiment"
 PROJECT = ROOT / "examples" / "wine_cultivars"
@@ -137,10 +139,10 @@ print(json.dumps(answers))
 """
 
 
-@pytest.fixture
-def lab(project_python: Path, mlflow_server: Any, tmp_path: Path) -> Lab:
+@pytest.fixture(params=CLIENTS)
+def lab(request: pytest.FixtureRequest, mlflow_server: Any, tmp_path: Path) -> Lab:
     """The project's interpreter, an MLflow server and a scratch folder."""
-    return Lab(project_python, mlflow_server, tmp_path)
+    return Lab(make_environment(request.param, PROJECT), mlflow_server, tmp_path)
 
 
 @pytest.fixture
