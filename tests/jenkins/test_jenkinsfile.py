@@ -103,7 +103,7 @@ def test_a_wrong_parameter_stops_in_the_first_stage(lab: Lab) -> None:
         "LIMIT is 'nobody', which meets no host of inventories/test",
     ):
         assert sentence in build.console and sentence in build.description
-    assert "PLAY [" not in build.console
+    assert "] Check everything" not in build.console
     lab.assert_no_secret(build, PLANTED)
 
 
@@ -150,7 +150,7 @@ def test_a_failing_stage_still_cleans(lab: Lab) -> None:
 def test_an_aborted_build_cleans(lab: Lab) -> None:
     lab.leave()
     process = lab.controller.start("lab", **lab.parameters(VERBS="preflight stack", NEXUS_CREDS_ID="nexus"))
-    build = lab.controller.abort(process, "lab", when="PLAY [Check everything")
+    build = lab.controller.abort(process, "lab", when="] Check everything")
     assert build.result == "ABORTED"
     assert build.stages["preflight"] == "ABORTED" and build.stages["stack"] == "SKIPPED"
     assert "Aborted by the user" in build.console

@@ -301,7 +301,18 @@ def test_a_lab_that_is_not_there() -> None:
 
 def training(url: str, **changes: Any) -> dict[str, Any]:
     """Return the parameters of a training."""
-    return {"url": url, "user": "admin", "password": PASSWORD, "dag": "train", "experiment": "wine", "then": "", "retry": True, **changes}
+    return {
+        "url": url,
+        "user": "admin",
+        "password": PASSWORD,
+        "dag": "train",
+        "experiment": "wine",
+        "then": "",
+        "conf": {},
+        "result_of": "",
+        "retry": True,
+        **changes,
+    }
 
 
 def looked(url: str, check_mode: bool = False, **changes: Any) -> lab_dag_look.Look:
