@@ -17,6 +17,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachabl
 #: the services of Airflow's compose project whose image is the lab's image, the first that runs tells it
 IMAGE_SERVICES = ("airflow-scheduler", "airflow-apiserver", "airflow-worker")
 LOG_LINES = 15
+#: parts of Airflow that say themselves how they are, at ``/monitor/health``
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class Refused(Exception):

@@ -71,10 +71,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable
-from ansible_collections.mlops.lab.plugins.module_utils.lab_api import Airflow, Refused, containers, service_of
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import COMPONENTS, Airflow, Refused, containers, service_of
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import counted
-
-COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 def spoken(duration: timedelta) -> str:

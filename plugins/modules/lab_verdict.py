@@ -143,6 +143,7 @@ from urllib.parse import urlencode
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
+    COMPONENTS,
     Airflow,
     Answer,
     Api,
@@ -154,7 +155,6 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
 )
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 
-COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
 MLFLOW = "/api/2.0/mlflow"
 

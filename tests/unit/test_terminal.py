@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +87,9 @@ def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
     assert process.stdout
     while (line := process.stdout.readline()) and line != "two\n":
         pass
-    early = time.monotonic()
     (tmp_path / "go").touch()
-    assert line and process.wait(timeout=60) == 0
-    assert time.monotonic() - early < 60
+    assert line, "the run was over before its first words came"
+    assert process.wait(timeout=60) == 0, "the run had waited in vain when its first words came"
 
 
 @pytest.mark.parametrize("models", [True, False])
