@@ -35,7 +35,7 @@ class Lab:
         self.asked: list[tuple[str, str, Any]] = []
         self.answers: dict[str, Any] = {
             "/api/v2/version": {"version": "3.3.2"},
-            "/api/v2/monitor/health": {name: {"status": "healthy"} for name in lab_verdict.COMPONENTS},
+            "/api/v2/monitor/health": {name: {"status": "healthy"} for name in lab_api.COMPONENTS},
             "/api/v2/importErrors": {"import_errors": []},
             "/api/v2/dags": {"dags": [{"dag_id": "train"}]},
             "/api/v2/dags/train": {"dag_id": "train", "is_paused": False},
@@ -222,7 +222,7 @@ def test_too_few_trials_and_a_deployment_that_failed_are_told(lab: Lab, url: str
         ("/api/v2/monitor/health", {"metadatabase": {"status": "healthy"}}, "Airflow's components are healthy", "scheduler is missing"),
         (
             "/api/v2/monitor/health",
-            {name: {"status": "unhealthy" if name == "triggerer" else "healthy"} for name in lab_verdict.COMPONENTS},
+            {name: {"status": "unhealthy" if name == "triggerer" else "healthy"} for name in lab_api.COMPONENTS},
             "Airflow's components are healthy",
             "triggerer is unhealthy",
         ),
