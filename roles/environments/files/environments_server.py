@@ -1,0 +1,353 @@
+r"""Make Python environments from locks, and locks from requirements, for the other containers of this host.
+
+The other containers see the environments, and cannot write them; this one alone has the credential of the package index. Packages are never built here,
+so that no package code runs beside the credential.
+
+    environments_server.py            serve until the process is stopped
+    environments_server.py --check    say whether it serves
+    environments_server.py --ask      read a request from standard input, and print the answers
+
+A client connects to the unix socket ``<LAB_ENVIRONMENTS_DIR>/.service/socket``, sends one line of JSON, and reads lines of JSON until the last::
+
+    {"do": "make", "requirements": "numpy==2.3.5 --hash=...\n...", "python": "3.13"}
+        {"made": {"key": ..., "interpreter": ..., "new": true, "seconds": 1.2}}
+    {"do": "resolve", "requirements": "churn\n", "needs": "mlflow-skinny\n", "previous": "<the last lock>", "python": ""}
+        {"resolved": {"lock": ..., "python": "3.13", "without": "why the needs are not in it, or nothing"}}
+
+Before the last line may come ``{"say": "<a line for the log>"}``. In its place may come ``{"mistake": "<sentence>"}``, when asking again is of no use, or
+``{"failure": "<sentence>"}``. An empty ``python`` stands for the one of this container.
+
+It is set up by the environment:
+
+    LAB_ENVIRONMENTS_DIR   folder of the environments
+    LAB_INDEX_CONFIG_FILE  uv.toml with the package index; without it, uv's own configuration counts
+    LAB_ENVIRONMENTS_DAYS  days after which an environment that nobody asked for is removed, 14 unless set
+    LAB_ENVIRONMENTS_GB    gigabytes of all environments and the cache, above which those that were used least recently are removed, 20 unless set
+    LAB_SHA256_LOCK        script that writes SHA-256 into locks of an index that offers MD5 alone
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import tomllib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+DAY = 86400
+IN_USE = 2 * DAY
+"""Seconds that an environment is kept in any case after somebody asked for it: no task runs longer."""
+
+FOLDER = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"))
+SOCKET = FOLDER / ".service" / "socket"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+Say = Callable[[str], None]
+
+
+class Mistake(Exception):
+    """What was asked for cannot be, now or later; one sentence."""
+
+
+class Failure(Exception):
+    """It did not work out; one sentence."""
+
+
+def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Make the environment of a lock if it is not there yet.
+
+    Raises:
+        Mistake: The lock holds something else than packages of the index, or its Python is not here.
+        Failure: It cannot be installed.
+    """
+    begun = time.monotonic()
+    python, lines = str(request.get("python") or PYTHON), pins(request["requirements"])
+    key = hashlib.sha256("\n".join([python, *lines]).encode()).hexdigest()[:24]
+    place = FOLDER / key
+    with alone(key, say):
+        new = not (place / "complete").is_file()
+        if new:
+            install(place, python, lines, say)
+        os.utime(place)
+    if new:
+        threading.Thread(target=afterwards, args=[place], daemon=True).start()
+    return {"made": {"key": key, "interpreter": str(place / "bin" / "python"), "new": new, "seconds": round(time.monotonic() - begun, 3)}}
+
+
+def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Resolve requirements to a lock with hashes; with ``needs``, or without them where they contradict the requirements.
+
+    Raises:
+        Mistake: The requirements hold something else than packages of the index.
+        Failure: There is no solution.
+    """
+    python, asked, needs = str(request.get("python") or PYTHON), pins(request["requirements"]), pins(request.get("needs", ""))
+    previous = re.sub(r"^#.*\n", "", request.get("previous", ""), flags=re.MULTILINE)
+    try:
+        return {"resolved": {"lock": locked(python, [*asked, *needs], previous), "python": python, "without": ""}}
+    except Failure as error:
+        if not needs:
+            raise
+        without = str(error)
+    return {"resolved": {"lock": locked(python, asked, previous), "python": python, "without": without}}
+
+
+def pins(text: str) -> list[str]:
+    """The requirements of a text, one per line, sorted, without comments.
+
+    Raises:
+        Mistake: One of them is no package of the index: an option, a path, an address.
+    """
+    found = set()
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        if not line:
+            continue
+        bare, *hashes = re.split(r"\s+--hash=", line)
+        try:
+            requirement = Requirement(bare)
+        except InvalidRequirement:
+            raise Mistake(f"{line[:200]!r} is no requirement; allowed: packages of the index, as name==version") from None
+        if requirement.url:
+            raise Mistake(f"{requirement.name} is to come from {requirement.url[:200]!r}; allowed: packages of the index, as name==version")
+        found.add(" ".join([str(requirement), *(f"--hash={digest.strip()}" for digest in sorted(hashes))]))
+    return sorted(found)
+
+
+def install(place: Path, python: str, lines: list[str], say: Say) -> None:
+    """Make an environment; what is not complete is made anew by whoever asks next."""
+    say(f"making {place.name}: Python {python}, {len(lines)} packages")
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        uv(["venv", "--quiet", "--no-project", "--python", python, str(place)], lambda line: None)
+    except Failure:
+        raise Mistake(f"Python {python} is not on this host, which has Python {PYTHON}") from None
+    file = place / "requirements.txt"
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    hashed = ["--require-hashes"] if any("--hash=" in line for line in lines) else []
+    uv(["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r", str(file)], say)
+    (place / "complete").touch()
+
+
+def locked(python: str, lines: list[str], previous: str) -> str:
+    """The lock of requirements; versions of the previous lock stay where they may."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked, lock = Path(folder, "requirements.in"), Path(folder, "lock.txt")
+        asked.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        lock.write_text(previous, encoding="utf-8")
+        options = ["--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--only-binary", ":all:", "--python", python]
+        uv(["pip", "compile", *options, str(asked), "-o", str(lock)], lambda line: None)
+        text = lock.read_text(encoding="utf-8")
+    if "--hash=md5:" in text and os.environ.get("LAB_SHA256_LOCK"):
+        text = with_sha256(text)
+    return text
+
+
+def with_sha256(lock: str) -> str:
+    """A lock whose MD5s are replaced; installers refuse them."""
+    spec = importlib.util.spec_from_file_location("sha256_lock", os.environ["LAB_SHA256_LOCK"])
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    index = tomllib.loads(Path(os.environ["LAB_INDEX_CONFIG_FILE"]).read_text(encoding="utf-8"))["index"][0]["url"]
+    parts = urlsplit(index)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        return str(module.with_sha256(lock, bare.rstrip("/") + "/", module.reader(bare, unquote(parts.username or ""), unquote(parts.password or ""))))
+    except (OSError, SystemExit) as error:
+        raise Failure(str(error)) from None
+
+
+def uv(arguments: list[str], say: Say) -> None:
+    """Run uv, which reads the index and its credential from its own file; pass on what it prints.
+
+    Raises:
+        Failure: It failed; in its own words, without its drawing and its hints at options that nobody gives here.
+    """
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE") or name.startswith("UV_")}
+    environment |= {"UV_CACHE_DIR": str(FOLDER / ".uv"), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    environment.setdefault("UV_HTTP_TIMEOUT", "300")  # an index that fetches for the first time answers late
+    if config := os.environ.get("LAB_INDEX_CONFIG_FILE"):
+        environment["UV_CONFIG_FILE"] = config
+    program = shutil.which("uv")
+    if program is None:
+        raise Failure("uv is not on the path of the environments' service")
+    process = subprocess.Popen(
+        [program, *arguments],
+        env=environment,
+        cwd=FOLDER,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout
+    last: deque[str] = deque(maxlen=40)
+    with suppress_death(process):
+        for line in process.stdout:
+            if words := line.strip(" \t\r\n\u00d7\u2570\u251c\u2502\u2500\u25b6"):
+                last.append(without_secret(words))
+                say(last[-1])
+        code = process.wait()
+    if code:
+        lines = list(last)
+        first = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
+        hint = next((number for number, line in enumerate(lines) if line.startswith("hint:")), len(lines))
+        words = " ".join(lines[first:hint] or lines).removeprefix("error: ")
+        raise Failure(words[:800] or f"uv ended with exit code {code} and said nothing")
+
+
+@contextmanager
+def suppress_death(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Take a process along when what waits for it does not go on."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def without_secret(line: str) -> str:
+    """A line in which no address has a user and a password."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", line)
+
+
+@contextmanager
+def alone(key: str, say: Say) -> Iterator[None]:
+    """Let one at a time make or remove an environment."""
+    (FOLDER / ".service" / "locks").mkdir(parents=True, exist_ok=True)
+    with (FOLDER / ".service" / "locks" / key).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{key} is being made already; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def afterwards(place: Path) -> None:
+    """What nobody waits for: compile the environment, so that later imports are faster, and remove what nobody needs."""
+    libraries = sysconfig.get_path("purelib", vars={"base": str(place)})
+    subprocess.run(
+        ["nice", "-n", "19", str(place / "bin" / "python"), "-m", "compileall", "-q", libraries],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
+
+
+def remove_unused(seconds: float, most: float) -> None:
+    """Remove environments that nobody asked for within so many seconds, then those that were used least recently until no more than so many bytes are left."""
+    known = sorted((path.parent for path in FOLDER.glob("*/complete")), key=lambda place: place.stat().st_mtime)
+    for place in known:
+        idle = time.time() - place.stat().st_mtime
+        if idle > seconds or (idle > IN_USE and size(FOLDER) > most):
+            with alone(place.name, lambda line: None):
+                (place / "complete").unlink(missing_ok=True)
+                shutil.rmtree(place, ignore_errors=True)
+            print(f"{place.name} was not used for {idle / DAY:.0f} days, and is removed", flush=True)
+            with suppress(Failure):
+                uv(["cache", "prune"], lambda line: None)
+
+
+def size(folder: Path) -> int:
+    """Bytes on disk below a folder; a file with several names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(root, name))
+                seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(seen.values())
+
+
+COMMANDS = {"make": make, "resolve": resolve, "ping": lambda request, say: {"pong": PYTHON}}
+
+
+class Handler(socketserver.StreamRequestHandler):
+    """One request."""
+
+    def handle(self) -> None:
+        """Answer it; a client that is gone has its work finished nevertheless, since others may wait for it."""
+
+        def send(answer: dict[str, Any]) -> None:
+            with suppress(OSError):
+                self.wfile.write(json.dumps(answer).encode() + b"\n")
+
+        try:
+            request = json.loads(self.rfile.readline())
+            answer = COMMANDS[request["do"]](request, lambda line: send({"say": line}))
+        except Mistake as error:
+            answer = {"mistake": str(error)}
+        except Failure as error:
+            answer = {"failure": str(error)}
+        except Exception as error:
+            answer = {"failure": f"the environments' service failed with {type(error).__name__}: {error}"}
+        send(answer)
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Serves every client in a thread of its own."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+
+def serve() -> None:
+    """Serve until the process is told to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # what is half made is made anew by whoever asks next
+    SOCKET.parent.mkdir(parents=True, exist_ok=True)
+    SOCKET.unlink(missing_ok=True)
+    os.umask(0o007)
+    with Server(str(SOCKET), Handler) as server:
+        os.umask(0o022)
+        print(f"environments in {FOLDER}, Python {PYTHON}", flush=True)
+        server.serve_forever()
+
+
+def ask(request: str) -> Iterator[str]:
+    """Send a request; give the answers, a line each."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(SOCKET))
+        client.sendall(request.replace("\n", " ").encode() + b"\n")
+        with client.makefile(encoding="utf-8") as answers:
+            yield from answers
+
+
+def main(arguments: list[str]) -> int:
+    """Serve, or ask a server."""
+    if arguments == ["--check"]:
+        return 0 if "pong" in "".join(ask('{"do": "ping"}')) else 1
+    if arguments == ["--ask"]:
+        for line in ask(sys.stdin.read()):
+            print(line, end="", flush=True)
+        return 0
+    serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
