@@ -20,15 +20,16 @@ DOC = """
 Does what an experiment file says: `experiments/<name>.yml` names the callables of an installed package, their arguments, and where the result is
 tracked and registered in MLflow. A new experiment is a new file, or other parameters of the trigger; this DAG is not edited.
 
-1. `check` reads the file, imports the callables and compares their arguments: one sentence for each mistake, before anything runs.
-2. `prepare` makes the run in MLflow and does the steps.
-3. `search` tries parameters, in as many mapped tasks side by side as `search.parallel` says, on whatever worker has room (pool `search`).
-4. `cross_validate` cross-validates the estimator with the best parameters.
-5. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result,
+1. `environment` makes the Python environment that the file names on this worker; its log shows what is installed. One that is there already costs nothing.
+2. `check` reads the file, imports the callables and compares their arguments: one sentence for each mistake, before anything runs.
+3. `prepare` makes the run in MLflow and does the steps.
+4. `search` tries parameters, in as many mapped tasks side by side as `search.parallel` says, on whatever worker has room (pool `search`).
+5. `cross_validate` cross-validates the estimator with the best parameters.
+6. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result,
    and tells it the asset `trained_model`.
 
-Sections that the file does not have are skipped. All tasks run in the project's Python environment on a Celery worker. A task that is tried again goes on where
-it was: finished trials and steps are not done again.
+Sections that the file does not have are skipped. The callables run in the experiment's environment, on a Celery worker.
+A task that is tried again goes on where it was: finished trials and steps are not done again.
 """
 
 with DAG(
@@ -90,11 +91,18 @@ with DAG(
             **more,
         }
 
+    asked_for = {"experiment": "{{ params.experiment }}", "params": "{{ params | tojson }}", "experiments_dir": EXPERIMENTS}
+    environment = ProjectPythonOperator(
+        task_id="environment",
+        command="environment",
+        request=asked_for,
+        execution_timeout=timedelta(minutes=30),
+    )
     check = ProjectPythonOperator(
         task_id="check",
         command="check",
-        request={"experiment": "{{ params.experiment }}", "params": "{{ params | tojson }}", "experiments_dir": EXPERIMENTS},
-        execution_timeout=timedelta(minutes=5),
+        request=asked_for,
+        execution_timeout=timedelta(minutes=30),
     )
     prepare = ProjectPythonOperator(
         task_id="prepare",
@@ -128,4 +136,5 @@ with DAG(
         outlets=[Asset(name="trained_model", uri="x-lab://trained_model")],
         execution_timeout=timedelta(hours=12),
     )
+    environment >> check
     prepare >> search >> cross_validate >> train

@@ -26,31 +26,40 @@ LAB = ROOT / os.environ.get("LAB", "inventories/lab")
 PYTHON = "/opt/project/bin/python"
 
 sys.path.append(str(DAGS))
-from lab_experiment import document  # noqa: E402 (the path above comes first)
+from lab_experiment import document, failures  # noqa: E402 (the path above comes first)
 
 IN_IMAGE = """
 import contextlib, json, sys
 sys.path.append(sys.argv[1])
-from lab_experiment import package
 from lab_experiment.__main__ import answered, check
-answers = {}
-with contextlib.redirect_stdout(sys.stderr), contextlib.closing(package.Package()) as process:
+answers, packages = {}, {}
+with contextlib.redirect_stdout(sys.stderr):
     for name in sys.argv[3:]:
-        answers[name], _ = answered(lambda: check({"experiment": name, "experiments_dir": sys.argv[2]}, process))
+        answers[name], _ = answered(lambda: check({"experiment": name, "experiments_dir": sys.argv[2]}, packages))
+    for process in packages.values():
+        process.close()
 print(json.dumps(answers))
 """
-"""Runs the command `check` for several experiments in one process, because importing packages takes its time; what they print goes to stderr."""
+"""Runs the command `check` for several experiments; one process imports all packages of an environment, since that takes its time.
+
+What they print goes to stderr.
+"""
+
+
+def name_of_lab() -> str:
+    """The value of lab_name."""
+    files = [ROOT / "playbooks/group_vars/all/shared.yml", *sorted((LAB / "group_vars/lab").glob("*.yml"))]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    values = [yaml.safe_load(text) or {} for text in texts if re.search(r"^lab_name:", text, re.M)]
+    return str(values[-1]["lab_name"])
 
 
 def image_of_lab() -> str:
     """The newest image of the lab on this machine, or nothing when there is none or no Docker engine answers."""
-    files = [ROOT / "playbooks/group_vars/all/shared.yml", *sorted((LAB / "group_vars/lab").glob("*.yml"))]
-    texts = [path.read_text(encoding="utf-8") for path in files]
-    values = [yaml.safe_load(text) or {} for text in texts if re.search(r"^lab_name:", text, re.M)]
     docker = shutil.which("docker")
     if docker is None:
         return ""
-    command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{values[-1]['lab_name']}/airflow"]
+    command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{name_of_lab()}/airflow"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     return done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else ""
 
@@ -63,6 +72,10 @@ def in_image(image: str, folder: Path, names: list[str]) -> dict[str, Any]:
     """
     container = ["docker", "run", "--rm", "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", f"{os.getuid()}:0"]
     files = ["--read-only", "--tmpfs", "/tmp", "--env", "HOME=/tmp", "--volume", f"{DAGS}:/opt/airflow/dags:ro", "--volume", f"{folder}:{folder}:ro"]
+    volume = f"{name_of_lab()}-environments"  # with the service that makes environments other than the image's own
+    locks = folder.parent / "environments"
+    if subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False).returncode == 0 and locks.is_dir():
+        files += ["--volume", f"{volume}:/opt/environments:ro", "--volume", f"{locks}:/opt/airflow/environments:ro"]
     command = [*container, *files, "--entrypoint", PYTHON, image, "-B", "-c", IN_IMAGE, "/opt/airflow/dags", str(folder), *names]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
@@ -82,7 +95,7 @@ def check(folder: Path, names: list[str], image: str) -> bool:
         try:
             document.read(document.find(name, folder))
             right.append(name)
-        except document.Mistakes as error:
+        except failures.Mistakes as error:
             mistakes += error.sentences
     looked = "the callables were not looked at, for this machine has no image of the lab (make lab builds it)"
     if image and right:

@@ -17,7 +17,7 @@ sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from lab_deployment import deploying, models, targets, workspace  # noqa: E402 (the path above comes first)
-from lab_deployment.target import Failure, Mistakes  # noqa: E402
+from lab_experiment.failures import Failure, Mistakes  # noqa: E402
 
 
 def main(command: str, request_file: str, result_file: str) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lab_deployment import environments, processes, targets, workspace
-from lab_deployment.target import SCORING, Failure, Mistakes, checked
+from lab_deployment.target import SCORING, checked
 from lab_deployment.workspace import Workspace
+from lab_experiment.failures import Failure, Mistakes
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # MLflow looks for git, which a worker need not have
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a lab calls nobody it was not told to call

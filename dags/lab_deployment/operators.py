@@ -17,7 +17,8 @@ except ImportError:  # Airflow 3.1
     from airflow.exceptions import AirflowFailException, AirflowSkipException
 
 from lab_deployment import deploying, targets, workspace
-from lab_deployment.target import Failure, Mistakes, checked
+from lab_deployment.target import checked
+from lab_experiment.failures import Failure, Mistakes
 
 
 class DeploymentOperator(ProjectPythonOperator):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab_deployment.target import Failure
+from lab_experiment.failures import Failure
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None, explain: Callable[[Sequence[str]], str] | None = None) -> None:

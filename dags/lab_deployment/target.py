@@ -11,19 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lab_experiment.failures import Failure, Mistakes
+
 SCORING = Path(__file__).with_name("scoring.py")
-
-
-class Mistakes(Exception):
-    """What was asked for cannot be done, and trying again would not help; a sentence for each mistake."""
-
-    def __init__(self, sentences: Sequence[str]) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = list(sentences)
-
-
-class Failure(Exception):
-    """Something failed that may go well another time; the message is one sentence."""
 
 
 @dataclass(frozen=True)

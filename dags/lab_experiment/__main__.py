@@ -1,8 +1,8 @@
 """``python lab_experiment <command> <request.json> <result.json>``: what the tasks of the DAG ``train`` start in the project's interpreter.
 
-The commands are ``check``, ``prepare``, ``search``, ``cross_validate`` and ``train``, in this order. The result file holds ``{"result": ...}``, perhaps
-with ``values`` (further results by name), ``title`` (what this part of a mapped task is called) and ``event`` (what came to be); or ``{"skip": "..."}``
-(the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
+The commands are ``environment``, ``check``, ``prepare``, ``search``, ``cross_validate`` and ``train``, in this order. The result file holds
+``{"result": ...}``, perhaps with ``values`` (further results by name), ``title`` (what this part of a mapped task is called) and ``event`` (what came to be);
+or ``{"skip": "..."}`` (the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
 ``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either). It holds what Airflow's database can: a number that is not finite
 is null there.
 
@@ -27,13 +27,15 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_experiment import callables, document, package, storable  # noqa: E402 (the path above comes first)
+import lab_environments  # noqa: E402 (the path above comes first)
+from lab_experiment import checking, document, failures, package, storable  # noqa: E402
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
     """Run a command; returns the exit code."""
     request: dict[str, Any] = json.loads(Path(request_file).read_text(encoding="utf-8"))
-    answer, code = answered(lambda: check(request) if command == "check" else work(command, request))
+    first = {"environment": environment, "check": check}
+    answer, code = answered(lambda: first[command](request) if command in first else work(command, request))
     Path(result_file).write_text(json.dumps(storable.plain(answer), allow_nan=False), encoding="utf-8")
     return code
 
@@ -42,27 +44,53 @@ def answered(do: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int]:
     """The answer of a command, and its exit code."""
     try:
         return do(), 0
-    except document.Mistakes as error:
+    except failures.Mistakes as error:
         return {"mistakes": error.sentences}, 2
-    except callables.Failure as error:
+    except failures.Failure as error:
         return {"failure": str(error), "final": error.final}, 1
 
 
-def check(request: dict[str, Any], packages: package.Package | None = None) -> dict[str, Any]:
+def environment(request: dict[str, Any]) -> dict[str, Any]:
+    """Make the experiment's environment on this host, and tell what is installed; gives its ``name`` and ``interpreter``.
+
+    Args:
+        request: As for :func:`check`, which tells the mistakes of a file.
+    """
+    try:
+        _, _, content = _read(request)
+    except failures.Mistakes:
+        print("The experiment file is not right; the task check says what is wrong.")
+        return {"result": None}
+    made = lab_environments.provide(content["environment"], lambda line: print(f"[environment] {line}", flush=True))
+    print(f"[environment] {made.name}: {made.interpreter}", flush=True)
+    return {"result": {"name": made.name, "interpreter": made.interpreter}}
+
+
+def check(request: dict[str, Any], packages: dict[str, package.Package] | None = None) -> dict[str, Any]:
     """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
 
     Args:
         request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
-        packages: The process to import packages in, when several experiments are checked; it remains.
+        packages: The processes to import packages in, by environment, when several experiments are checked; they remain.
     """
-    path = document.find(request["experiment"], Path(request["experiments_dir"]))
+    path, changed, content = _read(request)
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    changed = document.overrides(json.loads(request.get("params") or "{}"))
-    content = document.read(path, changed)
-    with nullcontext(packages) if packages else closing(package.Package()) as process:
-        process.ask("check", document=content, file=str(path), overrides=changed)
+    where = lab_environments.provide(content["environment"])
+    kept = packages is not None
+    process = (packages or {}).get(where.name) or package.Package(interpreter=where.interpreter)
+    if packages is not None:
+        packages[where.name] = process
+    with nullcontext() if kept else closing(process):
+        checking.check(content, str(path), changed, where, process)
     print(f"{path} is right: {', '.join(call for _, call, _ in document.calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
+
+
+def _read(request: dict[str, Any]) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """The file of an experiment, what the trigger set, and the document."""
+    path = document.find(request["experiment"], Path(request["experiments_dir"]))
+    changed = document.overrides(json.loads(request.get("params") or "{}"))
+    return path, changed, document.read(path, changed)
 
 
 def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +111,7 @@ def end_with_parent(number: signal.Signals) -> None:
     """Have the system send this signal when the process that started this one is gone, even by ``kill -9`` (Linux only); end in order on SIGTERM."""
 
     def stop(*_: object) -> None:
-        raise callables.Stopped(143)  # the MLflow run is marked as killed
+        raise failures.Stopped(143)  # the MLflow run is marked as killed
 
     signal.signal(signal.SIGTERM, stop)
     if sys.platform == "linux":

@@ -12,39 +12,18 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lab_experiment import storable
-from lab_experiment.document import Mistakes, Source, calls
+from lab_experiment.failures import Failure, Stopped
 
 Function = Callable[..., Any]
 
-LOCK = Path(sys.prefix) / "project.txt"
-"""The lock that the project's environment was installed from: ``/opt/project/project.txt`` in the lab's image."""
-
-
-class Failure(Exception):
-    """Something that an experiment named failed while it ran; the message is one sentence, which any log and database can hold."""
-
-    final = False
-    """Whether trying again is of no use."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(storable.text(message))
-
-
-class Final(Failure):
-    """A failure that trying again does not mend."""
-
-    final = True
-
-
-class Stopped(SystemExit):
-    """The process is told to end (SIGTERM), which is no doing of a package."""
-
+HERE = f"the environment of {sys.executable}"
+"""How sentences call this environment."""
 
 _out: int | None = None
 
@@ -71,34 +50,33 @@ def flush() -> None:
             stream.flush()
 
 
-def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any] | None = None, at: Callable[[str], None] = lambda _: None) -> None:
-    """Import every callable and hold the arguments given against those it takes; look for what the search and the scoring need.
+def check(
+    calls: Sequence[tuple[str, str, Mapping[str, Any]]], scorers: Sequence[tuple[str, str]], modules: Sequence[tuple[str, str, str]], at: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """Import every callable and hold the arguments given against those it takes; look for what the scoring needs.
 
     Args:
-        document: What :func:`lab_experiment.document.read` returned.
-        file: The file it was read from; its lines are named when it is there.
-        overrides: What the trigger set.
+        calls: Key, ``package.module:function`` and arguments of each.
+        scorers: Key and name of each scorer that is asked for.
+        modules: Key, name and purpose of each module that the lab needs here.
         at: Is told what is imported next, for an import may end the process.
 
-    Raises:
-        Mistakes: A package, module or function is not there, or an argument is unknown or missing, or a library is missing; a sentence each.
+    Returns:
+        The mistakes: a package, module or function is not there, an argument is unknown or missing, there is no such scorer. Of each the key, and the sentence.
     """
-    place = _places(file, overrides or {})
-    sentences: list[str] = []
+    found: list[tuple[str, str]] = []
     locked = _locked()
-    for key, call, arguments in calls(document):
-        at(f"{place(f'{key}.call')}: {key}.call has {call!r}, and importing {call.partition(':')[0]}")
+    for key, call, arguments in calls:
+        at(f"{key}.call has {call!r}, and importing {call.partition(':')[0]}")
         try:
             _refuse_others(call, locked)
             function = load(call)
             _refuse_borrowed(function)
-            sentences += [f"{place(where)}: {key}{words}" for where, words in _unfit(key, call, function, arguments)]
+            found += [(where, f"{key}{words}") for where, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
-            sentences.append(f"{place(f'{key}.call')}: {key}.call has {call!r}; {error.args[0]}.")
-    sentences += [f"{place(key)}: {key} has {value!r}; {words}." for key, value, words in _missing_libraries(document)]
-    sentences += [f"{place(key)}: {words}" for key, words in _undeployable(document)]
-    if sentences:
-        raise Mistakes(list(dict.fromkeys(sentences)))
+            found.append((f"{key}.call", f"{key}.call has {call!r}; {error.args[0]}."))
+    found += [(key, f"{key}: {HERE} has no module {module!r}, {words}.") for key, module, words in modules if not importlib.util.find_spec(module)]
+    return [*found, *_unknown_scorers(scorers)]
 
 
 OURS = "allowed: functions of the packages in the requirement lists, and of what those depend on"
@@ -106,9 +84,10 @@ OURS = "allowed: functions of the packages in the requirement lists, and of what
 
 def _locked() -> set[str] | None:
     """The distributions in the lock of this environment; None if it was not made from one."""
-    if not LOCK.is_file():
+    lock = next((path for path in (Path(sys.prefix, "project.txt"), Path(sys.prefix, "requirements.txt")) if path.is_file()), None)
+    if lock is None:
         return None
-    found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", lock.read_text(encoding="utf-8"), re.MULTILINE)
     return {_normalised(name) for name in found}
 
 
@@ -148,57 +127,33 @@ def _refuse_borrowed(function: Function) -> None:
         raise LookupError(f"it is {getattr(function, '__name__', 'a function')} of {home}, a part of Python itself; {OURS}")
 
 
-def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
-    """What says where a key was set."""
-    if not Path(file).is_file():
-        return lambda key: file
-    source = Source(Path(file), overrides)
-    return lambda key: source.place(source.path(key))
-
-
-def _missing_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What a search or a scoring needs, beside the callables, and the environment does not have: key, value, words."""
-    environment = f"the environment of {sys.executable}"
-    search = document["search"]
-    if search:
-        sampler = search["sampler"]["name"]
-        if not importlib.util.find_spec("optuna"):
-            yield (
-                "search",
-                sampler,
-                f"{environment} has no module 'optuna', which a search needs; allowed: without search, or with optuna among the requirements",
-            )
-        module = {"cmaes": "cmaes", "gp": "torch"}.get(sampler)
-        if module and not importlib.util.find_spec(module):
-            yield (
-                "search.sampler",
-                sampler,
-                f"{environment} has no module {module!r}, which it needs; allowed: tpe, random, grid, or {module} among the requirements",
-            )
-    folds, evaluate = document["cross_validation"], (document["train"] or {}).get("evaluate")
-    wanted = [(key, name) for key, part in (("cross_validation.scoring", folds), ("train.evaluate.scoring", evaluate)) if part for name in part["scoring"]]
-    if wanted:
+def _unknown_scorers(wanted: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Scorers that scikit-learn does not have: key and sentence."""
+    if not wanted:
+        return
+    try:
         from sklearn.metrics import get_scorer_names  # only where a scorer is named: its import takes a second
+    except ImportError:
+        yield wanted[0][0], f"{wanted[0][0]} has {wanted[0][1]!r}; {HERE} has no module 'sklearn', which scoring needs."
+        return
+    names = get_scorer_names()
+    for key, name in wanted:
+        if name not in names:
+            like = difflib.get_close_matches(name, names, 5, 0.5)
+            yield key, f"{key} has {name!r}; allowed: scikit-learn's scorers, such as {', '.join(like or ['accuracy', 'f1_macro', 'r2'])}."
 
-        names = get_scorer_names()
-        for key, name in wanted:
-            if name not in names:
-                like = difflib.get_close_matches(name, names, 5, 0.5)
-                yield key, name, f"allowed: scikit-learn's scorers, such as {', '.join(like or ['accuracy', 'f1_macro', 'r2'])}"
+
+def packages(modules: Sequence[str]) -> str:
+    """The distributions that modules come from, ``name==version``, separated by blanks."""
+    by_module = importlib.metadata.packages_distributions()
+    names = sorted({name for module in modules for name in by_module.get(module, [])})
+    return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
-def _undeployable(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the DAG ``deploy`` would refuse after the training: key and sentence."""
-    if document["deploy"]:
-        from lab_deployment import target, targets  # here, because not every experiment is deployed
-
-        try:
-            target.checked(document["deploy"]["options"], targets.find(document["deploy"]["target"]))
-        except target.Mistakes as error:
-            for sentence in error.sentences:
-                words = sentence.replace("target_options: ", "deploy.options.").replace("target_options", "deploy.options")
-                words = f"deploy.{words}" if words.startswith("target ") else words
-                yield re.split(" |: ", words)[0], words
+def installed() -> list[str]:
+    """All distributions of this environment, ``name==version``, sorted."""
+    found = ((distribution.metadata["Name"], distribution.version) for distribution in importlib.metadata.distributions())
+    return sorted({f"{name.lower()}=={version}" for name, version in found if name})
 
 
 def load(call: str) -> Function:
@@ -212,7 +167,7 @@ def load(call: str) -> Function:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise LookupError(f"the environment of {sys.executable} has no module {error.name!r}; allowed: what is installed there") from None
+            raise LookupError(f"{HERE} has no module {error.name!r}; allowed: what is installed there") from None
         tell(error)
         raise LookupError(f"importing {module_name} failed: it needs the module {error.name!r}, which is not installed") from None
     except Stopped:

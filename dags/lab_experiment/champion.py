@@ -18,7 +18,7 @@ import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
 
 from lab_experiment import callables, storable
-from lab_experiment.callables import Failure
+from lab_experiment.failures import Failure
 
 ALIAS = "champion"
 TAG = "lab.champion"

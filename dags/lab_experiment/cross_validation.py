@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
 
 from lab_experiment import callables
-from lab_experiment.callables import Failure, Final
+from lab_experiment.failures import Failure, Final
 from lab_experiment.scores import Scores
 
 SPLITTERS = {

@@ -7,6 +7,7 @@ A document, as :func:`read` returns it, has all of these keys, and only values t
 texts is written as :mod:`lab_experiment.references` says)::
 
     name, description: text ("" when there is none)
+    environment: name
     inputs: {name: value}
     steps: [{name, call, with: {}, after: [names]}], each after those it waits for
     search: None, or {
@@ -48,6 +49,7 @@ from typing import Any
 import yaml
 
 from lab_experiment import storable
+from lab_experiment.failures import Mistakes
 from lab_experiment.references import encoded, has_strays, of, references
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
@@ -71,14 +73,6 @@ _STEP = r"[a-z][a-z0-9_]*"
 _ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
 
 KeyPath = tuple[str | int, ...]
-
-
-class Mistakes(Exception):
-    """What is wrong with an experiment file, a sentence each."""
-
-    def __init__(self, sentences: list[str]) -> None:
-        self.sentences = [storable.text(sentence) for sentence in sentences]
-        super().__init__("\n".join(self.sentences))
 
 
 def experiments(folder: Path) -> list[str]:
@@ -534,6 +528,7 @@ class _Reader:
         document = {
             "name": name,
             "description": content.get("description", ""),
+            "environment": content.get("environment", "project"),
             "inputs": encoded(content.get("inputs", {})),
             "steps": steps,
             "search": search,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
-import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,9 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from lab_environments import Environment
 from lab_experiment import storable
-from lab_experiment.callables import LOCK, say
+from lab_experiment.callables import say
 
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
@@ -49,17 +47,16 @@ class Data:
 
 
 def record(
-    client: Any, run_id: str, packages: str, data: Sequence[Data] = (), facts: Path | None = None, lock: Path = LOCK, file: str = "", file_digest: str = ""
+    client: Any, run_id: str, about: Mapping[str, Any], environment: Environment, facts: Path | None = None, file: str = "", file_digest: str = ""
 ) -> dict[str, str]:
-    """Record a run's environment and data: tags, the artifacts ``environment/requirements.txt`` and ``environment/environment.json``, dataset inputs.
+    """Record a run's environment: tags, and the artifacts ``environment/requirements.txt`` and ``environment/environment.json``.
 
     Args:
         client: An ``MlflowClient``.
         run_id: The run; its status is left alone.
-        packages: The distributions that the callables come from, ``name==version`` separated by blanks.
-        data: What went in.
+        about: What :meth:`lab_experiment.inside.Work.about` says of it.
+        environment: The environment. Without a lock, what is installed is listed in its place, and the tag ``lab.locked`` says so.
         facts: The file of facts about the image and the lab's git revision; by default the one that LAB_FACTS_FILE names.
-        lock: The lock of this environment. Without one, what is installed is listed in its place, and the tag ``lab.locked`` says so.
         file: The experiment file; kept as it is beside the lock.
         file_digest: Its digest when it was read, ``sha256:...``. A file that is not the one that came with the git revision makes that ``...-dirty``.
 
@@ -70,13 +67,14 @@ def record(
     revision = known.get("git_revision", "")
     if revision and not revision.endswith(DIRTY) and "experiments" in known and file_digest and known["experiments"].get(Path(file).name) != file_digest:
         revision += DIRTY
-    locked = lock.is_file()
-    requirements = lock.read_text(encoding="utf-8") if locked else "".join(f"{line}\n" for line in installed())
+    lock = environment.lock
+    requirements = lock.read_text(encoding="utf-8") if lock else "".join(f"{line}\n" for line in about["installed"])
     tags = {
-        "lab.packages": packages,
-        "lab.python": platform.python_version(),
+        "lab.packages": about["packages"],
+        "lab.environment": environment.name,
+        "lab.python": about["python"].partition(" ")[0],
         "lab.requirements": f"sha256:{hashlib.sha256(requirements.encode()).hexdigest()}",
-        "lab.locked": str(locked).lower(),
+        "lab.locked": str(lock is not None).lower(),
         "lab.image": known.get("image", ""),
         "lab.image_digest": known.get("image_digest", ""),
         "lab.git_revision": revision,
@@ -85,12 +83,11 @@ def record(
     tags = {key: value for key, value in tags.items() if value}
     for key, value in tags.items():
         client.set_tag(run_id, key, value)
-    details = {**known, "packages": packages.split(), "python": sys.version, "platform": platform.platform(), "installed": installed()}
+    details = {**known, **about, "packages": about["packages"].split(), "environment": environment.name}
     client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
     if file and Path(file).is_file():
         client.log_artifact(run_id, file, FOLDER)
-    record_data(client, run_id, inputs_of(data))
     return tags
 
 
@@ -104,12 +101,6 @@ def record_data(client: Any, run_id: str, inputs: Sequence[dict[str, Any]]) -> N
 def inputs_of(data: Sequence[Data]) -> list[dict[str, Any]]:
     """What MLflow keeps of data, as plain values: ``dataset`` and ``context``."""
     return [{"dataset": dict(dataset), "context": one.context} for one in data if (dataset := dataset_of(one))]
-
-
-def installed() -> list[str]:
-    """All distributions of this environment, ``name==version``, sorted."""
-    found = ((distribution.metadata["Name"], distribution.version) for distribution in importlib.metadata.distributions())
-    return sorted({f"{name.lower()}=={version}" for name, version in found if name})
 
 
 def dataset_of(data: Data) -> Dataset | None:

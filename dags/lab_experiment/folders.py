@@ -33,15 +33,14 @@ def keep(folder: Path, name: str, value: Any) -> None:
     """Keep a result for the other processes of this run; whole, or not at all.
 
     Raises:
-        Exception: cloudpickle cannot hold it.
+        Exception: It cannot be pickled.
     """
-    import cloudpickle
-
+    pickler = _pickler()
     path = folder / KEPT / f"{name}.pickle"
     partial = path.with_suffix(f".{os.getpid()}")
     try:
         with partial.open("wb") as file:
-            cloudpickle.dump(value, file)
+            pickler.dump(value, file)
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -54,10 +53,17 @@ def kept(folder: Path, name: str) -> Any:
         FileNotFoundError: There is none.
         Exception: It cannot be read here (any more).
     """
-    import cloudpickle
-
     with (folder / KEPT / f"{name}.pickle").open("rb") as file:
-        return cloudpickle.load(file)  # written by this very run
+        return _pickler().load(file)  # written by this very run
+
+
+def _pickler() -> Any:
+    """What pickles more than Python itself does, where the environment has it."""
+    try:
+        import cloudpickle
+    except ImportError:
+        import pickle as cloudpickle
+    return cloudpickle
 
 
 def remove(folder: Path) -> None:

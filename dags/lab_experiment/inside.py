@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 import os
+import platform
 import re
 import sys
 import threading
@@ -26,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from lab_experiment import callables, folders, storable
-from lab_experiment.callables import Failure, Final, Stopped, say
-from lab_experiment.document import Mistakes
+from lab_experiment.callables import say
+from lab_experiment.failures import Failure, Final, Mistakes, Stopped
 from lab_experiment.references import UnmetReference, decoded, of, references, resolve
 
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -164,10 +165,14 @@ class Work:
 
     # What the keeper asks for
 
-    def check(self, document: dict[str, Any], file: str, overrides: dict[str, Any]) -> None:
+    def check(self, **what: Any) -> list[tuple[str, str]]:
         """See :func:`lab_experiment.callables.check`."""
         sys.argv = ["check"]
-        callables.check(document, file, overrides, lambda words: self.tell({"at": words}))
+        return callables.check(**what, at=lambda words: self.tell({"at": words}))
+
+    def about(self, modules: list[str]) -> dict[str, Any]:
+        """What this environment is: ``python``, ``platform``, ``installed``, and the ``packages`` that modules come from."""
+        return {"python": sys.version, "platform": platform.platform(), "installed": callables.installed(), "packages": callables.packages(modules)}
 
     def steps(self) -> list[str]:
         """Do the steps whose results this host does not have; gives the names of all."""

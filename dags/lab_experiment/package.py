@@ -22,8 +22,7 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
-from lab_experiment.callables import Failure, Final
-from lab_experiment.document import Mistakes
+from lab_experiment.failures import Failure, Final, Mistakes
 from lab_experiment.output import Lines
 
 FINISH = 5.0
@@ -42,9 +41,10 @@ class Pruned(Exception):
 class Package:
     """Starts the process when it is first needed, and again when it is gone."""
 
-    def __init__(self, job: Callable[[], dict[str, Any]] = dict) -> None:
-        """Make it; ``job`` tells what a process that starts is given to work on."""
+    def __init__(self, job: Callable[[], dict[str, Any]] = dict, interpreter: str = sys.executable) -> None:
+        """Make it; ``job`` tells what a process that starts is given to work on, ``interpreter`` is the one of the experiment's environment."""
         self._job = job
+        self._interpreter = interpreter
         self._process: subprocess.Popen[bytes] | None = None
         self._others: set[int] = set()
         self._told = ""
@@ -115,7 +115,8 @@ class Package:
         self._connection, theirs = Pipe()
         self._output, printed = os.pipe()
         os.set_blocking(self._output, False)
-        command = [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), str(Path(__file__).parent), "inside", str(theirs.fileno()), str(os.getpid())]
+        program = [str(Path(__file__).parent), "inside", str(theirs.fileno()), str(os.getpid())]
+        command = [self._interpreter, *(["-B"] if sys.dont_write_bytecode else []), *program]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, pass_fds=[theirs.fileno()], start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},

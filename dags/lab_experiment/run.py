@@ -17,8 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import lab_environments
+from lab_environments import Environment
 from lab_experiment import folders, storable, tracking
-from lab_experiment.callables import Failure, Final
+from lab_experiment.document import calls
+from lab_experiment.failures import Failure, Final
 from lab_experiment.package import Package
 from lab_experiment.scores import Scores
 
@@ -74,7 +77,12 @@ class Job:
     @cached_property
     def package(self) -> Package:
         """The process that the package's code runs in."""
-        return Package(lambda: {"document": self.document, "folder": str(self.folder), "run": self.run})
+        return Package(lambda: {"document": self.document, "folder": str(self.folder), "run": self.run}, self.environment.interpreter)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The experiment's environment on this host: the task before may have run on another one."""
+        return lab_environments.provide(self.document["environment"])
 
 
 def prepare(job: Job) -> Answer:
@@ -90,10 +98,11 @@ def prepare(job: Job) -> Answer:
         search.storage_of()  # a database that cannot be reached is found before the steps are done
     from lab_experiment import environment
 
-    document, client, packages = job.document, job.client, tracking.packages(job.document)
+    document, client = job.document, job.client
+    about = job.package.ask("about", modules=sorted({call.partition(":")[0].partition(".")[0] for _, call, _ in calls(document)}))
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     file = {"lab.file": job.file, **({"lab.file_digest": job.file_digest} if job.file_digest else {})}
-    parent = tracking.parent(client, document, digest, {**job.tags, **file, "lab.packages": packages})
+    parent = tracking.parent(client, document, digest, {**job.tags, **file, "lab.packages": about["packages"]})
     job.run = {"mlflow_run_id": parent.info.run_id, "experiment_id": parent.info.experiment_id}
     parts: list[dict[str, int]] = []
     with tracking.working_on(client, parent.info.run_id, job.tags):
@@ -106,7 +115,7 @@ def prepare(job: Job) -> Answer:
             searchers = min(document["search"]["parallel"], document["search"]["trials"])
             parts = [{"searcher": number, "of": searchers} for number in range(1, searchers + 1)]
         with tracking.failures("recording the environment"):
-            environment.record(client, parent.info.run_id, packages, file=job.file, file_digest=job.file_digest)
+            environment.record(client, parent.info.run_id, about, job.environment, file=job.file, file_digest=job.file_digest)
     return {"result": parts, "values": {"run": job.run}}
 
 

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_experiment import callables, document, folders, run, storable, tracking
-from lab_experiment.callables import Failure, Final
-from lab_experiment.document import Mistakes
+from lab_experiment.failures import Failure, Final, Mistakes
 from lab_experiment.package import Pruned
 
 try:

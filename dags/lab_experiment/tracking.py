@@ -36,8 +36,8 @@ import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from lab_experiment import callables, examples, references, requirements, storable
-from lab_experiment.callables import Failure, Final
 from lab_experiment.document import calls
+from lab_experiment.failures import Failure, Final
 
 FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost": "mlflow.xgboost"}
 """MLflow's module for a model by the package its class comes from."""
@@ -258,14 +258,6 @@ def parameters(document: Mapping[str, Any]) -> dict[str, Any]:
     if document["cross_validation"]:
         found |= {f"cross_validation.{key}": document["cross_validation"][key] for key in ("splitter", "scoring") if document["cross_validation"].get(key)}
     return found
-
-
-def packages(document: Mapping[str, Any]) -> str:
-    """The distributions that the callables come from, ``name==version``, separated by blanks."""
-    by_module = importlib.metadata.packages_distributions()
-    modules = {call.partition(":")[0].partition(".")[0] for _, call, _ in calls(document)}
-    names = sorted({name for module in modules for name in by_module.get(module, [])})
-    return " ".join(f"{name}=={importlib.metadata.version(name)}" for name in names)
 
 
 def failures(what: str) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,33 @@ def project_python(request: pytest.FixtureRequest) -> Path:
 def airflow_python(request: pytest.FixtureRequest) -> Path:
     """The Python of an environment with Airflow and without MLflow, pandas and the project; each supported Airflow in turn."""
     return make_environment(f"airflow-{request.param}")
+
+
+@contextmanager
+def serving_environments(folder: Path, **settings: str) -> Iterator[Path]:
+    """The service that makes environments, in a folder; gives the folder. Its socket is in there, so the path has to be short."""
+    (folder / ".service").mkdir(parents=True, exist_ok=True)
+    program = [sys.executable, str(ROOT / "roles" / "environments" / "files" / "environments_server.py")]
+    trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
+    environment = {**trusted, **os.environ, "LAB_ENVIRONMENTS_DIR": str(folder), **settings}
+    with (folder / ".service" / "log").open("w") as log:
+        process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 30
+        while subprocess.run([*program, "--check"], env=environment, capture_output=True, check=False).returncode:
+            assert process.poll() is None and time.monotonic() < until, (folder / ".service" / "log").read_text()
+        yield folder
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def environments_service(worker_id: str) -> Iterator[Path]:
+    """The environments' service on this machine, with environments that are kept between runs of the tests; gives its folder."""
+    cache = os.environ.get("UV_CACHE_DIR") or subprocess.run(["uv", "cache", "dir"], text=True, capture_output=True, check=True).stdout.strip()
+    with serving_environments(ROOT / ".cache" / "model_environments" / worker_id, UV_CACHE_DIR=cache) as folder:
+        yield folder
 
 
 @dataclass

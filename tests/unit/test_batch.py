@@ -11,14 +11,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from lab_deployment import environments
-from lab_deployment.target import Failure, Mistakes
+from lab_experiment.failures import Failure, Mistakes
 from tests.unit import test_object_store as stores
-from tests.unit.conftest import make_environment
+from tests.unit.conftest import make_environment, serving_environments
 
 models, commands, deployer, gateway, s3, airflow = stores.models, stores.commands, stores.deployer, stores.gateway, stores.s3, stores.airflow  # fixtures
 
@@ -157,22 +158,20 @@ def test_the_index_is_asked_with_the_credentials_of_a_file_that_nobody_sees(
     address, given = index
     configuration = tmp_path / "uv.toml"
     configuration.write_text(f'[[index]]\nname = "lab"\nurl = "http://reader:pass%2Fword@{address}/simple/"\ndefault = true\n')
-    monkeypatch.setenv("LAB_INDEX_CONFIG_FILE", str(configuration))
-    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "environments"))
     model = tmp_path / "model"
     model.mkdir()
     (model / "requirements.txt").write_text("theirs==1.0\n")
     (model / "MLmodel").write_text("mlflow_version: 3.17.2\n")
     (model / "python_env.yaml").write_text(f"python: {sys.version_info.major}.{sys.version_info.minor}.1\n")
-    with pytest.raises(Failure, match=r"what the model demands cannot be installed: .*theirs was not found"):
-        environments.of_model(model)
-    assert "Basic " + base64.b64encode(b"reader:pass/word").decode() in given
-    told = capfd.readouterr()
-    assert "pass" not in told.out.replace("passed", "") and "pass" not in told.err
-    configuration.unlink()
-    with pytest.raises(Mistakes, match=r"LAB_INDEX_CONFIG_FILE has .*, which cannot be read; it must name a uv.toml"):
-        environments.of_model(model)
-    (model / "python_env.yaml").write_text("python: 3.4.1\n")
-    monkeypatch.delenv("LAB_INDEX_CONFIG_FILE")
-    with pytest.raises(Mistakes, match=r"The model demands Python 3\.4, which is not on this worker"):
+    with TemporaryDirectory() as short, serving_environments(Path(short), LAB_INDEX_CONFIG_FILE=str(configuration)) as folder:
+        monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(folder))
+        with pytest.raises(Failure, match=r"what the model demands cannot be installed: Because .* was not found in the package registry"):
+            environments.of_model(model)
+        assert "Basic " + base64.b64encode(b"reader:pass/word").decode() in given
+        told = capfd.readouterr()
+        assert "pass" not in told.out.replace("passed", "") and "pass" not in told.err
+        (model / "python_env.yaml").write_text("python: 3.4.1\n")
+        with pytest.raises(Mistakes, match=r"environment cannot be made here: Python 3\.4 is not on this host, which has Python 3\."):
+            environments.of_model(model)
+    with pytest.raises(Failure, match=r"the environments' service of this host does not answer at .*socket"):
         environments.of_model(model)

@@ -103,7 +103,7 @@ for line in lines:
 
 
 @pytest.fixture(scope="session")
-def commands(project_python: Path, mlflow_server: Mlflow) -> Iterator[subprocess.Popen[str]]:
+def commands(project_python: Path, mlflow_server: Mlflow, environments_service: Path) -> Iterator[subprocess.Popen[str]]:
     """The project's interpreter with ``lab_deployment`` in it."""
     environment = {
         "PATH": f"{project_python.parent}{os.pathsep}{os.environ['PATH']}",
@@ -112,7 +112,7 @@ def commands(project_python: Path, mlflow_server: Mlflow) -> Iterator[subprocess
         "PYTHONPATH": str(ROOT / "dags"),
         **({"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "LAB_ENVIRONMENTS_DIR": str(ROOT / ".cache" / "model_environments"),
+        "LAB_ENVIRONMENTS_DIR": str(environments_service),
     }
     with subprocess.Popen([project_python, "-c", COMMANDS], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield process
@@ -127,6 +127,7 @@ class Deployer:
     mlflow: Mlflow
     folder: Path
     models: dict[str, list[str]]
+    environments: Path
     settings: dict[str, str | None] = field(default_factory=dict)
 
     def do(self, command: str, **request: Any) -> Answer:
@@ -193,9 +194,10 @@ print(json.dumps([f"{name}=={importlib.metadata.version(name)}" for name in name
 
 
 @pytest.fixture
-def deployer(commands: subprocess.Popen[str], mlflow_server: Mlflow, models: dict[str, list[str]], tmp_path: Path) -> Deployer:
+def deployer(commands: subprocess.Popen[str], mlflow_server: Mlflow, models: dict[str, list[str]], environments_service: Path, tmp_path: Path) -> Deployer:
     """The project's interpreter, and models to deploy."""
-    return Deployer(commands, mlflow_server, tmp_path, models, {"LAB_MODELS_URL": None, "LAB_MODELS_CREDENTIALS_FILE": None})
+    settings: dict[str, str | None] = {"LAB_MODELS_URL": None, "LAB_MODELS_CREDENTIALS_FILE": None}
+    return Deployer(commands, mlflow_server, tmp_path, models, environments_service, settings)
 
 
 @pytest.fixture(scope="session")
@@ -353,7 +355,8 @@ def test_the_example_of_a_new_target_works(deployer: Deployer, project_python: P
 SHARE = """
 import json, os, sys
 from lab_deployment import deploying, workspace
-from lab_deployment.target import Failure, checked
+from lab_deployment.target import checked
+from lab_experiment.failures import Failure
 names = {}
 exec(sys.argv[1], names)
 requests = json.loads(sys.argv[2])

@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from lab_experiment import callables, document, references
-from lab_experiment.callables import Failure
-from lab_experiment.document import Mistakes
+import lab_environments
+from lab_experiment import callables, checking, document, inside, references
+from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +69,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert document.read(path) == {
         "name": "small",
         "description": "",
+        "environment": "project",
         "inputs": {},
         "steps": [],
         "search": None,
@@ -346,8 +348,10 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
         "deploy": None,
         "train": {"call": call, "with": arguments, "evaluate": evaluate},
     }
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
     with pytest.raises(Mistakes) as caught:
-        callables.check(content, "x.yml")
+        checking.check(content, "x.yml", {}, lab_environments.project(), cast("Any", package))
     assert caught.value.sentences[0].startswith(sentence)
 
 

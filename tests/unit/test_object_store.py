@@ -120,7 +120,7 @@ def worker(python: Path, project_python: Path, project: deployments.Deployer, **
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "LAB_PROJECT_PYTHON": str(project_python),
         "LAB_RUNS_DIR": str(folder),
-        "LAB_ENVIRONMENTS_DIR": str(ROOT / ".cache" / "model_environments"),
+        "LAB_ENVIRONMENTS_DIR": str(project.environments),
         "MLFLOW_TRACKING_URI": mlflow.uri,
         "PYTHONDONTWRITEBYTECODE": "1",
         **({"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}),

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from lab_experiment import output
-from lab_experiment.callables import Failure
-from lab_experiment.document import Mistakes
+import lab_environments
+from lab_experiment import checking, output
+from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
 
 Make = Callable[..., Package]
@@ -203,22 +203,27 @@ IMPORTS = {
 TRAINING: dict[str, Any] = {"search": None, "cross_validation": None, "deploy": None, "steps": [], "train": {"call": "theirs:f", "with": {}}}
 
 
+def check(package: Package) -> None:
+    """Look at the training of a package."""
+    checking.check(TRAINING, "x.yml", {}, lab_environments.project(), package)
+
+
 @pytest.mark.parametrize("source", IMPORTS)
 def test_check_says_what_is_wrong_with_a_module(theirs: Make, source: str) -> None:
     with pytest.raises(Mistakes) as raised:
-        theirs(source).ask("check", document=TRAINING, file="x.yml", overrides={})
+        check(theirs(source))
     [sentence] = raised.value.sentences
     assert sentence.startswith("x.yml: train.call has 'theirs:f'") and IMPORTS[source] in sentence
 
 
 def test_check_takes_async_def_and_modules_with_a_script_below_name_is_main(theirs: Make) -> None:
     source = "async def f(): return 1\nif __name__ == '__main__': raise SystemExit(2)\n"
-    theirs(source).ask("check", document=TRAINING, file="x.yml", overrides={})
+    check(theirs(source))
 
 
 def test_a_module_that_ends_the_process_when_imported_is_named(theirs: Make) -> None:
     with pytest.raises(Failure, match=r"^x\.yml: train\.call has 'theirs:f', and importing theirs ended its process with exit code 3"):
-        theirs("import os\nos._exit(3)\n").ask("check", document=TRAINING, file="x.yml", overrides={})
+        check(theirs("import os\nos._exit(3)\n"))
 
 
 def test_output_is_shown_before_the_answer_in_the_order_it_was_printed(theirs: Make, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 import experiment_check
-from lab_experiment import callables, document, references, storable
-from lab_experiment.callables import Failure
-from lab_experiment.document import Mistakes
+import lab_environments
+from lab_experiment import callables, checking, document, inside, references, storable
+from lab_experiment.failures import Failure, Mistakes
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY_KEY = ROOT / "tests" / "experiments" / "every_key.yml"
@@ -174,6 +176,13 @@ def test_a_trigger_does_not_set_what_is_called(overrides: dict[str, Any]) -> Non
     assert "for a trigger does not set what is called; write that in the file." in caught.value.sentences[0]
 
 
+def checked(path: Path) -> None:
+    """Look at an experiment's callables in this very process."""
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
+    checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
+
+
 @pytest.mark.parametrize("call", ["subprocess:getoutput", "builtins:eval", "os.path:join", "_pickle:loads", "lab_deployment.processes:run", "theirs:getoutput"])
 def test_what_is_called_is_of_a_package(tmp_path: Path, package: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     monkeypatch.syspath_prepend(str(package("from subprocess import getoutput\ndef train(): pass\n")))
@@ -182,18 +191,18 @@ def test_what_is_called_is_of_a_package(tmp_path: Path, package: Any, monkeypatc
     with pytest.raises(
         Mistakes, match="is a part of the lab; allowed: functions of" if call.startswith("lab") else "a part of Python itself; allowed: functions of"
     ):
-        callables.check(document.read(path), str(path))
+        checked(path)
 
 
 def test_what_lies_beside_the_lock_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, lock = tmp_path / "x.yml", tmp_path / "project.txt"
+    path, lock = tmp_path / "x.yml", tmp_path / "requirements.txt"
     path.write_text("train: {call: 'yaml:safe_load', with: {stream: a}}")
     lock.write_text("PyYAML==6.0 \\\n    --hash=sha256:abc\n")
-    monkeypatch.setattr(callables, "LOCK", lock)
-    callables.check(document.read(path), str(path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    checked(path)
     lock.write_text("numpy==2.0\n")
     with pytest.raises(Mistakes, match="yaml is of PyYAML, which is not in the lock of this environment; allowed: functions of the packages"):
-        callables.check(document.read(path), str(path))
+        checked(path)
 
 
 def test_files_that_are_no_experiments_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

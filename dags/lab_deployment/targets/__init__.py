@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lab_deployment.target import Mistakes, Target
+from lab_deployment.target import Target
 from lab_deployment.targets.batch import Batch
 from lab_deployment.targets.endpoint import Endpoint
 from lab_deployment.targets.object_store import ObjectStore
+from lab_experiment.failures import Mistakes
 
 TARGETS: dict[str, type[Target]] = {target.name: target for target in (Endpoint, ObjectStore, Batch)}
 

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from lab_deployment import environments, workspace
-from lab_deployment.target import SCORING, Deployment, Failure, Option, Target
+from lab_deployment.target import SCORING, Deployment, Option, Target
 from lab_deployment.targets.object_store import Store
+from lab_experiment.failures import Failure
 
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl"}
 REPORT = "report.json"

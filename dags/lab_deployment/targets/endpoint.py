@@ -12,7 +12,8 @@ from urllib.parse import quote
 import requests
 from requests.auth import HTTPBasicAuth
 
-from lab_deployment.target import Deployment, Failure, Mistakes, Option, Target
+from lab_deployment.target import Deployment, Option, Target
+from lab_experiment.failures import Failure, Mistakes
 
 LIVE, CANDIDATE = "live", "candidate"
 CREDENTIALS = "/run/secrets/models_credentials"

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lab_deployment import workspace
-from lab_deployment.target import Deployment, Failure, Mistakes, Option, Target
+from lab_deployment.target import Deployment, Option, Target
+from lab_experiment.failures import Failure, Mistakes
 
 FORMAT = "mlops.lab/model/1"
 MANIFEST = "manifest.json"

@@ -185,7 +185,8 @@ def uv(arguments: list[str], say: Say) -> None:
         Failure: It failed; in its own words, without its drawing and its hints at options that nobody gives here.
     """
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE") or name.startswith("UV_")}
-    environment |= {"UV_CACHE_DIR": str(FOLDER / ".uv"), "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    environment.setdefault("UV_CACHE_DIR", str(FOLDER / ".uv"))
+    environment |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
     environment.setdefault("UV_HTTP_TIMEOUT", "300")  # an index that fetches for the first time answers late
     if config := os.environ.get("LAB_INDEX_CONFIG_FILE"):
         environment["UV_CONFIG_FILE"] = config
@@ -214,7 +215,7 @@ def uv(arguments: list[str], say: Say) -> None:
         lines = list(last)
         first = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
         hint = next((number for number, line in enumerate(lines) if line.startswith("hint:")), len(lines))
-        words = " ".join(lines[first:hint] or lines).removeprefix("error: ")
+        words = " ".join(lines[first:hint] or lines).removeprefix("error: ").removeprefix("No solution found when resolving dependencies cause: ")
         raise Failure(words[:800] or f"uv ended with exit code {code} and said nothing")
 
 

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from sklearn.dummy import DummyRegressor
 
 from lab_experiment import champion
-from lab_experiment.callables import Failure
+from lab_experiment.failures import Failure
 
 RULE = {"metric": "accuracy", "direction": "maximize", "margin": 0.0}
 LOSS = {"metric": "loss", "direction": "minimize", "margin": 0.05}

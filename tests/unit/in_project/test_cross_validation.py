@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from lab_experiment import cross_validation
-from lab_experiment.callables import Failure
+from lab_experiment.failures import Failure
 
 WINE = load_wine(return_X_y=True, as_frame=True)
 

@@ -11,8 +11,16 @@ import mlflow
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
 
-from lab_experiment import environment
+from lab_environments import Environment
+from lab_experiment import environment, inside
 from lab_experiment.environment import Data
+
+UNLOCKED = Environment("project", "", None)
+
+
+def about(packages: str = "") -> dict[str, Any]:
+    """What the package's process says of its environment."""
+    return {**inside.Work(lambda _: None).about([]), "packages": packages}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +45,7 @@ def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path
     lock.write_text("numpy==2.1.3 \\\n    --hash=sha256:abc\n")
     facts.write_text(json.dumps({"image": "mlops-lab/airflow:3.3.2", "image_digest": "sha256:12", "git_revision": "abc123"}))
     monkeypatch.setenv("LAB_FACTS_FILE", str(facts))
-    environment.record(client, run_id, "wine-cultivars==1.0.0 extra==2", lock=lock)
+    environment.record(client, run_id, about("wine-cultivars==1.0.0 extra==2"), Environment("churn", "", lock))
     run = client.get_run(run_id)
     assert run.info.status == "RUNNING"
     tags = run.data.tags
@@ -45,7 +53,7 @@ def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path
     assert tags["lab.git_revision"] == tags["mlflow.source.git.commit"] == "abc123"
     assert tags["lab.packages"] == "wine-cultivars==1.0.0 extra==2"
     assert tags["lab.requirements"] == f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
-    assert tags["lab.locked"] == "true"
+    assert (tags["lab.locked"], tags["lab.environment"]) == ("true", "churn")
     assert text(client, run_id, "environment/requirements.txt", tmp_path) == lock.read_text()
     details = json.loads(text(client, run_id, "environment/environment.json", tmp_path))
     assert details["packages"] == ["wine-cultivars==1.0.0", "extra==2"]
@@ -59,14 +67,14 @@ def test_a_file_that_is_not_the_one_of_the_commit_is_dirty(client: Any, run_id: 
     digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
     for experiments, revision in (({"mine.yml": digest}, "abc123"), ({"mine.yml": "sha256:other"}, "abc123-dirty"), ({}, "abc123-dirty"), (None, "abc123")):
         facts.write_text(json.dumps({"git_revision": "abc123"} | ({} if experiments is None else {"experiments": experiments})))
-        tags = environment.record(client, run_id, "", facts=facts, lock=tmp_path / "none.txt", file=str(file), file_digest=digest)
+        tags = environment.record(client, run_id, about(), UNLOCKED, facts=facts, file=str(file), file_digest=digest)
         assert tags["lab.git_revision"] == tags["mlflow.source.git.commit"] == revision, experiments
     assert Path(client.download_artifacts(run_id, "environment/mine.yml", str(tmp_path))).read_bytes() == file.read_bytes()
 
 
 def test_without_lock_and_facts_it_lists_what_is_installed(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAB_FACTS_FILE", raising=False)
-    tags = environment.record(client, run_id, "", lock=tmp_path / "none.txt")
+    tags = environment.record(client, run_id, about(), UNLOCKED)
     assert tags["lab.locked"] == "false" and "lab.image" not in tags
     assert "numpy==" in text(client, run_id, "environment/requirements.txt", tmp_path)
 
@@ -85,7 +93,7 @@ def test_data_is_found_with_its_digest_and_its_source(
         Data("model", object(), "training", "theirs:make"),
         Data("words", str(tmp_path / "missing.csv"), "training", "theirs:make"),
     ]
-    environment.record(client, run_id, "", data)
+    environment.record_data(client, run_id, environment.inputs_of(data))
     found = {entry.dataset.name: entry for entry in client.get_run(run_id).inputs.dataset_inputs}
     assert set(found) == {"prepare.train", "frame", "array", "frame_and_list"}
     assert found["prepare.train"].dataset.digest == hashlib.sha256(table.read_bytes()).hexdigest()[:16]
@@ -95,7 +103,7 @@ def test_data_is_found_with_its_digest_and_its_source(
     assert "target" in found["frame"].dataset.schema and "alcohol" in found["frame"].dataset.schema
     assert json.loads(found["frame"].dataset.profile)["num_rows"] == 178
     monkeypatch.setattr(environment, "LARGE", 100)
-    environment.record(client, run_id, "", [Data("large", str(table), "training", "s3://bucket/large.csv")])
+    environment.record_data(client, run_id, environment.inputs_of([Data("large", str(table), "training", "s3://bucket/large.csv")]))
     [large] = [entry.dataset for entry in client.get_run(run_id).inputs.dataset_inputs if entry.dataset.name == "large"]
     assert (large.digest, large.source_type) == (found["prepare.train"].dataset.digest, "s3")
     out = capsys.readouterr().out

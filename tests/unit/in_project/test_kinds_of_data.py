@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from lab_deployment import scoring
 from lab_experiment import examples, run
-from lab_experiment.callables import Failure
+from lab_experiment.failures import Failure
 
 Y = [0, 1] * 20
 TEXTS = [f"{'good wine' if label else 'sour grape'} number {number}" for number, label in enumerate(Y)]

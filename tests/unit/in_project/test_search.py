@@ -15,8 +15,7 @@ import optuna
 import pytest
 
 from lab_experiment import run, search, tracking
-from lab_experiment.callables import Failure, Stopped
-from lab_experiment.document import Mistakes
+from lab_experiment.failures import Failure, Mistakes, Stopped
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "step": None, "log": False, "when": {}}}
 

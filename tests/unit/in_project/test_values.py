@@ -18,7 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from lab_experiment import cross_validation, inside, run, storable
 from lab_experiment.__main__ import main
-from lab_experiment.callables import Failure, Stopped
+from lab_experiment.failures import Failure, Stopped
 
 NUMBERS = np.arange(40.0)
 

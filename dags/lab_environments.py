@@ -1,0 +1,101 @@
+"""Python environments beside the project's own: found by name, and made on this host by the environments' service (role ``environments``).
+
+Nothing is installed here: the service has the index and its credential, and this process sees what it made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab_experiment.failures import Failure, Mistakes
+
+PROJECT = "project"
+"""The environment in the image, which counts where none is named."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment on this host."""
+
+    name: str
+    interpreter: str
+    lock: Path | None
+    """What it was made from; None for a project's environment without a lock."""
+    key: str = ""
+    """What the service calls it; empty for the project's."""
+
+
+def project() -> Environment:
+    """The environment that this process runs in."""
+    lock = Path(sys.prefix) / "project.txt"
+    return Environment(PROJECT, sys.executable, lock if lock.is_file() else None)
+
+
+def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Environment:
+    """The environment of that name, made on this host if it is not there yet.
+
+    Args:
+        name: ``project``, or the name of a lock in the folder that LAB_ENVIRONMENT_LOCKS names.
+        say: Is told what is installed, a line each.
+
+    Raises:
+        Mistakes: There is no such lock, or it is not the one of the requirements any more.
+        Failure: It cannot be made.
+    """
+    if name == PROJECT:
+        return project()
+    folder = Path(os.environ.get("LAB_ENVIRONMENT_LOCKS", "/opt/airflow/environments"))
+    lock = folder / f"{name}.lock"
+    if not lock.is_file():
+        known = ", ".join([PROJECT, *sorted(path.stem for path in folder.glob("*.lock"))])
+        raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. `make lab` locks environments/{name}.in and brings it."])
+    text = lock.read_text(encoding="utf-8")
+    head = header(text)
+    key, interpreter = made(text, head.get("python", ""), say)
+    return Environment(name, interpreter, lock, key)
+
+
+def header(lock: str) -> dict[str, str]:
+    """What the comments at the head of a lock say: ``asked`` (digest of the requirements), ``python``, ``without`` (why the lab's own needs are not in it)."""
+    return dict(re.findall(r"^# (asked|python|without): (.*)$", lock, re.MULTILINE))
+
+
+def made(requirements: str, python: str, say: Callable[[str], None]) -> tuple[str, str]:
+    """Have the service make an environment; gives its key and its interpreter.
+
+    Args:
+        requirements: Pins, ``name==version`` a line, with or without hashes.
+        python: ``3.13``; empty for the one of the service.
+        say: Is told what is installed, a line each.
+
+    Raises:
+        Mistakes: It can never be made here.
+        Failure: It cannot be made now.
+    """
+    place = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"), ".service", "socket")
+    request = {"do": "make", "requirements": requirements, "python": python}
+    try:
+        with socket.socket(socket.AF_UNIX) as service:
+            service.connect(str(place))
+            service.sendall(json.dumps(request).encode() + b"\n")
+            with service.makefile(encoding="utf-8") as answers:
+                for line in answers:
+                    answer = json.loads(line)
+                    if "say" in answer:
+                        say(answer["say"])
+                    elif "made" in answer:
+                        return answer["made"]["key"], answer["made"]["interpreter"]
+                    elif "mistake" in answer:
+                        raise Mistakes([f"{answer['mistake']}."])
+                    else:
+                        raise Failure(answer["failure"])
+    except OSError as error:
+        raise Failure(f"the environments' service of this host does not answer at {place} ({error.strerror or error})") from None
+    raise Failure("the environments' service of this host ended before it was done; what is half made is made anew by the next try")

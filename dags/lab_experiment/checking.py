@@ -1,0 +1,96 @@
+"""Whether an experiment can be run: its callables are looked at in its environment, the rest is held against what the lab has."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lab_environments import PROJECT, Environment, header
+from lab_experiment.document import Source, calls
+from lab_experiment.failures import Failure, Mistakes
+from lab_experiment.package import Package
+
+
+def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package) -> None:
+    """Look at everything that can be known before the first step.
+
+    Args:
+        document: What :func:`lab_experiment.document.read` returned.
+        file: The file it was read from; its lines are named when it is there.
+        overrides: What the trigger set.
+        environment: The experiment's environment.
+        package: The process to import its callables in.
+
+    Raises:
+        Mistakes: A callable or a library is not there, an argument is unknown or missing, a deployment would be refused; a sentence each.
+        Failure: Importing a package ended its process.
+    """
+    place = _places(file, overrides)
+    made = list(calls(document))
+    scorers = [
+        (key, name)
+        for key, part in (("cross_validation.scoring", document["cross_validation"]), ("train.evaluate.scoring", (document["train"] or {}).get("evaluate")))
+        if part
+        for name in part["scoring"]
+    ]
+    try:
+        found = package.ask("check", calls=made, scorers=scorers, modules=list(_modules(document, environment)))
+    except Failure as failure:
+        key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
+        raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
+    sentences = [f"{place(key)}: {words}" for key, words in [*found, *_search_libraries(document), *_undeployable(document)]]
+    if sentences:
+        raise Mistakes(list(dict.fromkeys(sentences)))
+
+
+def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
+    """What says where a key was set."""
+    if not Path(file).is_file():
+        return lambda key: file
+    source = Source(Path(file), overrides)
+    return lambda key: source.place(source.path(key))
+
+
+def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[tuple[str, str, str]]:
+    """What the lab needs in the experiment's environment beside its callables: key, module, what for."""
+    if environment.name == PROJECT or not environment.lock:
+        return
+    without = header(environment.lock.read_text(encoding="utf-8")).get("without", "")
+    why = f": the lab's own needs do not go with environments/{environment.name}.in ({without})" if without else ""
+    if document["train"]:
+        yield "train", "mlflow", f"which writes the model{why}"
+    if document["cross_validation"]:
+        yield "cross_validation", "sklearn", f"which makes the folds{why}"
+
+
+def _search_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a search needs in the environment that keeps the books, which is this one."""
+    search = document["search"]
+    if not search:
+        return
+    here, sampler = f"the environment of {sys.executable}", search["sampler"]["name"]
+    if not importlib.util.find_spec("optuna"):
+        words = f"{here} has no module 'optuna', which a search needs; allowed: without search, or with optuna among the requirements"
+        yield "search", f"search has {sampler!r}; {words}."
+    module = {"cmaes": "cmaes", "gp": "torch"}.get(sampler)
+    if module and not importlib.util.find_spec(module):
+        words = f"{here} has no module {module!r}, which it needs; allowed: tpe, random, grid, or {module} among the requirements"
+        yield "search.sampler", f"search.sampler has {sampler!r}; {words}."
+
+
+def _undeployable(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the DAG ``deploy`` would refuse after the training: key and sentence."""
+    if document["deploy"]:
+        from lab_deployment import target, targets  # here, because not every experiment is deployed
+
+        try:
+            target.checked(document["deploy"]["options"], targets.find(document["deploy"]["target"]))
+        except Mistakes as error:
+            for sentence in error.sentences:
+                words = sentence.replace("target_options: ", "deploy.options.").replace("target_options", "deploy.options")
+                words = f"deploy.{words}" if words.startswith("target ") else words
+                yield re.split(" |: ", words)[0], words
