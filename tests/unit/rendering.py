@@ -106,9 +106,7 @@ SECRETS = {
 STACK: dict[str, Any] = {
     **SECRETS,
     "airflow_stack_flower_user": "admin",
-    "airflow_stack_index_url": INDEX,
-    "airflow_stack_index_user": "reader",
-    "airflow_stack_index_password": CANARY,
+    "airflow_stack_environments_volume": "mlops-lab-environments",
     "airflow_stack_models_url": "http://models:8000",
     "airflow_stack_models_user": "admin",
     "airflow_stack_dags": "/srv/dags",
@@ -152,6 +150,7 @@ MODEL_SERVER: dict[str, Any] = {
     "model_server_mlflow_password": CANARY,
     "__model_server_built": {"image": "mlops-lab/models:1.0.0-0123456789ab"},
 }
+ENVIRONMENTS: dict[str, Any] = {"environments_index_url": INDEX, "environments_index_user": "reader", "environments_index_password": CANARY}
 PACKAGE_INDEX: dict[str, Any] = {
     "package_index_user": "reader",
     "package_index_password": CANARY,
@@ -180,6 +179,8 @@ COMPOSE_FILES = [
     Case("default", "model_server", "compose.yml.j2", MODEL_SERVER),
     Case("options", "model_server", "compose.yml.j2", {**MODEL_SERVER, "model_server_environment": {"OMP_NUM_THREADS": 2, "LAB_MODELS_POLL": "5$"}}),
     Case("default", "package_index", "compose.yml.j2", PACKAGE_INDEX),
+    Case("default index", "environments", "compose.yml.j2"),
+    Case("index", "environments", "compose.yml.j2", ENVIRONMENTS),
 ]
 OTHERS = [
     Case("default", "airflow_image", "pip.conf.j2", airflow_images()[0].values),

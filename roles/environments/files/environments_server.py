@@ -102,7 +102,7 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
         Failure: There is no solution.
     """
     python, asked, needs = str(request.get("python") or PYTHON), pins(request["requirements"]), pins(request.get("needs", ""))
-    previous = re.sub(r"^#.*\n", "", request.get("previous", ""), flags=re.MULTILINE)
+    previous = request.get("previous", "")
     try:
         return {"resolved": {"lock": locked(python, [*asked, *needs], previous), "python": python, "without": ""}}
     except Failure as error:
@@ -155,8 +155,8 @@ def locked(python: str, lines: list[str], previous: str) -> str:
         asked, lock = Path(folder, "requirements.in"), Path(folder, "lock.txt")
         asked.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         lock.write_text(previous, encoding="utf-8")
-        options = ["--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--only-binary", ":all:", "--python", python]
-        uv(["pip", "compile", *options, str(asked), "-o", str(lock)], lambda line: None)
+        options = ["--quiet", "--no-header", "--generate-hashes", "--only-binary", ":all:", "--python", python]
+        uv(["pip", "compile", *options, asked.name, "-o", lock.name], lambda line: None, folder)  # annotations hold these names
         text = lock.read_text(encoding="utf-8")
     if "--hash=md5:" in text and os.environ.get("LAB_SHA256_LOCK"):
         text = with_sha256(text)
@@ -178,7 +178,7 @@ def with_sha256(lock: str) -> str:
         raise Failure(str(error)) from None
 
 
-def uv(arguments: list[str], say: Say) -> None:
+def uv(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
     """Run uv, which reads the index and its credential from its own file; pass on what it prints.
 
     Raises:
@@ -196,7 +196,7 @@ def uv(arguments: list[str], say: Say) -> None:
     process = subprocess.Popen(
         [program, *arguments],
         env=environment,
-        cwd=FOLDER,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,146 @@
+# Copyright 2026 the mlops.lab authors
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin behind `mlops.lab.lock_environments`; its documentation is in plugins/modules/lock_environments.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.action.lab_preflight import stop
+from ansible_collections.mlops.lab.plugins.modules.lock_environments import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+
+ENDINGS = (".in", ".txt", ".toml")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+PYTHON = re.compile(r"^#\s*python:\s*(3\.[0-9]+)\s*$", re.MULTILINE)
+HEAD = "# Resolved by mlops.lab from {file}; commit it. It is resolved again when that file changes, or when this one is removed.\n"
+
+
+class Unfit(Exception):
+    """An environment that cannot be locked; a sentence for each reason."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = list(sentences)
+
+
+def files_of(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of requirements of a folder by the name of their environment."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix in ENDINGS and path.is_file() and not path.name.startswith("."):
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
+    """Return the requirements of an environment.
+
+    Raises:
+        Unfit: its name is none, it has two files, or a line cannot be used.
+    """
+    path = paths[0]
+    if len(paths) > 1:
+        raise Unfit(f"{path.parent} has {' and '.join(path.name for path in paths)}, which are both the environment {name}; keep one of them.")
+    if not NAME.fullmatch(name) or name == "project":
+        allowed = "a name of letters, digits, - and _" if name != "project" else "another name, for project is the environment in the lab's image"
+        raise Unfit(f"{path} cannot be called so; give it {allowed}.")
+    value: Any = str(path)
+    if path.suffix == ".toml":
+        try:
+            value = tomllib.loads(sources.decoded(path.read_bytes())).get("project", {}).get("dependencies", [])
+        except (tomllib.TOMLDecodeError, sources.Refused) as error:
+            raise Unfit(f"{path} is no pyproject.toml: {error}.") from None
+    reader = sources.Reader(lambda _variable, line: f"{path}, project.dependencies," if path.suffix == ".toml" else f"environment {name}")
+    found, problems = reader.read(f"environment {name}", value)
+    if problems:
+        raise Unfit(*problems)
+    return found
+
+
+def asked(path: Path, needs: list[str]) -> str:
+    """Return what a lock is made from, as its head says it: digest of the file, digest of the lab's own needs."""
+    digests = (hashlib.sha256(data).hexdigest()[:32] for data in (path.read_bytes(), "\n".join(needs).encode()))
+    return "/".join(digests)
+
+
+class ActionModule(ActionBase):
+    """Resolve the requirements of environments to locks beside them."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Lock what changed; see the module documentation."""
+        super().run(tmp, task_vars)
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
+        folder = Path(args["src"])
+        wanted = files_of(folder)
+        locked: list[str] = []
+        unfit: dict[str, list[str]] = {}
+        warnings: list[str] = []
+        for name, paths in wanted.items():
+            try:
+                entries = entries_of(name, paths)
+                lock = folder / f"{name}.lock"
+                former = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+                digest = asked(paths[0], args["needs"])
+                if f"# asked: {digest}\n" in former and not args["upgrade"]:
+                    continue
+                locked.append(name)
+                if self._task.check_mode:
+                    continue
+                previous = "" if args["upgrade"] else sources.preferred(former, entries)
+                answer = self._resolved(args["project_src"], paths[0], entries, args["needs"], previous)
+                head = [HEAD.format(file=paths[0].name), f"{sources.asked_for(entries)}\n", f"# asked: {digest}\n", f"# python: {answer['python']}\n"]
+                if answer["without"]:
+                    warnings.append(f"environment {name}: what the lab needs does not go with its pins, so that it trains no model: {answer['without']}")
+                    head.append(f"# without: {answer['without']}\n")
+                lock.write_text("".join([*head, answer["lock"]]), encoding="utf-8")
+            except Unfit as error:
+                unfit[name] = error.sentences
+                locked = [other for other in locked if other != name]
+        removed = [path.stem for path in sorted(folder.glob("*.lock")) if path.stem not in wanted]
+        if not self._task.check_mode:
+            for name in removed:
+                (folder / f"{name}.lock").unlink()
+        needed = [f"environment {name} is not in {folder}; write environments/{name}.in there." for name in args["must"] if name not in wanted]
+        if needed := [*needed, *(sentence for name in args["must"] for sentence in unfit.get(name, []))]:
+            return stop(len(needed), "before the environment can be made", needed)
+        warnings += [f"environment {name} is left as it was: {sentence}" for name, sentences in unfit.items() for sentence in sentences]
+        result: dict[str, Any] = {"changed": bool(locked or removed), "locked": locked, "removed": removed}
+        return {**result, "warnings": warnings} if warnings else result
+
+    def _resolved(self, directory: str, path: Path, entries: list[sources.Entry], needs: list[str], previous: str) -> dict[str, Any]:
+        """Have the service on the host resolve requirements.
+
+        Raises:
+            Unfit: there is no solution.
+            AnsibleActionFail: the service does not answer.
+        """
+        python = PYTHON.search(path.read_text(encoding="utf-8", errors="replace"))
+        request = {
+            "do": "resolve",
+            "requirements": "\n".join(str(entry.requirement) for entry in entries),
+            "needs": "\n".join(needs),
+            "previous": previous,
+            "python": python.group(1) if python else "",
+        }
+        command = f"docker compose --project-directory {shlex.quote(directory)} exec -T environments python /opt/service/environments_server.py --ask"
+        outcome = self._low_level_execute_command(command, sudoable=True, in_data=json.dumps(request).encode() + b"\n")
+        answer = json.loads(outcome["stdout"].strip().splitlines()[-1]) if outcome["rc"] == 0 and outcome["stdout"].strip() else {}
+        if "resolved" in answer:
+            resolved: dict[str, Any] = answer["resolved"]
+            return resolved
+        if words := answer.get("failure") or answer.get("mistake"):
+            raise Unfit(f"{path} cannot be resolved: {words.rstrip('.')}.")
+        raise AnsibleActionFail(f"The environments' service does not answer: {outcome['stderr'].strip() or outcome['stdout'].strip()}")

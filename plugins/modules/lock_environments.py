@@ -1,0 +1,63 @@
+#!/usr/bin/python
+# Copyright 2026 the mlops.lab authors
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of `mlops.lab.lock_environments`; the work is done by the action plugin of the same name."""
+
+DOCUMENTATION = r"""
+module: lock_environments
+short_description: Resolve the requirements of environments to locks beside them, where they changed
+version_added: 0.1.0
+description:
+  - Reads C(<name>.in), C(<name>.txt) and C(<name>.toml) (C(project.dependencies) of a C(pyproject.toml)) of a folder on the control node.
+    Each whose lock C(<name>.lock) was made from something else is resolved by the environments' service on the host, which has the
+    index, and the lock is written beside it.
+  - An environment that cannot be resolved keeps its former lock and stops nobody else; it is named in a warning. Only those in O(must) make
+    the task fail.
+  - A lock whose requirements are gone is removed.
+author:
+  - The mlops.lab authors (@mlops-lab)
+options:
+  src:
+    description: Folder on the control node. When it is not there, there is nothing to do.
+    type: path
+    required: true
+  project_src:
+    description: Directory on the host with the compose file of the environments' service.
+    type: path
+    required: true
+  needs:
+    description: What the lab itself needs in an environment. It is left out where it contradicts the requirements, which the lock then says.
+    type: list
+    elements: str
+    default: []
+  must:
+    description: Environments that are needed now.
+    type: list
+    elements: str
+    default: []
+  upgrade:
+    description: Resolve all again, to newer versions.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Lock the environments whose requirements changed
+  mlops.lab.lock_environments:
+    src: "{{ inventory_dir }}/environments"
+    project_src: /opt/mlops-lab/environments
+"""
+
+RETURN = r"""
+locked:
+  description: Names of the environments whose locks were written.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: Names of the environments whose locks were removed.
+  returned: success
+  type: list
+  elements: str
+"""
