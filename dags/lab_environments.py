@@ -5,6 +5,7 @@ Nothing is installed here: the service has the index and its credential, and thi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -58,6 +59,9 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. `make lab` locks environments/{name}.in and brings it."])
     text = lock.read_text(encoding="utf-8")
     head = header(text)
+    for source in (lock.with_suffix(ending) for ending in (".in", ".txt", ".toml")):
+        if source.is_file() and not head.get("asked", "").startswith(hashlib.sha256(source.read_bytes()).hexdigest()[:32]):
+            raise Mistakes([f"environment has {name!r}, whose {source.name} changed since {lock.name} was made of it; `make lab` makes it anew."])
     key, interpreter = made(text, head.get("python", ""), say)
     return Environment(name, interpreter, lock, key)
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -86,14 +87,14 @@ def serving_environments(folder: Path, **settings: str) -> Iterator[Path]:
     trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
     environment = {**trusted, **os.environ, "LAB_ENVIRONMENTS_DIR": str(folder), **settings}
     with (folder / ".service" / "log").open("w") as log:
-        process = subprocess.Popen(program, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(program, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         until = time.monotonic() + 30
         while subprocess.run([*program, "--check"], env=environment, capture_output=True, check=False).returncode:
             assert process.poll() is None and time.monotonic() < until, (folder / ".service" / "log").read_text()
         yield folder
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with what it started, as the end of a container does
         process.wait()
 
 

@@ -1,0 +1,316 @@
+"""Projects side by side, each in an environment of its own: made by the real service with uv, trained against a real MLflow server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.conftest import ROOT, serving_environments
+from tests.unit.plays import Done, play
+from tests.unit.test_training import Lab
+
+SOURCE = """
+import importlib.metadata, os
+import numpy as np
+from sklearn.linear_model import Ridge
+
+def data(seed):
+    x = np.random.default_rng(seed).normal(size=(60, 3))
+    return x, x @ [1.0, 2.0, 3.0]
+
+def make(alpha):
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "mlflow-skinny", "scikit-learn")}
+    print("VERSIONS", versions, "SECRETS", [name for name in os.environ if "INDEX" in name])
+    return Ridge(alpha=alpha)
+"""
+
+EXPERIMENT = """
+environment: {name}
+search: {{objective: cross_validation, space: {{alpha: {{type: float, low: 0.01, high: 1.0}}}}, trials: 2, parallel: 1, direction: maximize}}
+cross_validation:
+  estimator: {{call: "{name}:make", with: {{alpha: "{{{{ params.alpha }}}}"}}}}
+  data: {{call: "{name}:data", with: {{seed: 1}}}}
+  splitter: {{name: k_fold, folds: 2}}
+  scoring: [r2]
+train: {{}}
+register: {{name: {name}}}
+"""
+
+NEEDS: list[str] = yaml.safe_load((ROOT / "roles" / "environments" / "defaults" / "main.yml").read_text())["environments_lab_requirements"]
+
+PROJECTS = {
+    "anna": ["numpy==1.26.4", "mlflow-skinny==2.20.4", "scikit-learn==1.5.2"],
+    "ben": ["numpy==2.3.5", "mlflow-skinny==3.4.0", "scikit-learn==1.7.2"],
+    "carla": ["numpy", "mlflow-skinny==3.17.2", "scikit-learn"],
+}
+"""Exact pins that contradict each other, and a third that takes what is newest."""
+
+
+def wheel(folder: Path, name: str, requires: list[str], source: str = SOURCE, version: str = "1.0") -> Path:
+    """Write a wheel with one module."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", source)
+        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def ask(folder: Path, **request: Any) -> list[dict[str, Any]]:
+    """Ask the service; gives all its answers."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(folder / ".service" / "socket"))
+        client.sendall(json.dumps(request).encode() + b"\n")
+        with client.makefile() as answers:
+            return [json.loads(line) for line in answers]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the tests beside the public one: a folder of wheels."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for name, pins in PROJECTS.items():
+        wheel(folder, name, pins)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uv_cache() -> str:
+    """The cache that the tests share."""
+    return os.environ.get("UV_CACHE_DIR") or subprocess.run(["uv", "cache", "dir"], text=True, capture_output=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def service(wheels: Path, uv_cache: str) -> Iterator[Path]:
+    """The environments' service, with an index that has the wheels; gives its folder."""
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_FIND_LINKS=str(wheels), UV_CACHE_DIR=uv_cache) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, service: Path) -> str:
+    """A path on which `docker compose exec ... python <service> --ask` asks the service of this machine."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
+    (folder / "docker").write_text(f"#!/bin/sh\nLAB_ENVIRONMENTS_DIR={service} exec {sys.executable} {program} --ask\n")
+    (folder / "docker").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+Locks = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def lock_environments(engine: str) -> Locks:
+    """The module of this name, run by Ansible; gives its result."""
+
+    def lock(folder: Path, *options: str, **more: Any) -> Done:
+        options_of = {"src": str(folder), "project_src": "/opt/x", "needs": NEEDS, **more}
+        with TemporaryDirectory() as own:
+            return play(Path(own), [{"mlops.lab.lock_environments": options_of, "register": "result"}], *options, PATH=engine)
+
+    return lock
+
+
+@pytest.fixture(scope="module")
+def locks(tmp_path_factory: pytest.TempPathFactory, lock_environments: Locks) -> Path:
+    """The folder of environments of a lab with three projects, locked."""
+    folder = tmp_path_factory.mktemp("lab") / "environments"
+    folder.mkdir()
+    for name in PROJECTS:
+        (folder / f"{name}.in").write_text(f"{name}==1.0\n")
+    done = lock_environments(folder)
+    assert sorted(done.result["locked"]) == sorted(PROJECTS), done.output
+    return folder
+
+
+@pytest.fixture
+def lab(project_python: Path, mlflow_server: Any, tmp_path: Path) -> Lab:
+    """A worker of that lab."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "optuna_url").write_text(f"sqlite:///{tmp_path}/optuna.db")
+    for name in PROJECTS:
+        (tmp_path / "experiments" / f"{name}.yml").write_text(EXPERIMENT.format(name=name))
+    return Lab(project_python, mlflow_server, tmp_path)
+
+
+@pytest.fixture
+def settings(service: Path, locks: Path, tmp_path: Path) -> dict[str, str]:
+    """What the worker's container is set up with."""
+    return {"LAB_ENVIRONMENTS_DIR": str(service), "LAB_ENVIRONMENT_LOCKS": str(locks), "LAB_OPTUNA_STORAGE_FILE": str(tmp_path / "optuna_url")}
+
+
+def experiment(lab: Lab, name: str, settings: dict[str, str], folder: Path | None = None) -> tuple[dict[str, Any], str]:
+    """Run an experiment file as the DAG does; gives the answer of the last task that ran, and all that was printed."""
+    mine = Lab(lab.python, lab.mlflow, folder or lab.folder)
+    mine.folder.mkdir(exist_ok=True)
+    asked = {"experiment": name, "experiments_dir": str(lab.folder / "experiments")}
+    printed = ""
+    answer: dict[str, Any] = {}
+    for command in ("environment", "check"):
+        code, answer, words = mine.do(command, asked, **settings)
+        printed += words
+        if code:
+            return answer, printed
+    request = {"checked": answer["result"], "runs_dir": str(mine.folder / "runs"), "run_id": f"{name}-1", "tags": {"airflow.run_id": f"{name}-1"}}
+    _, answer, words = mine.chain(request, **settings)
+    return answer, printed + words
+
+
+def test_three_projects_with_contradictory_pins_are_searched_trained_and_registered_side_by_side(lab: Lab, settings: dict[str, str]) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        done = dict(zip(PROJECTS, pool.map(lambda name: experiment(lab, name, settings, lab.folder / name), PROJECTS), strict=True))
+    for name, (answer, printed) in done.items():
+        result = answer.get("result")
+        assert result and result["registered_model"] == name, (answer, printed)
+        installed = {pin.partition("==")[0]: pin.partition("==")[2] for pin in PROJECTS[name]}
+        for package, version in installed.items():
+            assert f"'{package}': '{version or ''}" in printed, (name, package)
+        assert "SECRETS []" in printed
+        assert "+ numpy==" in printed, "the log of the task environment shows what is installed"
+        tags = {tag["key"]: tag["value"] for tag in lab.mlflow.get("runs/get", run_id=result["mlflow_run_id"])["run"]["data"]["tags"]}
+        assert tags["lab.environment"] == name and f"{name}==1.0" in tags["lab.packages"] and tags["lab.locked"] == "true"
+
+
+def test_a_second_project_with_the_same_pins_takes_no_time_and_no_disk(service: Path) -> None:
+    first = ask(service, do="make", requirements="six==1.17.0\n")[-1]["made"]
+    again = ask(service, do="make", requirements="# a comment\nsix == 1.17.0\n")[-1]["made"]
+    assert (again["key"], again["new"]) == (first["key"], False) and again["seconds"] < 1
+
+
+def test_two_who_want_the_same_environment_wait_for_one_installation(service: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: ask(service, do="make", requirements="numpy==2.2.1\n")[-1]["made"], range(2)))
+    assert sorted(answer["new"] for answer in answers) == [False, True]
+    assert answers[0]["key"] == answers[1]["key"]
+
+
+def test_what_a_kill_left_half_made_is_made_anew(uv_cache: str) -> None:
+    with TemporaryDirectory() as short:
+        with serving_environments(Path(short), UV_CACHE_DIR=uv_cache) as folder, socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / ".service" / "socket"))
+            client.sendall(json.dumps({"do": "make", "requirements": "scipy==1.14.1\nnumpy==2.2.1\n"}).encode() + b"\n")
+            with client.makefile() as answers:
+                assert "making" in json.loads(next(answers))["say"]
+        assert not list(folder.glob("*/complete"))  # the service was killed in the middle
+        with serving_environments(folder, UV_CACHE_DIR=uv_cache):
+            made = ask(folder, do="make", requirements="scipy==1.14.1\nnumpy==2.2.1\n")[-1]["made"]
+            assert made["new"]
+            subprocess.run([made["interpreter"], "-c", "import scipy.linalg"], check=True)
+
+
+def test_what_is_there_needs_no_index(uv_cache: str) -> None:
+    with TemporaryDirectory() as short:
+        with serving_environments(Path(short), UV_CACHE_DIR=uv_cache) as folder:
+            assert ask(folder, do="make", requirements="six==1.17.0\n")[-1]["made"]["new"]
+        with serving_environments(folder, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple/", UV_CACHE_DIR=f"{short}/empty"):
+            assert not ask(folder, do="make", requirements="six==1.17.0\n")[-1]["made"]["new"]
+            assert "failure" in ask(folder, do="make", requirements="six==1.16.0\n")[-1]
+
+
+@pytest.mark.parametrize("line", ["-r /etc/passwd", "--index-url http://x/", "x @ file:///run/secrets/uv.toml", "./x.whl", "-e .", "x==1 --find-links /"])
+def test_only_packages_of_the_index_can_be_asked_for(service: Path, line: str) -> None:
+    for request in ("make", "resolve"):
+        assert "allowed: packages of the index, as name==version" in ask(service, do=request, requirements=line)[-1]["mistake"]
+
+
+def test_a_python_that_is_not_there_is_a_sentence(service: Path) -> None:
+    assert ask(service, do="make", requirements="six==1.17.0", python="3.4")[-1]["mistake"].startswith("Python 3.4 is not on this host, which has Python 3.")
+
+
+def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache, LAB_ENVIRONMENTS_DAYS="10", LAB_ENVIRONMENTS_GB="0") as folder:
+        old, idle, used = (folder / ask(folder, do="make", requirements=f"six==1.{minor}.0")[-1]["made"]["key"] for minor in (15, 16, 17))
+        now = time.time()
+        os.utime(old, (now, now - 11 * 86400))
+        os.utime(idle, (now, now - 3 * 86400))
+        ask(folder, do="make", requirements="iniconfig==2.0.0")
+        until = time.monotonic() + 60
+        while (old.exists() or idle.exists()) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert (old.exists(), idle.exists(), used.exists()) == (False, False, True)
+
+
+def test_one_project_removed_leaves_the_others_untouched(locks: Path, lock_environments: Locks, tmp_path: Path) -> None:
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    for path in locks.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    before = {name: (folder / f"{name}.lock").read_bytes() for name in PROJECTS}
+    assert lock_environments(folder).result["changed"] is False
+    (folder / "ben.in").unlink()
+    assert lock_environments(folder, "--check").result["removed"] == ["ben"] and (folder / "ben.lock").exists()
+    assert lock_environments(folder).result["removed"] == ["ben"]
+    assert sorted(path.name for path in folder.glob("*.lock")) == ["anna.lock", "carla.lock"]
+    assert all((folder / f"{name}.lock").read_bytes() == before[name] for name in ("anna", "carla"))
+
+
+def test_what_cannot_be_resolved_is_a_sentence_and_stops_nobody_else(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "good.in").write_text("six==1.17.0\n")
+    (tmp_path / "bad.in").write_text("six==1.17.0\nsix==1.16.0\n")
+    (tmp_path / "worse.txt").write_text("--extra-index-url http://x/\n")
+    (tmp_path / "project.in").write_text("six\n")
+    done = lock_environments(tmp_path, needs=[])
+    assert done.returncode == 0 and done.result["locked"] == ["good"], done.output
+    words = " ".join(done.result["warnings"])
+    for part in (
+        "environment bad is left as it was",
+        "bad.in cannot be resolved: Because you require six==1.16.0 and six==1.17.0",
+        "worse.txt:1 (environment worse) has the option",
+    ):
+        assert part in words, words
+    assert "project.in cannot be called so" in words
+    done = lock_environments(tmp_path, needs=[], must=["bad", "nowhere"])
+    assert done.returncode and "bad.in cannot be resolved" in done.output and "environment nowhere is not in" in done.output
+
+
+def test_pins_that_forbid_what_the_lab_needs_are_named_and_such_a_package_still_runs(
+    lab: Lab, settings: dict[str, str], lock_environments: Locks, wheels: Path
+) -> None:
+    folder = lab.folder / "environments"
+    folder.mkdir()
+    wheel(wheels, "eva", ["cloudpickle==0.8.1", "protobuf==3.6.1; python_version<'3'"], "def double(x): return {'y': 2 * x}\n")
+    (folder / "eva.in").write_text("eva\ncloudpickle==0.8.1\n")
+    done = lock_environments(folder)
+    assert "environment eva: what the lab needs does not go with its pins, so that it trains no model" in " ".join(done.result["warnings"]), done.result
+    head = (folder / "eva.lock").read_text()
+    assert "# without: " in head and "mlflow" not in head.partition("cloudpickle==")[2]
+    own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(folder)}
+    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\nsteps: [{name: one, call: 'eva:double', with: {x: 21}}]\n")
+    answer, printed = experiment(lab, "eva", own)
+    assert "result" in answer, (answer, printed)
+    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\ntrain: {call: 'eva:double', with: {x: 21}}\n")
+    answer, printed = experiment(lab, "eva", own)
+    assert "has no module 'mlflow', which writes the model: the lab's own needs do not go with environments/eva.in (" in answer["mistakes"][0], (
+        answer,
+        printed,
+    )
+
+
+def test_a_lock_that_is_not_there_or_stale_is_a_sentence(lab: Lab, settings: dict[str, str], locks: Path) -> None:
+    for source in locks.glob("anna.*"):
+        (lab.folder / source.name).write_bytes(source.read_bytes())
+    own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(lab.folder)}
+    answer, _ = experiment(lab, "ben", own)
+    assert answer["mistakes"] == [
+        "environment has 'ben', of which there is no lock here; allowed: project, anna. `make lab` locks environments/ben.in and brings it."
+    ]
+    (lab.folder / "anna.in").write_text("anna==2.0\n")
+    answer, _ = experiment(lab, "anna", own)
+    assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; `make lab` makes it anew."]
