@@ -106,7 +106,7 @@ class ActionModule(WatchingAction):
             return {**result, "changed": True, "image_id": "", "msg": f"{image} would be built."}
         if missing:
             raise AnsibleActionFail(
-                f"{image} needs {', '.join(missing)}, which this host does not have: run the play that provides it (playbooks/image.yml) first."
+                f"{image} needs {', '.join(missing)}, which this host does not have: run the play that provides it (playbooks/build.yml) first."
             )
         staged = f"{args['staging_dir']}/{digest}"
         log = f"{args['staging_dir']}/{digest}.log"
