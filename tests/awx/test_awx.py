@@ -111,7 +111,7 @@ def test_the_inventory_has_hosts_groups_and_the_values_as_they_are_written(decla
     assert values["lab_name"] == "mlops-lab" and values["ansible_connection"] == "local"
     assert values["lab_home"] == "{{ playbook_dir ~ '/..' }}/inventories/lab"
     assert "lab_airflow_port" not in values, "what the playbooks bring is not repeated"
-    assert "playbooks/awx.yml" in values["lab_check_credentials_hint"], "a job says what helps in a controller"
+    assert "playbooks/awx.yml" in values["preflight_credentials_hint"], "a job says what helps in a controller"
 
 
 def test_secrets_are_in_credentials_alone(checkout: Checkout, declared: Controller) -> None:

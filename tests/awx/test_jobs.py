@@ -38,7 +38,7 @@ def lab(make_checkout: Callable[..., Checkout], tmp_path_factory: pytest.TempPat
     place = tmp_path_factory.mktemp("host")
     shared = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
     names = [name for name in shared if name.endswith("_port")]
-    limits = {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
+    limits = {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
     return make_checkout(
         {
             "lab_name": "wip-awx",

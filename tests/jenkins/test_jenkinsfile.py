@@ -137,7 +137,7 @@ def test_a_dry_run_changes_nothing(lab: Lab) -> None:
 
 
 def test_a_failing_stage_still_cleans(lab: Lab) -> None:
-    lab.set(lab_check_min_memory_mb=99_999_999)
+    lab.set(preflight_min_memory_mb=99_999_999)
     lab.leave()
     build = lab.build(VERBS="preflight start", NEXUS_CREDS_ID="nexus")
     assert build.result == "FAILURE"

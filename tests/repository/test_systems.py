@@ -14,7 +14,7 @@ from tests.unit.rendering import COMPOSE_FILES
 
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
-ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "lab_check_ports", "lab_backup_mlflow_project")
+ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project")
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,12 @@ def test_what_is_derived_has_every_system(values: Any) -> None:
     assert found["lab_projects"] == [f"mlops-lab-{name}" for name in SYSTEMS]
     assert found["lab_directories"] == [f"/opt/mlops-lab/{system['role']}" for system in SYSTEMS.values()]
     assert found["sensitive_files_compose_files"] == [f"{place}/compose.yml" for place in found["lab_directories"]]
-    assert {port["variable"] for port in found["lab_check_ports"]} == {name for name in SHARED if name.endswith("_port")}
+    assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")}
 
 
 def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
     found = values(lab_index_url="https://nexus.example.com/simple/", lab_mlflow_url="https://mlflow.example.com")
-    assert {port["variable"] for port in found["lab_check_ports"]} == {"lab_airflow_port", "lab_flower_port", "lab_models_port"}
+    assert {port["variable"] for port in found["preflight_ports"]} == {"lab_airflow_port", "lab_flower_port", "lab_models_port"}
     assert found["lab_backup_mlflow_project"] == ""
     assert len(found["lab_projects"]) == len(SYSTEMS), "what an earlier setting started can still be stopped"
 

@@ -66,7 +66,7 @@ CASES = [
         id="build that fails in the middle",
     ),
     pytest.param("preflight", {"lab_airflow_port": 22022}, r"22022.*lab_airflow_port", id="port taken"),
-    pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
+    pytest.param("preflight", {"preflight_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
     pytest.param("preflight", {"airflow_stack_prot": 8080}, r"airflow_stack_prot.*airflow_stack_port", id="misspelt variable"),
     pytest.param("preflight", {"vault_flower_password": ""}, r"vault_flower_password", id="credential that is empty"),
 ]

@@ -273,7 +273,7 @@ def test_without_a_first_model_the_verdict_says_what_to_do(lab: Lab, url: str) -
     del lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}"]
     lab.answers["/api/2.0/mlflow/runs/search"] = {}
     found = failures(judged(url).judge())
-    assert "playbooks/train.yml" in found["The first model's run, triggered over the API, succeeded"]
+    assert "`make train` makes it" in found["The first model's run, triggered over the API, succeeded"]
     assert all(method != "POST" or "dagRuns" not in path for method, path, _body in lab.asked)
 
 
@@ -596,31 +596,35 @@ class Control:
     """The control host of the served lab, which is the machine that runs the test."""
 
     def __init__(self, path: Path, url: str, tool: Run) -> None:
-        """Write an inventory and a play for each entry point."""
+        """Write an inventory and a play for each role."""
         self.path, self.tool, self.report = path, tool, path / "reports/lab.json"
         values = {
             "ansible_connection": "local",
             "ansible_become": False,
             "ansible_python_interpreter": "/usr/bin/python3",
-            **{f"lab_check_{name}_url": url for name in ("airflow", "mlflow", "flower")},
-            **{f"lab_check_{name}_password": PASSWORD for name in ("airflow", "mlflow", "flower")},
-            "lab_check_airflow_project": "no-such-project",
-            "lab_check_projects": ["no-such-project"],
-            "lab_check_experiment": "wine-0123456789ab",  # there is no image here that the run's name could end with
-            "lab_check_mlflow_experiment": "wine",
-            "lab_check_model": "wine-cultivars",
-            "lab_check_secrets": {"airflow": PASSWORD},
-            "lab_check_timeout": 0,
-            "lab_check_report": str(self.report),
+            **{f"verdict_{name}_url": url for name in ("airflow", "mlflow", "flower")},
+            **{f"verdict_{name}_password": PASSWORD for name in ("airflow", "mlflow", "flower")},
+            "first_model_airflow_url": url,
+            "first_model_airflow_password": PASSWORD,
+            "first_model_airflow_project": "no-such-project",
+            "first_model_experiment": "{{ verdict_experiment }}",
+            "verdict_airflow_project": "no-such-project",
+            "verdict_projects": ["no-such-project"],
+            "verdict_experiment": "wine-0123456789ab",  # there is no image here that the run's name could end with
+            "verdict_mlflow_experiment": "wine",
+            "verdict_model": "wine-cultivars",
+            "verdict_secrets": {"airflow": PASSWORD},
+            "verdict_timeout": 0,
+            "verdict_report": str(self.report),
         }
         (path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"vm1": values}}}), encoding="utf-8")
-        for entry in ("main", "train"):
-            role = {"ansible.builtin.import_role": {"name": "mlops.lab.lab_check", "tasks_from": entry}}
-            (path / f"{entry}.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [role]}]), encoding="utf-8")
+        for role in ("first_model", "verdict"):
+            task = {"ansible.builtin.import_role": {"name": f"mlops.lab.{role}"}}
+            (path / f"{role}.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]), encoding="utf-8")
 
-    def play(self, entry: str, *arguments: str) -> tuple[int, str]:
-        """Run an entry point as loudly as possible; return exit code and output, in which no password may stand."""
-        done = self.tool(["ansible-playbook", f"{self.path}/{entry}.yml", "-i", self.path / "hosts.json", "-vvv", *arguments])
+    def play(self, role: str, *arguments: str) -> tuple[int, str]:
+        """Run a role as loudly as possible; return exit code and output, in which no password may stand."""
+        done = self.tool(["ansible-playbook", f"{self.path}/{role}.yml", "-i", self.path / "hosts.json", "-vvv", *arguments])
         assert PASSWORD not in done.stdout
         assert BASIC.split()[1] not in done.stdout
         return done.returncode, done.stdout
@@ -632,45 +636,12 @@ def control(tmp_path: Path, url: str, tool: Run) -> Control:
     return Control(tmp_path, url, tool)
 
 
-def test_training_through_ansible(lab: Lab, control: Control) -> None:
-    """The first run triggers, says how far it is, and waits; the second changes nothing."""
-    path = f"/api/v2/dags/train/dagRuns/{RUN}"
-    lab.answers["/api/v2/dags/train/dagRuns"] = lambda _method, _body: {"dag_run_id": RUN}
-    looks: list[str] = []
-
-    def state(_method: str, _body: Any) -> Any:
-        if not any(method == "POST" for method, _path, _body in lab.asked):
-            return 404, {}
-        looks.append("")
-        return {"state": "running" if len(looks) < 3 else "success"}
-
-    lab.answers[path] = state
-    code, output = control.play("train", "--check")
-    assert (code, "would be triggered" in output) == (0, True), output
-    code, output = control.play("train")
-    assert (code, "changed=1" in output) == (0, True), output
-    for words in (f"run {RUN}: queued", f"run {RUN}: running", "task run: success on worker1 in 3 s"):
-        assert words in output
-    code, output = control.play("train")
-    assert (code, "changed=0" in output) == (0, True), output
-
-
-def test_a_training_that_fails_through_ansible(lab: Lab, control: Control) -> None:
-    """It is tried once more, and then the reason is the message."""
-    failed_run(lab)
-    lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}"] = {"state": "failed"}
-    code, output = control.play("train")
-    assert code != 0
-    assert "failed before and runs again" in output
-    assert "Task run of DAG train failed on worker1" in output
-
-
 def test_the_verdict_through_ansible(control: Control) -> None:
     """The report is written whatever was found, which is no change; what failed is named."""
     control.report.parent.mkdir()
-    code, output = control.play("main", "--check")
+    code, output = control.play("verdict", "--check")
     assert (code, control.report.exists()) == (0, False), output
-    code, output = control.play("main")
+    code, output = control.play("verdict")
     assert (code != 0, "changed=0" in output) == (True, True), output
     report = json.loads(control.report.read_text(encoding="utf-8"))
     assert report["ok"] is False

@@ -249,10 +249,10 @@ def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
     """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
     example_file = root / "playbooks/files/credentials_example.yml"
     example = judge.read_example(str(example_file))
-    values = yaml.safe_load((root / "playbooks/group_vars/all/lab_check.yml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((root / "playbooks/group_vars/all/preflight.yml").read_text(encoding="utf-8"))
     only_for_nexus = {"vault_nexus_admin_password"}  # of playbooks/nexus.yml, which asks for it itself; a lab needs none
-    assert {c["name"] for c in values["lab_check_credentials"]} == set(example) - only_for_nexus
-    for credential in values["lab_check_credentials"]:
+    assert {c["name"] for c in values["preflight_credentials"]} == set(example) - only_for_nexus
+    for credential in values["preflight_credentials"]:
         kind = credential.get("kind", "password")
         fault = judge.credential_fault(example[credential["name"]], kind, 1, [], example[credential["name"]])
         assert bool(fault) == (kind != "user"), credential
@@ -334,9 +334,9 @@ def test_a_host_that_fits() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"memory_mb": 2950}, ["2950 MB", "3800 MB", "lab_check_min_memory_mb"]),
-        ({"cores": 1}, ["are 1", "lab_check_min_cores"]),
-        ({"disks": [{"path": "/a", "device": 1, "free_gb": 9.5}] * 2}, ["/a and /a", "9.5 GB", "lab_check_min_disk_gb"]),
+        ({"memory_mb": 2950}, ["2950 MB", "3800 MB", "preflight_min_memory_mb"]),
+        ({"cores": 1}, ["are 1", "preflight_min_cores"]),
+        ({"disks": [{"path": "/a", "device": 1, "free_gb": 9.5}] * 2}, ["/a and /a", "9.5 GB", "preflight_min_disk_gb"]),
         ({"python": [3, 8, 10]}, ["3.8.10", "3.9", "ansible_python_interpreter"]),
         ({"system": {"id": "debian", "version": "11", "name": "Bullseye"}}, ["debian 11", "debian 12, ubuntu 24.04"]),
         ({"machine": "riscv64"}, ["riscv64", "x86_64"]),
@@ -467,8 +467,8 @@ def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
     (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {{{local}}}}}}}\n", encoding="utf-8")
     (variables / "all.yml").write_text("lab_airflow_port: 8090\n", encoding="utf-8")
     values = {
-        "lab_check_min_memory_mb": 99999999,
-        "lab_check_prots": [],
+        "preflight_min_memory_mb": 99999999,
+        "preflight_prots": [],
         "vault_redis_password": "hunter2",
         "vault_flower_password": "a-good-long-password",
     }
@@ -482,7 +482,7 @@ def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
         "Group lab_workers is missing",
         "15 credentials are not defined",
         "Credential vault_redis_password, set in",
-        "did you mean lab_check_ports?",
+        "did you mean preflight_ports?",
         f"lab_airflow_port, set in {variables}/all.yml, has no effect there",
         f"move it to {variables}/lab/lab.yml.",
         f"vm1 is not in group lab, so that no value in {variables}/lab counts there",
@@ -510,7 +510,7 @@ def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
     kinds = {"user": "reader", "fernet": FERNET}
     values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
     (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    more = "lab_check_min_memory_mb: 1\nlab_check_min_cores: 1\nlab_check_min_disk_gb: 0\nlab_check_systems: []\nansible_become: false\n"
+    more = "preflight_min_memory_mb: 1\npreflight_min_cores: 1\npreflight_min_disk_gb: 0\npreflight_systems: []\nansible_become: false\n"
     (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
     return copy / "group_vars/lab/lab.yml"
 
@@ -545,7 +545,7 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
         change(lab, "lab_mlflow_port", "80800"),
         change(lab, "lab_models_port", "0"),
         change(lab, "lab_bind_address", '"::1"'),
-        change(lab, "lab_check_experiment", "wine_serch"),
+        change(lab, "lab_first_experiment", "wine_serch"),
         change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
     ]
     image.write_text(image.read_text(encoding="utf-8").replace("pandas\n", "pandas >=\n"), encoding="utf-8")
@@ -652,3 +652,17 @@ def test_an_inventory_without_hosts_is_an_error(tmp_path: Path, tool: Run) -> No
     done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path])
     assert done.returncode != 0
     assert "There is no host in the inventory" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lab_check_min_cores", "preflight_min_cores"),
+        ("lab_check_airflow_url", "first_model_airflow_url and verdict_airflow_url"),
+        ("lab_check_experiment", "lab_first_experiment"),
+        ("lab_check_no_such_thing", ""),
+        ("lab_checkout", ""),
+    ],
+)
+def test_a_variable_of_the_role_that_is_three_now_has_its_new_name(old: str, new: str) -> None:
+    assert judge.renamed(old, judge.read_specs(judge.ROLES)) == new
