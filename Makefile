@@ -1,7 +1,11 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards down destroy backup restore clean bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+# The verbs of playbooks/site.yml, those beside them, and names that are no more
+VERBS = preflight provision publish build start serve train verify
+OTHER_VERBS = clean stop backup restore destroy
+.PHONY: $(VERBS) $(OTHER_VERBS) down
 
 LAB = inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
@@ -18,6 +22,29 @@ new: venv ## make a lab of your own: make new LAB=~/churn-lab
 
 lab: vault ## turn the machines of a lab into a running lab and train a first model; LAB=~/churn-lab for another than inventories/lab
 	@.venv/bin/python tools/run_playbook.py site.yml -i $(LAB)/hosts.yml $(ARGS)
+
+preflight: ## look for everything that would stop the lab later, and change nothing
+provision: ## install Docker on every host, and provide the base images
+publish: ## run the package index, or prove that yours works, and publish the projects to it
+build: ## build the lab's Airflow image
+start: ## run MLflow and Airflow
+serve: ## run the service that models are deployed to
+train: ## train the first model
+verify: ## drive the lab as a user would, and write the verdict
+clean: ## remove what an interrupted run may have left on the hosts
+stop: ## stop the lab and keep its data
+backup: ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
+restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
+destroy: ## remove the lab with all its data, saying first what goes
+
+$(VERBS): vault
+	@$(PLAYBOOK) playbooks/$@.yml
+
+$(OTHER_VERBS): there
+	@$(PLAYBOOK) playbooks/$@.yml
+
+down:
+	@echo "make down is called make stop now." >&2; exit 2
 
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
@@ -51,21 +78,6 @@ logs: there ## show what a service logged last: SERVICE=airflow-scheduler LINES=
 
 password: there ## show one password: NAME=airflow_admin
 	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
-
-down: there ## stop the lab and keep its data
-	@$(PLAYBOOK) playbooks/down.yml
-
-backup: there ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
-	@$(PLAYBOOK) playbooks/backup.yml
-
-restore: there ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
-	@$(PLAYBOOK) playbooks/restore.yml
-
-destroy: there ## remove the lab with all its data, saying first what goes
-	@$(PLAYBOOK) playbooks/destroy.yml
-
-clean: there ## remove what an interrupted run may have left on the hosts
-	@$(PLAYBOOK) playbooks/clean.yml
 
 bench: vault ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml

@@ -19,10 +19,13 @@ from urllib.parse import quote
 
 import ansible.release
 import pytest
+import yaml
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+# The lab's verbs in their order
+VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
 BIN = Path(sys.executable).parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

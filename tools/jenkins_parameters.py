@@ -33,7 +33,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "plugins/plugin_utils"))
 from requirement_sources import Entry, Reader, contradictions  # noqa: E402 (the path above comes first)
 
-VERBS = ("preflight", "provision", "index", "image", "stack", "models", "train", "verify", "clean")
+# The verbs in their order, and names that are no more
+VERBS = tuple(play["ansible.builtin.import_playbook"].removesuffix(".yml") for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text("utf-8")))
+RENAMED: dict[str, str] = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text("utf-8"))["lab_renamed"]
 # Reports of an earlier build in this workspace
 STALE = ("lab.json", "mistakes.txt", "description.txt", "junit", "lock", "sbom.json")
 # Files of FOLDER, in the order of the docstring
@@ -196,6 +198,8 @@ def executor(given: Mapping[str, str], inventory: Mapping[str, Any]) -> dict[str
 def verbs(given: Mapping[str, str]) -> dict[str, Any]:
     """Judge the verbs; the Jenkinsfile itself looks which of them were chosen."""
     chosen = given["VERBS"].split()
+    if former := [f"{verb} is called {RENAMED[verb]} now" for verb in chosen if verb in RENAMED]:
+        raise Wrong(f"VERBS: {', '.join(former)}.")
     if unknown := [verb for verb in chosen if verb not in VERBS]:
         raise Wrong(f"VERBS has '{' '.join(unknown)}': write names from this list with spaces between them: {' '.join(VERBS)}.")
     if not chosen:

@@ -105,9 +105,7 @@ class ActionModule(WatchingAction):
         if self._task.check_mode:
             return {**result, "changed": True, "image_id": "", "msg": f"{image} would be built."}
         if missing:
-            raise AnsibleActionFail(
-                f"{image} needs {', '.join(missing)}, which this host does not have: run the play that provides it (playbooks/image.yml) first."
-            )
+            raise AnsibleActionFail(f"{image} needs {', '.join(missing)}, which this host does not have: build or pull it first.")
         staged = f"{args['staging_dir']}/{digest}"
         log = f"{args['staging_dir']}/{digest}.log"
         archive = context_archive({**args["files"], "Dockerfile": args["dockerfile"]}, args["secrets"])

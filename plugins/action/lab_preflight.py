@@ -293,6 +293,18 @@ def role_of(name: str, roles: Iterable[str]) -> str:
     return max(owners, key=len, default="")
 
 
+#: A role that is three now, and where the one of its variables went that all of them read.
+FORMER_ROLE, ITS_HEIRS, MOVED = "lab_check", ("preflight", "first_model", "verdict"), {"lab_check_experiment": "lab_first_experiment"}
+
+
+def renamed(name: str, specs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a variable of a former role is called now, "" where it is none."""
+    if not name.startswith(f"{FORMER_ROLE}_"):
+        return ""
+    heirs = [heir + name.removeprefix(FORMER_ROLE) for heir in ITS_HEIRS]
+    return MOVED.get(name) or " and ".join(heir for role, heir in zip(ITS_HEIRS, heirs, strict=True) if heir in specs.get(role, {}))
+
+
 def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], inventory: Inventory) -> list[str]:
     """Report variables that carry a role's prefix but that the role does not know, and ``lab_`` names nobody uses."""
     problems = []
@@ -308,7 +320,9 @@ def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], 
             known = [word for lines in inventory.texts.values() for line in lines for word in re.findall(r"\blab_\w+", line) if word != name]
             wrong = name.startswith("lab_") and not inventory.uses(name)
             reason = "nothing in the inventory uses it"
-        if wrong:
+        if wrong and (now := renamed(name, specs)):
+            problems.append(f"Variable {name}, set {set_at(inventory, name)}, is called {now} now: write that name.")
+        elif wrong:
             guess = closest(name, known)
             remedy = f"did you mean {guess}?" if guess else "remove it."
             problems.append(f"Unknown variable {name}, set {set_at(inventory, name)}: {reason}; {remedy}")
@@ -689,10 +703,10 @@ def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str
     limits = args["limits"]
     vm_file = "list a host that fits in the inventory, or lower"
     if found["memory_mb"] < limits["memory_mb"]:
-        problems.append(f"Memory is {found['memory_mb']} MB, the lab needs {limits['memory_mb']} MB: give the machine more, {vm_file} lab_check_min_memory_mb.")
+        problems.append(f"Memory is {found['memory_mb']} MB, the lab needs {limits['memory_mb']} MB: give the machine more, {vm_file} preflight_min_memory_mb.")
     if found["cores"] < limits["cores"]:
-        problems.append(f"Processors are {found['cores']}, the lab needs {limits['cores']}: give the machine more, {vm_file} lab_check_min_cores.")
-    floor_name = "lab_check_min_disk_running_gb" if found["lab_present"] else "lab_check_min_disk_gb"
+        problems.append(f"Processors are {found['cores']}, the lab needs {limits['cores']}: give the machine more, {vm_file} preflight_min_cores.")
+    floor_name = "preflight_min_disk_running_gb" if found["lab_present"] else "preflight_min_disk_gb"
     floor = limits["disk_running_gb" if found["lab_present"] else "disk_gb"]
     seen: dict[int, list[Mapping[str, Any]]] = {}
     for entry in found["disks"]:
@@ -702,7 +716,7 @@ def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str
             paths = " and ".join(entry["path"] for entry in entries)
             problems.append(
                 f"The file system of {paths} has {entries[0]['free_gb']} GB free, the lab needs {floor} GB: "
-                f"free some, name other paths in lab_check_disk_paths, or lower {floor_name}."
+                f"free some, name other paths in preflight_disk_paths, or lower {floor_name}."
             )
     oldest = tuple(int(part) for part in str(limits["python"]).split("."))
     if tuple(found["python"][: len(oldest)]) < oldest:
@@ -712,7 +726,7 @@ def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str
     if args["systems"] and system not in args["systems"]:
         problems.append(
             f"The system is {found['system']['name']} ({system}), supported are {', '.join(args['systems'])}: "
-            f"use one of these, or add '{system}' to lab_check_systems at your own risk."
+            f"use one of these, or add '{system}' to preflight_systems at your own risk."
         )
     if args["machines"] and found["machine"] not in args["machines"]:
         problems.append(f"The architecture is {found['machine']}, supported are {', '.join(args['machines'])}: use a machine of these.")
@@ -877,7 +891,7 @@ class ActionModule(ActionBase):
             known = {**dict.fromkeys(judged_elsewhere), **variables}
             problems += [
                 *unreadable_values(names, known, value_of, inventory),
-                *wrong_values([name for name in names if role_of(name, specs) == "lab_check"], specs, value_of, inventory, variables.get),
+                *wrong_values([name for name in names if role_of(name, specs) == "preflight"], specs, value_of, inventory, variables.get),
             ]
         return list(dict.fromkeys(problems))
 

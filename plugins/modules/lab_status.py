@@ -159,7 +159,7 @@ def main() -> None:
     try:
         lines, problems = look(module.params)
     except Unreachable as error:
-        lines, problems = [], [f"The Docker engine does not answer ({error}): playbooks/provision.yml starts it."]
+        lines, problems = [], [f"The Docker engine does not answer ({error}): `make provision` starts it."]
     module.exit_json(changed=False, lines=lines, problems=problems)
 
 

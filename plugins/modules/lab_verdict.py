@@ -287,7 +287,7 @@ class Verdict:
         path = f"/dags/{quoted(self.params['dag'])}/dagRuns/{quoted(self.run['id'])}"
         answer = self.airflow.ask(path)
         if answer.status == 404:
-            raise Failed(f"there is no run {self.run['id']}: train it with playbooks/train.yml")
+            raise Failed(f"there is no run {self.run['id']}: `make train` makes it")
         run = wanted(answer, path)
         self.tasks = wanted(self.airflow.ask(f"{path}/taskInstances"), path)["task_instances"]
         if run["state"] != "success":

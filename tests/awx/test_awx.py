@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ import yaml
 
 from tests.awx.conftest import VAULT_PASSWORD, Checkout
 from tests.awx.controller import BUILT_IN, HIDDEN, TOKEN, Controller, serving
-from tests.conftest import ROOT
-
-VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
+from tests.conftest import ROOT, VERBS
 
 
 def changed(output: str) -> int:
@@ -114,7 +111,7 @@ def test_the_inventory_has_hosts_groups_and_the_values_as_they_are_written(decla
     assert values["lab_name"] == "mlops-lab" and values["ansible_connection"] == "local"
     assert values["lab_home"] == "{{ playbook_dir ~ '/..' }}/inventories/lab"
     assert "lab_airflow_port" not in values, "what the playbooks bring is not repeated"
-    assert "playbooks/awx.yml" in values["lab_check_credentials_hint"], "a job says what helps in a controller"
+    assert "playbooks/awx.yml" in values["preflight_credentials_hint"], "a job says what helps in a controller"
 
 
 def test_secrets_are_in_credentials_alone(checkout: Checkout, declared: Controller) -> None:
@@ -156,16 +153,16 @@ def test_a_second_time_changes_nothing_and_a_change_is_noticed(checkout: Checkou
     done = checkout.apply(declared, "-e", OPTIONS)
     assert done.returncode == 0 and changed(done.stdout) == 0, done.stdout
     assert declared.changes == []
-    declared.named("job_templates", "mlops-lab image")["playbook"] = "playbooks/other.yml"
+    declared.named("job_templates", "mlops-lab build")["playbook"] = "playbooks/other.yml"
     done = checkout.apply(declared, "-e", OPTIONS, "--check")
     assert done.returncode == 0 and changed(done.stdout) == 1, done.stdout
     assert declared.changes == []
-    declared.named("job_templates", "mlops-lab image")["playbook"] = "playbooks/image.yml"
+    declared.named("job_templates", "mlops-lab build")["playbook"] = "playbooks/build.yml"
 
 
 DRIFT: dict[str, dict[str, dict[str, object]]] = {
     "job_templates": {
-        "mlops-lab image": {
+        "mlops-lab build": {
             **dict.fromkeys(("ask_variables_on_launch", "ask_inventory_on_launch", "ask_credential_on_launch", "ask_tags_on_launch"), True),
             **dict.fromkeys(("ask_execution_environment_on_launch", "ask_scm_branch_on_launch", "become_enabled", "allow_simultaneous", "diff_mode"), True),
             **{"forks": 50, "extra_vars": '{"lab_dir": "/opt/other"}', "limit": "nobody", "job_tags": "x", "skip_tags": "x", "timeout": 0, "verbosity": 4},
@@ -183,7 +180,7 @@ DRIFT: dict[str, dict[str, dict[str, object]]] = {
     "hosts": {"localhost": {"variables": '{"lab_dir": "/opt/other"}', "enabled": False}},
     "schedules": {"mlops-lab backup": {"enabled": False, "rrule": "DTSTART:20300101T030000Z RRULE:FREQ=YEARLY;INTERVAL=1", "extra_data": {"x": 1}}},
     "projects": {"mlops-lab playbooks": {"scm_branch": "other", "scm_clean": False, "scm_refspec": "x", "allow_override": True, "scm_update_on_launch": False}},
-    "workflow_job_template_nodes": {"image": {"limit": "nobody", "extra_data": {"x": 1}}, "stack": {"all_parents_must_converge": True}},
+    "workflow_job_template_nodes": {"build": {"limit": "nobody", "extra_data": {"x": 1}}, "start": {"all_parents_must_converge": True}},
 }
 
 
@@ -194,7 +191,7 @@ def test_what_was_changed_by_hand_is_put_right(checkout: Checkout, declared: Con
     for table, rows in DRIFT.items():
         for name, values in rows.items():
             declared.named(table, name).update(values)
-    image = declared.named("job_templates", "mlops-lab image")
+    image = declared.named("job_templates", "mlops-lab build")
     credentials = declared.lists[f"{image['url']}credentials/"]
     linked = list(credentials)
     other = declared.make("credentials", {"name": "another's", "credential_type": 1})

@@ -15,10 +15,10 @@ import yaml
 from tests.awx.conftest import VAULT_PASSWORD, Checkout, copy_project
 from tests.awx.controller import Controller, serving
 from tests.awx.jobs import Job, launch, prepare
-from tests.conftest import ROOT, forms, run_tool
+from tests.conftest import ROOT, VERBS, forms, run_tool
 
 Launch = Callable[..., Job]
-DRY = ["provision", "index", "image", "stack", "models", "train", "verify"]
+DRY = [verb for verb in VERBS if verb not in ("preflight", "clean")]
 
 
 def free_ports(count: int) -> list[int]:
@@ -38,7 +38,7 @@ def lab(make_checkout: Callable[..., Checkout], tmp_path_factory: pytest.TempPat
     place = tmp_path_factory.mktemp("host")
     shared = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
     names = [name for name in shared if name.endswith("_port")]
-    limits = {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
+    limits = {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
     return make_checkout(
         {
             "lab_name": "wip-awx",
@@ -97,7 +97,7 @@ def test_an_answer_counts_and_an_empty_one_does_not(job: Launch, lab: Checkout) 
     assert_clean(done, lab)
 
 
-@pytest.mark.parametrize("verb", ["preflight", "index"])
+@pytest.mark.parametrize("verb", ["preflight", "publish"])
 @pytest.mark.parametrize("answer", ["../../etc", "examples/../../etc", "/etc", "examples/wine_cultivars\n..", "~root", "$HOME/x"])
 def test_a_directory_outside_of_the_project_is_not_published(job: Launch, lab: Checkout, verb: str, answer: str) -> None:
     done = job(verb, answers={"survey_package_index_publish": answer}, check=True)

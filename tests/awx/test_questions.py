@@ -16,9 +16,15 @@ TEMPLATES = yaml.safe_load((VARIABLES / "job_templates.yml").read_text(encoding=
 VERBS = [template for template in TEMPLATES["__awx_job_templates"] + TEMPLATES["__awx_backup_templates"] if isinstance(template["questions"], list)]
 
 
+SYSTEMS = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))["lab_systems"]
+
+
 def words(text: str) -> set[str]:
-    """Return what could be names of variables in a text."""
-    return set(re.findall(r"\b[a-z_][a-z0-9_]+\b", text))
+    """Return what could be names of variables in a text. Of the map of systems only what is taken counts: lab_systems.models.project."""
+    found = set(re.findall(r"\blab_systems\.\w+\.\w+|\b[a-z_][a-z0-9_]+\b", text)) - {"lab_systems"}
+    for part in re.findall(r"lab_systems\.values\(\).*", text, re.S):
+        found |= {f"lab_systems.{system}.{key}" for key in re.findall(r"(?:attribute=|selectattr\()'+(\w+)'+", part) for system in SYSTEMS}
+    return found
 
 
 def read_by_tasks(role: str, entry: str) -> set[str]:
@@ -41,7 +47,8 @@ def definitions() -> dict[str, set[str]]:
     for pattern in ("roles/*/defaults/main.yml", "roles/*/vars/**/*.yml", "playbooks/group_vars/all/*.yml"):
         for path in ROOT.glob(pattern):
             values = yaml.safe_load(path.read_text(encoding="utf-8").replace("!unsafe", ""))
-            found |= {name: words(yaml.safe_dump(value)) for name, value in (values or {}).items()}
+            found |= {name: words(yaml.safe_dump(value)) for name, value in (values or {}).items() if name != "lab_systems"}
+    found |= {f"lab_systems.{name}.{key}": words(yaml.safe_dump(value)) for name, system in SYSTEMS.items() for key, value in system.items()}
     return found
 
 

@@ -20,9 +20,7 @@ from tests.awx.conftest import Checkout, copy_project
 from tests.awx.controller import serving
 from tests.awx.jobs import launch, prepare
 from tests.awx.test_jobs import assert_clean, free_ports
-from tests.conftest import ROOT, run_tool
-
-VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
+from tests.conftest import ROOT, VERBS, run_tool
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,7 @@ def test_from_a_bare_machine_to_a_verdict_in_jobs(lab: Checkout, tmp_path: Path)
     verdict = json.loads((tmp_path / "verify/artifacts/1/reports/lab.json").read_text(encoding="utf-8"))
     assert verdict["ok"], verdict
     # The same inventory in a shell, with the lock that the job brought back: the same image, the same files, nothing to do.
-    shutil.copytree(tmp_path / "image/artifacts/1/locks", lab.path / "inventories/lab/locks")
+    shutil.copytree(tmp_path / "build/artifacts/1/locks", lab.path / "inventories/lab/locks")
     again = shell(lab, "site.yml")
     recap = re.findall(r"changed=(\d+)", again.rpartition("PLAY RECAP")[2])
     assert recap and set(recap) == {"0"}, again

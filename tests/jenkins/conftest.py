@@ -224,7 +224,7 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
         ports = re.findall(r"^(lab_\w+_port):", (workspace / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
         own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
         own |= {"ansible_remote_tmp": f"{tmp_path}/remote", "ansible_async_dir": f"{tmp_path}/async"}
-        own |= {f"lab_check_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
+        own |= {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
         (values / "zz_test.yml").write_text(yaml.safe_dump(own | {port: free_port() for port in ports}), encoding="utf-8")
         return staged
 

@@ -26,7 +26,7 @@ FILES = {
 }
 PORTS = ("lab_airflow_port", "lab_flower_port", "lab_mlflow_port", "lab_models_port", "lab_index_port")
 # What preflight would find wrong with the machine of the tests
-SMALL = {"lab_check_min_memory_mb": 1, "lab_check_min_cores": 1, "lab_check_min_disk_gb": 0, "lab_check_systems": []}
+SMALL = {"preflight_min_memory_mb": 1, "preflight_min_cores": 1, "preflight_min_disk_gb": 0, "preflight_systems": []}
 
 
 @dataclass(frozen=True)
@@ -152,14 +152,14 @@ def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_go
         "airflow_stack_experiments",
         "airflow_image_requirements",
         "airflow_image_custom_requirements",
-        "lab_check_credentials_example",
+        "preflight_credentials_example",
     )
-    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", "lab_check_password_command")
+    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", "verdict_password_command")
     assert [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if not Path(path).exists()] == []
     assert not [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if Path(path).is_relative_to(ROOT)]
     assert (found["lab_reports_dir"], found["airflow_image_lock_dir"]) == (f"{lab}/reports", f"{lab}/locks")
     assert found["lab_name"] == "churn-lab"
-    assert found["lab_check_password_command"] == f"ansible-playbook mlops.lab.password -i {lab}/hosts.yml"
+    assert found["verdict_password_command"] == f"ansible-playbook mlops.lab.password -i {lab}/hosts.yml"
 
 
 def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:
@@ -173,11 +173,11 @@ def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:
 def test_two_labs_share_nothing(place: Place, lab: Path) -> None:
     other = place.new_lab("another", **free_ports())
     names = ["lab_name", "lab_dir", "lab_staging_dir", "lab_lock_file", "lab_home", "lab_reports_dir", "lab_vault_file", "lab_vault_password_file"]
-    names += ["ansible_remote_tmp", "ansible_async_dir", "lab_backup_dir", "lab_check_projects", "airflow_stack_network", "airflow_image_repository"]
+    names += ["ansible_remote_tmp", "ansible_async_dir", "lab_backup_dir", "preflight_projects", "airflow_stack_network", "airflow_image_repository"]
     names += ["base_images_prefix", "mlflow_server_image", "model_server_image", "package_index_image", "airflow_stack_image", "awx_name", *PORTS]
     one, two = place.values(lab, *names), place.values(other, *names)
     assert [name for name in names if one[name] == two[name]] == []
-    assert set(one["lab_check_projects"]).isdisjoint(two["lab_check_projects"])
+    assert set(one["preflight_projects"]).isdisjoint(two["preflight_projects"])
     shutil.rmtree(other)
 
 

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, VERBS, Run
 
-ORDER = ["preflight", "provision", "index", "image", "stack", "models", "train", "verify", "clean"]
+SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+# What a user may ask for beside the order of site.yml
+OTHER_VERBS = ["stop", "backup", "restore", "destroy"]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 PLAYS = [(path, play) for path in PLAYBOOKS for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
 # These change nothing on the lab's hosts but what a user of Airflow may change at any time, and run beside any other.
-LOOKING = ("preflight", "run", "status", "logs", "password", "create_vault", "new_lab", "awx", "workflow_failed")
+LOOKING = ("preflight", "renamed", "run", "status", "logs", "password", "create_vault", "new_lab", "awx", "workflow_failed")
 # Plays of the lab's hosts that can fail after they changed something
 CHANGING = [(path, play) for path, play in PLAYS if path.stem not in (*LOOKING, "clean")]
 LOCKED = [(path, play) for path, play in PLAYS if path.stem not in (*LOOKING, "verify")]
@@ -27,9 +29,48 @@ def named(plays: list[tuple[Path, dict[str, Any]]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("path", "play"), plays, ids=[f"{path.stem}: {play['name']}" for path, play in plays])
 
 
-def test_site_imports_the_verbs_in_their_order() -> None:
-    imports = [play["ansible.builtin.import_playbook"] for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())]
-    assert imports == [f"{verb}.yml" for verb in ORDER]
+def test_every_place_has_the_verbs_of_site_in_their_order() -> None:
+    """Of what a user reads or types; Jenkins and AWX have tests of their own."""
+    words = " ".join(VERBS[:-1])
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"^VERBS = (.*)$", makefile, re.M) == [words]
+    assert re.findall(r"^OTHER_VERBS = (.*)$", makefile, re.M) == [f"{VERBS[-1]} {' '.join(OTHER_VERBS)}"]
+    told = re.findall(r"^([a-z]+): ## ", makefile, re.M)
+    assert [verb for verb in told if verb in (*VERBS, *OTHER_VERBS)] == [*VERBS, *OTHER_VERBS]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `make (\w+).*?` \| `playbooks/\1\.yml` \|", readme, re.M)
+    assert [verb for verb in told if verb in VERBS] == VERBS and set(OTHER_VERBS) <= set(told)
+    assert set(re.findall(r"preflight provision [a-z ]+", (ROOT / "Jenkinsfile").read_text(encoding="utf-8"))) == {words}
+    for path in ("roles/awx/README.md", "docs/awx.md"):
+        assert " > ".join(VERBS) in (ROOT / path).read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *OTHER_VERBS])
+def test_every_play_of_a_verb_has_its_tag(verb: str) -> None:
+    plays = [play for path, play in PLAYS if path.stem == verb]
+    assert plays and all(verb in play["tags"] or play["tags"] == ["always"] for play in plays)
+    others = {tag for path, play in PLAYS if path.stem in VERBS and path.stem != verb for tag in play["tags"]}
+    assert verb not in others, "a tag means one thing"
+
+
+def test_old_names_are_of_nothing_else() -> None:
+    assert set(SHARED["lab_renamed"]).isdisjoint([*VERBS, *OTHER_VERBS, *(tag for _path, play in PLAYS for tag in play["tags"])])
+
+
+@pytest.mark.parametrize("old", [old for old in SHARED["lab_renamed"] if (ROOT / f"playbooks/{old}.yml").exists()])
+def test_a_playbook_of_an_old_name_stops_with_the_new_one(tool: Run, old: str) -> None:
+    done = tool(["ansible-playbook", f"mlops.lab.{old}", "-i", "one,two,", "--limit", "two", "--tags", "airflow_stack"])
+    assert done.returncode != 0 and f"{old}.yml is called {SHARED['lab_renamed'][old]}.yml now." in done.stdout, done.stdout
+
+
+def test_an_old_tag_stops_with_the_new_one(tool: Run) -> None:
+    done = tool(["ansible-playbook", "site.yml", "-i", "one,two,", "--limit", "two", "--tags", "stack,down,docker_engine"])
+    assert done.returncode != 0 and "down is called stop now, stack is called start now." in done.stdout, done.stdout
+
+
+def test_make_down_stops_with_the_new_name(tool: Run) -> None:
+    done = tool(["make", "down"])
+    assert done.returncode != 0 and "make down is called make stop now." in done.stdout
 
 
 def test_file_names_can_be_fqcns() -> None:
@@ -63,7 +104,7 @@ def test_every_playbook_is_found_by_its_fqcn_from_the_checkout(tool: Run) -> Non
 
 def test_the_root_site_is_the_same_as_the_collection_s(tool: Run) -> None:
     listed = [tool(["ansible-playbook", site, "-i", "localhost,", "--list-tasks"]).stdout for site in ("site.yml", "mlops.lab.site")]
-    plays = [re.sub(r"(?m)^playbook: .*", "", text) for text in listed]
+    plays = [re.sub(r"(?m)^playbook: .*", "", re.sub(r"TAGS: \[.*?\]", lambda tags: " ".join(sorted(re.findall(r"\w+", tags[0]))), text)) for text in listed]
     assert plays[0] == plays[1] and "play #2" in plays[0]
 
 

@@ -50,8 +50,8 @@ def test_the_metadata_say_what_the_role_runs_on(role: Path) -> None:
     assert said["role_name"] == role.name and said["license"] == "Apache-2.0" and said["author"] and len(said["description"]) > 20
     assert read(ROOT / "meta/runtime.yml")["requires_ansible"].startswith(f">={said['min_ansible_version']}.")
     codenames = {"bookworm": "debian 12", "trixie": "debian 13", "noble": "ubuntu 24.04"}
-    assert [codenames[name] for platform in said["platforms"] for name in platform["versions"]] == read(ROOT / "roles/lab_check/defaults/main.yml")[
-        "lab_check_systems"
+    assert [codenames[name] for platform in said["platforms"] for name in platform["versions"]] == read(ROOT / "roles/preflight/defaults/main.yml")[
+        "preflight_systems"
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_readme_s_table_is_current(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
 def test_a_role_reads_nothing_but_its_own_variables(role: Path) -> None:
     others = "|".join(name for name in NAMES if name != role.name)
-    foreign = re.compile(rf"\b(?:hostvars|groups)\b\[|\b(?:{others})_[a-z]\w*|\bvault_\w+|\blab_(?!check_)\w+")
+    foreign = re.compile(rf"\b(?:hostvars|groups)\b\[|\b(?:{others})_[a-z]\w*|\bvault_\w+|\blab_\w+")
     own = re.compile(rf"\b_*{role.name}_\w+")
     found = []
     for path in code_of(role):

@@ -42,31 +42,31 @@ def tidy(host: Host) -> Iterator[None]:
 
 CASES = [
     pytest.param(
-        "index",
+        "publish",
         {"lab_index_url": OWN_INDEX, "lab_index_upload_url": "http://127.0.0.1:8081/repository/pypi-internal/", "vault_nexus_pass": "wrong-password"},
         r"401.*(lab_index_url|package_index_url|vault_nexus_pass)|vault_nexus_pass.*401",
         id="wrong password of the index",
     ),
     pytest.param(
-        "index",
+        "publish",
         {"lab_index_url": "http://127.0.0.1:9/simple/", "lab_index_upload_url": "http://127.0.0.1:9/"},
         r"127\.0\.0\.1:9/simple.*refused",
         id="index down",
     ),
     pytest.param(
-        "image",
+        "build",
         {"airflow_image_requirements": ["there-is-no-such-package-zq"], "airflow_image_lock_dir": "/nonexistent/locks"},
         r"requirements cannot be resolved.*\n.*\n.*there-is-no-such-package-zq was not found",
         id="requirement that does not exist",
     ),
     pytest.param(
-        "image",
+        "build",
         {"airflow_image_providers": ["there-is-no-such-provider-zq"]},
         r"(?s)could not be built.*there-is-no-such-provider-zq was not found",
         id="build that fails in the middle",
     ),
     pytest.param("preflight", {"lab_airflow_port": 22022}, r"22022.*lab_airflow_port", id="port taken"),
-    pytest.param("preflight", {"lab_check_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
+    pytest.param("preflight", {"preflight_min_memory_mb": 10**9}, r"Memory is \d+ MB, the lab needs \d+ MB", id="too little memory"),
     pytest.param("preflight", {"airflow_stack_prot": 8080}, r"airflow_stack_prot.*airflow_stack_port", id="misspelt variable"),
     pytest.param("preflight", {"vault_flower_password": ""}, r"vault_flower_password", id="credential that is empty"),
 ]
@@ -95,7 +95,7 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     """Ansible is stopped while the build runs with its secrets; then `clean` runs, as `make lab` does by itself after Ctrl-C."""
     variables = {"airflow_image_requirements": [f"mlflow-skinny==3.17.2; implementation_name != '{how.name}'"], "airflow_image_lock_dir": str(tmp_path)}
     running = subprocess.Popen(
-        [BIN / "ansible-playbook", "-i", "molecule/inventory", "playbooks/image.yml", "-e", json.dumps(variables)],
+        [BIN / "ansible-playbook", "-i", "molecule/inventory", "playbooks/build.yml", "-e", json.dumps(variables)],
         cwd=ROOT,
         env=environment(MOLECULE_PROJECT_DIRECTORY=str(ROOT)),
         stdout=subprocess.DEVNULL,

@@ -13,13 +13,17 @@ from tests.conftest import ROOT
 from tests.unit.plays import Done, play
 
 PLAY = yaml.safe_load((ROOT / "playbooks/destroy.yml").read_text(encoding="utf-8"))[0]
+SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+SYSTEMS = {
+    name: SHARED[name] for name in SHARED if name in ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "lab_bench_projects", "lab_bench_dir")
+}
 REFUSAL = next(task for task in PLAY["tasks"][0]["block"] if task["name"] == "Refuse to remove a directory of the system")
 
 
 def destroy(folder: Path, lab_dir: Path, staging: Path) -> Done:
     """Look and remove as the playbook does, on a host without an engine."""
     steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": PLAY["vars"]} for verb in ("find", "remove")]
-    values = {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": "missing"}}
+    values = SYSTEMS | {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": "missing"}}
     return play(folder, steps, "-e", json.dumps(values))
 
 

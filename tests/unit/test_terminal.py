@@ -96,21 +96,21 @@ def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
 def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
     urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002/models"} if models else {})
     given: dict[str, Any] = {
-        **yaml.safe_load((ROOT / "roles/lab_check/vars/main.yml").read_text(encoding="utf-8")),
-        "__lab_check_checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
-        "__lab_check_services": {
+        **yaml.safe_load((ROOT / "roles/verdict/vars/main.yml").read_text(encoding="utf-8")),
+        "__verdict_checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
+        "__verdict_services": {
             "image": {},
             "versions": {},
             "run": {"metrics": {"accuracy": 0.97777, "cv_accuracy_mean": 0.5, "f1": 0.9}},
             "model": {"name": "wine", "version": "3"},
         },
-        "lab_check_urls": urls,
-        "lab_check_users": {"Airflow": "ada", "Models": "bob"},
-        **dict.fromkeys(("lab_check_airflow_user", "lab_check_mlflow_user", "lab_check_flower_user"), "admin"),
-        "lab_check_password_command": "make password",
-        "lab_check_report": "/reports/lab.json",
+        "verdict_urls": urls,
+        "verdict_users": {"Airflow": "ada", "Models": "bob"},
+        **dict.fromkeys(("verdict_airflow_user", "verdict_mlflow_user", "verdict_flower_user"), "admin"),
+        "verdict_password_command": "make password",
+        "verdict_report": "/reports/lab.json",
     }
-    done = play(tmp_path, [{"ansible.builtin.set_fact": {"result": "{{ __lab_check_result }}"}, "vars": given}])
+    done = play(tmp_path, [{"ansible.builtin.set_fact": {"result": "{{ __verdict_result }}"}, "vars": given}])
     assert done.returncode == 0, done.output
     assert str(done.result).splitlines() == [
         "The lab is ready: 2 checks passed in 2.2 s.",

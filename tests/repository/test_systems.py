@@ -1,0 +1,85 @@
+"""The map of the lab's systems (lab_systems), from which everything else is derived: it is true, and nothing beside it repeats it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, Run
+from tests.unit.rendering import COMPOSE_FILES
+
+SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
+ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project")
+
+
+@pytest.fixture(scope="module")
+def values(tool: Run) -> Any:
+    """Return a function that says what the names in ASKED are in the shipped lab, with other values of variables."""
+
+    def ask(**more: str) -> dict[str, Any]:
+        message = "{{ {" + ", ".join(f"'{name}': {name}" for name in ASKED) + "} }}"
+        where = ["-i", "localhost,", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps(more), "-c", "local"]
+        done = tool(["ansible", "localhost", *where, "-m", "ansible.builtin.debug", "-a", f"msg={message}"], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+        assert done.returncode == 0, done.stdout
+        found: dict[str, Any] = json.loads(done.stdout.partition("=>")[2])["msg"]
+        return found
+
+    return ask
+
+
+def test_every_role_with_a_compose_file_is_a_system() -> None:
+    assert {system["role"] for system in SYSTEMS.values()} == {path.parents[1].name for path in ROOT.glob("roles/*/templates/compose.yml.j2")}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_services_and_volumes_are_those_of_the_compose_files(values: Any, name: str) -> None:
+    """In all parts of a system together."""
+    system = values()["lab_systems"][name]
+    files = [yaml.safe_load(case.render()) for case in COMPOSE_FILES if case.role == system["role"]]
+    assert {file["name"] for file in files} == {system["project"]}
+    assert {service for file in files for service in file["services"]} == set(system["services"])
+    volumes = {(more or {}).get("name", f"{file['name']}_{volume}") for file in files for volume, more in file.get("volumes", {}).items()}
+    assert volumes == {*system["data"], *system["volumes"]}
+    assert system["dir"] == f"/opt/mlops-lab/{system['role']}"
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_is_wired_from_the_map_alone(name: str) -> None:
+    system = SYSTEMS[name]
+    wiring = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "playbooks/group_vars/all").glob("*.yml")}
+    assert f"lab_systems.{name}.project" in wiring[system["role"]] and f"lab_systems.{name}.dir" in wiring[system["role"]]
+    for place, text in wiring.items():
+        assert place == "shared" or (system["project"] not in text and system["dir"] not in text), place
+    for port in system["ports"]:
+        assert port["variable"] in SHARED and port["port"] == f"{{{{ {port['variable']} }}}}"
+        assert port["group"] in system["hosts"]
+    for play in Path(ROOT / "playbooks").glob("*.yml"):
+        assert f"lab_name }}}}-{name}" not in play.read_text(encoding="utf-8"), play.name
+
+
+def test_what_is_derived_has_every_system(values: Any) -> None:
+    found = values()
+    assert found["lab_projects"] == [f"mlops-lab-{name}" for name in SYSTEMS]
+    assert found["lab_directories"] == [f"/opt/mlops-lab/{system['role']}" for system in SYSTEMS.values()]
+    assert found["sensitive_files_compose_files"] == [f"{place}/compose.yml" for place in found["lab_directories"]]
+    assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")}
+
+
+def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
+    found = values(lab_index_url="https://nexus.example.com/simple/", lab_mlflow_url="https://mlflow.example.com")
+    assert {port["variable"] for port in found["preflight_ports"]} == {"lab_airflow_port", "lab_flower_port", "lab_models_port"}
+    assert found["lab_backup_mlflow_project"] == ""
+    assert len(found["lab_projects"]) == len(SYSTEMS), "what an earlier setting started can still be stopped"
+
+
+def test_a_backup_saves_the_data_of_every_system() -> None:
+    saves = (ROOT / "roles/lab_backup/vars/main.yml").read_text(encoding="utf-8")
+    for name, system in SYSTEMS.items():
+        for volume in (volume.partition("_")[2].partition("_")[2] for volume in system["data"]):
+            kept = f"lab_backup_{name}_project }}}}_{volume}" in saves if volume != "postgres" else f"{{name: {name}, owner: {name}" in saves
+            assert kept, f"{volume} of {name}"

@@ -1,0 +1,668 @@
+"""The preflight's rules: each problem is found, named with its value and its place, and answered with what to write."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
+from ansible_collections.mlops.lab.plugins.modules import lab_host as measure
+from ansible_collections.mlops.lab.plugins.plugin_utils.requirement_sources import Entry
+from packaging.requirements import Requirement
+
+from tests.conftest import Run
+
+FERNET = base64.urlsafe_b64encode(bytes(32)).decode()
+SPECS = {
+    "docker_engine": {
+        "docker_engine_source": {"type": "str", "choices": ["auto", "distribution"]},
+        "docker_engine_pool_size": {"type": "int"},
+        "docker_engine_password_count": {"type": "int", "no_log": True},
+    }
+}
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> judge.Inventory:
+    """Return an inventory of a hosts file, two variable files and an encrypted one."""
+    variables = tmp_path / "group_vars" / "all"
+    variables.mkdir(parents=True)
+    (tmp_path / "hosts.yml").write_text("lab_control:\n  hosts:\n    vm1:\n      lab_port: 1\n", encoding="utf-8")
+    (variables / "a.yml").write_text('lab_port: 8080\ndocker_engine_sorce: auto\nuses: "{{ lab_name }}"\n', "utf-8")
+    (variables / "shared.yml").write_text("# lab_port: 1\nlab_name: x\nlab_prot: 2\n", encoding="utf-8")
+    (variables / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3031\n", encoding="utf-8")
+    return judge.Inventory([str(tmp_path)], command_line=["lab_forced"])
+
+
+def sentence(problems: list[str], *words: str) -> str:
+    """Return the one problem of the list, which has to contain the words."""
+    assert len(problems) == 1, problems
+    assert all(word in problems[0] for word in words), problems[0]
+    return problems[0]
+
+
+def test_the_place_is_the_one_that_wins(inventory: judge.Inventory) -> None:
+    """A comment is no place, group_vars win over the hosts file, and -e over everything."""
+    assert inventory.where("lab_port").endswith("group_vars/all/a.yml:1")
+    assert inventory.where("lab_forced") == "with -e"
+    assert inventory.where("nothing") == ""
+
+
+def test_a_key_in_a_value_is_no_place(tmp_path: Path) -> None:
+    """A mapping with the names of credentials says where none of them is set."""
+    variables = tmp_path / "group_vars" / "all"
+    variables.mkdir(parents=True)
+    (variables / "a.yml").write_text('secrets:\n  vault_a: "{{ vault_a }}"\nlist:\n  - my-numpy\n  - numpy\n  - "pandas==2" # why\n', "utf-8")
+    (tmp_path / "hosts.yml").write_text("all:\n  hosts:\n    vm1:\n      lab_port: 1\n", encoding="utf-8")
+    inventory = judge.Inventory([str(tmp_path)], command_line=["survey_list"])
+    assert inventory.where("vault_a") == ""
+    assert inventory.where("lab_port").endswith("hosts.yml:4")
+    assert inventory.where("list") == "in the survey"
+    assert judge.Inventory([str(tmp_path)]).where("list", "pandas==2").endswith("a.yml:6")
+    assert judge.Inventory([str(tmp_path)]).where("list", "numpy").endswith("a.yml:5")
+    assert judge.Inventory([str(tmp_path)]).where("list", "polars").endswith("a.yml:3")
+
+
+def test_a_job_of_awx_is_told_of_surveys_and_credentials(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("#! /usr/bin/env python3\nprint('{}')\n")
+    given = {"awx_job_id": 1, "survey_lab_index_url": "https://u:p@nexus.example.com/simple/", "survey_lab_index_upload_url": "", "base_images_source": "auto"}
+    job = judge.Inventory([str(tmp_path / "hosts")], command_line={**given, "nexus_credentials_file": "x", "encrypted_vault_file": "y"})
+    assert job.where("lab_index_url") == job.where("base_images_source") == "in the survey"
+    assert judge.set_at(job, "lab_index_upload_url") == "in the controller's inventory", "an empty answer counts as not given"
+    (problem,) = judge.index_url_problems({"url": given["survey_lab_index_url"]}, job)
+    assert problem == (
+        "lab_index_url, set in the survey, holds a user or a password: write the URL without and put them in the controller's credential of type Nexus."
+    )
+    wanted = [{"name": "vault_nexus_pass"}, {"name": "vault_airflow_admin_password"}, {"name": "vault_other"}]
+    missing, index, other = judge.credential_problems(wanted, ["vault_nexus_pass", "vault_airflow_admin_password"], lambda _name: "", [], {}, "HINT", job)
+    assert index == "Credential vault_nexus_pass, set in the controller's credential of type Nexus, is empty: write 12 or more random characters there."
+    assert "set in the controller's credential of type Encrypted vault, is empty" in other
+    assert missing == "Credential vault_other is not defined in the controller's credentials: HINT"
+
+
+def test_unknown_variables_get_a_guess(inventory: judge.Inventory) -> None:
+    """A typing error is answered with the name that was meant."""
+    problems = judge.unknown_names(["docker_engine_sorce", "docker_engine_source", "other_thing"], SPECS, inventory)
+    sentence(problems, "docker_engine_sorce", "a.yml:2", "did you mean docker_engine_source?")
+
+
+def test_lab_names_that_nobody_uses_are_reported(inventory: judge.Inventory) -> None:
+    """lab_name is used by another line, lab_prot by none."""
+    sentence(judge.unknown_names(["lab_name", "lab_prot"], SPECS, inventory), "lab_prot", "shared.yml:3")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("docker_engine_pool_size", "many", ["'many'", "a whole number"]),
+        ("docker_engine_pool_size", True, ["'True'"]),
+        ("docker_engine_source", "snap", ["'snap'", "auto, distribution"]),
+    ],
+)
+def test_wrong_types_and_choices(inventory: judge.Inventory, name: str, value: Any, words: list[str]) -> None:
+    """The found value is shown beside what may be written."""
+    sentence(judge.wrong_values([name], SPECS, lambda _name: value, inventory), name, *words)
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown(inventory: judge.Inventory) -> None:
+    """The sentence says that the value is wrong, not what it is."""
+    found = judge.wrong_values(["docker_engine_password_count"], SPECS, lambda _name: "hunter2", inventory)
+    assert "hunter2" not in sentence(found, "its value is not a whole number")
+
+
+@pytest.mark.parametrize("value", ["12", 12, None])
+def test_right_values_are_accepted(inventory: judge.Inventory, value: Any) -> None:
+    """Numbers may be written as text, and null means the default."""
+    assert judge.wrong_values(["docker_engine_pool_size"], SPECS, lambda _name: value, inventory) == []
+
+
+def test_a_value_is_wrong_where_a_user_wrote_it(inventory: judge.Inventory) -> None:
+    """A variable that hands on another one's value is nobody's mistake, and two of them are one sentence."""
+    specs = {"docker_engine": {"docker_engine_pool_port": {"type": "int"}, "docker_engine_pool_size": {"type": "int"}}}
+    raw = {"docker_engine_pool_port": "{{ lab_port }}", "docker_engine_pool_size": "{{lab_port}}", "lab_port": "many"}
+    sentence(judge.wrong_values(specs["docker_engine"], specs, lambda _name: "many", inventory, raw.get), "lab_port, set", "a.yml:1", "'many'")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [80800, 65536, 0, -1, "eighty", "8080 ", " 8080", "8080\n", "0x50", "8_080", "\uff18\uff10\uff18\uff10", "08080", 8080.0, 80.5, True, None, "", [8080]],
+)
+def test_what_is_no_port(value: Any) -> None:
+    assert not judge.is_port(value)
+
+
+@pytest.mark.parametrize("value", [1, 8080, "8080", 65535])
+def test_ports_are_numbers_and_numbers_as_text(value: Any) -> None:
+    """With -e and in surveys all values are texts."""
+    assert judge.is_port(value)
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]", "localhost", "", "127.0.0.1 ", "256.0.0.1", "127.1", "10.0.0.0/8", "127.0.0.01"])
+def test_addresses_that_nothing_can_be_published_at(inventory: judge.Inventory, address: str) -> None:
+    sentence(judge.address_problems(address, "lab_port", inventory), "lab_port, set", "a.yml:1", f"'{address}'", "write 127.0.0.1")
+    assert judge.address_problems("0.0.0.0", "lab_port", inventory) == []
+
+
+def test_an_address_of_another_machine() -> None:
+    assert measure.foreign_addresses(["127.0.0.1", "0.0.0.0", "203.0.113.9"]) == ["203.0.113.9"]
+
+
+def test_an_experiment_that_does_not_exist(inventory: judge.Inventory, root: Path) -> None:
+    folder = str(root / "experiments")
+    sentence(judge.experiment_problems("wine_serch", "lab_port", folder, inventory), "a.yml:1", "no experiments/wine_serch.yml: did you mean wine_search?")
+    sentence(judge.experiment_problems("wine.yml", "lab_port", folder, inventory), "did you mean wine?")
+    sentence(judge.experiment_problems("x", "lab_port", folder, inventory), "write one of diabetes, wine")
+    assert judge.experiment_problems("wine", "lab_port", folder, inventory) == judge.experiment_problems("x", "lab_port", "", inventory) == []
+
+
+def test_packages_that_the_index_does_not_have(inventory: judge.Inventory, root: Path) -> None:
+    """Each where it is asked for; what the lab uploads later is not looked for."""
+    index_of_lab = {"url": "https://nexus.example.com/repository/pypi/simple/", "variable": "lab_index_url"}
+    entries = [Entry(Requirement("My.Pkg==1"), "r.txt:2 (v)"), Entry(Requirement("my-pkg"), "r.txt:3 (v)"), Entry(Requirement("optuna"), "")]
+    mine, own = judge.missing_packages(["my-pkg", "optuna"], entries, index_of_lab, inventory)
+    assert "no package My.Pkg, which r.txt:2 (v) asks for: correct the name, or publish it there." in mine
+    assert "no package optuna, which the lab itself needs" in own
+    assert judge.published_names([root / "examples/wine_cultivars", "/nonexistent"]) == {"wine-cultivars"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"lab_controll": ["a"]}, ["is missing", "did you mean it by lab_controll?"]),
+        ({"lab_control": []}, ["has no host", "exactly 1"]),
+        ({"lab_control": ["a", "b"]}, ["has 2 hosts (a, b)", "exactly 1"]),
+    ],
+)
+def test_groups(groups: dict[str, list[str]], words: list[str]) -> None:
+    """A group that is missing, empty or too large."""
+    sentence(judge.group_problems([{"name": "lab_control", "min": 1, "max": 1}], groups, "hosts.yml"), *words)
+
+
+def test_a_host_that_the_image_does_not_reach() -> None:
+    """Only the host that builds the image has it."""
+    wanted = [{"name": "lab_workers", "min": 1, "within": "lab_builder"}]
+    groups = {"lab_builder": ["a"], "lab_workers": ["a", "b"]}
+    sentence(judge.group_problems(wanted, groups, "hosts.yml"), "lab_workers has b", "not in lab_builder", "hosts.yml")
+    assert judge.group_problems(wanted, {**groups, "lab_workers": ["a"]}, "hosts.yml") == []
+
+
+def test_groups_that_fit() -> None:
+    """Without an upper limit any number will do."""
+    assert judge.group_problems([{"name": "lab_workers", "min": 1}], {"lab_workers": ["a", "b"]}, "hosts.yml") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "fault"),
+    [
+        ("", "password", "is empty"),
+        ("  ", "user", "is empty"),
+        ("Change-Me", "password", "placeholder"),
+        ("<your password>", "password", "placeholder"),
+        ("the example's own", "password", "placeholder"),
+        ("short", "password", "has 5 characters, it needs at least 12"),
+        ("long enough it is\n", "password", "white space"),
+        ("no key at all", "fernet", "is not a Fernet key"),
+        (f"{FERNET},{FERNET[:-4]}", "fernet", "is not a Fernet key"),
+    ],
+)
+def test_credentials_that_do_not_fit(value: str, kind: str, fault: str) -> None:
+    """Each is refused, and the words never contain the value."""
+    words = judge.credential_fault(value, kind, 12, ["change-me"], "the example's own")
+    assert fault in words
+    assert len(value) < 6 or value not in words
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("reader", "user"), ("correct horse battery", "password"), (FERNET, "fernet"), (f"{FERNET}, {FERNET}", "fernet")],
+)
+def test_credentials_that_fit(value: str, kind: str) -> None:
+    """A user may keep the example's name; two Fernet keys are a rotation."""
+    assert judge.credential_fault(value, kind, 12, ["change-me"], "reader") == ""
+
+
+def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> None:
+    """All that are missing together, with the encrypted file and what to type; a near name gets a guess."""
+    wanted = [{"name": "vault_one"}, {"name": "vault_two"}, {"name": "vault_redis_password"}]
+
+    def value(_name: str) -> str:
+        raise AssertionError("must not be asked for")
+
+    found = judge.credential_problems(wanted, ["vault_redis_pasword"], value, [], {}, "run `make vault`.", inventory)
+    assert len(found) == 2
+    assert "2 credentials are not defined" in found[0]
+    assert "vault.yml" in found[0]
+    assert "(vault_one, vault_two): run `make vault`." in found[0]
+    assert "did you mean it by vault_redis_pasword" in found[1]
+
+
+def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
+    """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
+    example_file = root / "playbooks/files/credentials_example.yml"
+    example = judge.read_example(str(example_file))
+    values = yaml.safe_load((root / "playbooks/group_vars/all/preflight.yml").read_text(encoding="utf-8"))
+    only_for_nexus = {"vault_nexus_admin_password"}  # of playbooks/nexus.yml, which asks for it itself; a lab needs none
+    assert {c["name"] for c in values["preflight_credentials"]} == set(example) - only_for_nexus
+    for credential in values["preflight_credentials"]:
+        kind = credential.get("kind", "password")
+        fault = judge.credential_fault(example[credential["name"]], kind, 1, [], example[credential["name"]])
+        assert bool(fault) == (kind != "user"), credential
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        ({"url": "nexus.example.com/simple/"}, ["is no URL"]),
+        ({"url": "https://me:pw@nexus.example.com/repository/pypi/simple/"}, ["holds a user or a password"]),
+        ({"url": "https://nexus.example.com/repository/pypi/"}, ["ends with /simple/"]),
+        ({"ca_file": "/nonexistent"}, ["lab_ca_bundle", "cannot be read"]),
+        ({"ca_file": __file__}, ["lab_ca_bundle", "no PEM certificate"]),
+    ],
+)
+def test_index_urls(inventory: judge.Inventory, index: dict[str, str], words: list[str]) -> None:
+    """What cannot work is found without asking the index."""
+    assert "pw@" not in sentence(judge.index_url_problems(index, inventory), *words)
+
+
+def test_clock() -> None:
+    """Only what exceeds the time the measurement took counts as an offset."""
+    assert judge.clock_offset(105.0, 100.0, 110.0) == 0.0
+    assert judge.clock_offset(140.0, 100.0, 110.0) == 30.0
+    assert judge.clock_offset(70.0, 100.0, 110.0) == -30.0
+    assert judge.clock_problems(19.0, 20) == []
+    sentence(judge.clock_problems(-30.0, 20), "30 s behind", "NTP")
+
+
+PORT = {"port": 8080, "what": "Airflow", "variable": "lab_port", "address": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("address", "project", "count"),
+    [("0.0.0.0", "", 1), ("127.0.0.1", "other", 1), ("127.0.0.1", "ours", 0), ("192.0.2.7", "", 0), ("::", "", 1)],
+)
+def test_ports(inventory: judge.Inventory, address: str, project: str, count: int) -> None:
+    """A port is taken by whoever is in the way; our own containers and other addresses are not."""
+    taken = [{"port": 8080, "address": address, "owner": "nginx, pid 7", "project": project}]
+    found = judge.port_problems([PORT], taken, ["ours"], inventory)
+    assert len(found) == count
+    assert all("nginx, pid 7" in text and "a.yml:1" in text and "8081" in text for text in found)
+
+
+def test_a_port_wanted_twice(inventory: judge.Inventory) -> None:
+    """Two services of the lab cannot have one port."""
+    twice = [PORT, {"port": 8080, "what": "Flower", "variable": "lab_flower_port"}]
+    sentence(judge.port_problems(twice, [], [], inventory), "Airflow", "Flower", "write different ports")
+
+
+def host(**changes: Any) -> dict[str, Any]:
+    """Return the measurements of a host that fits, with changes."""
+    found = {
+        "memory_mb": 3915,
+        "cores": 2,
+        "python": [3, 11, 2],
+        "system": {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)"},
+        "machine": "x86_64",
+        "disks": [{"path": "/a", "device": 1, "free_gb": 11.0}, {"path": "/b", "device": 1, "free_gb": 11.0}],
+        "lab_present": False,
+    }
+    return {**found, **changes}
+
+
+LIMITS = {
+    "limits": {"memory_mb": 3800, "cores": 2, "disk_gb": 10, "disk_running_gb": 2, "python": "3.9"},
+    "systems": ["debian 12", "ubuntu 24.04"],
+    "machines": ["x86_64"],
+}
+
+
+def test_a_host_that_fits() -> None:
+    """A machine of 4 GB and 2 cores is enough, and a full disk is, where the lab already lies on it."""
+    assert judge.host_problems(host(), LIMITS) == []
+    full = [{"path": "/a", "device": 1, "free_gb": 3.0}]
+    assert judge.host_problems(host(disks=full, lab_present=True), LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"memory_mb": 2950}, ["2950 MB", "3800 MB", "preflight_min_memory_mb"]),
+        ({"cores": 1}, ["are 1", "preflight_min_cores"]),
+        ({"disks": [{"path": "/a", "device": 1, "free_gb": 9.5}] * 2}, ["/a and /a", "9.5 GB", "preflight_min_disk_gb"]),
+        ({"python": [3, 8, 10]}, ["3.8.10", "3.9", "ansible_python_interpreter"]),
+        ({"system": {"id": "debian", "version": "11", "name": "Bullseye"}}, ["debian 11", "debian 12, ubuntu 24.04"]),
+        ({"machine": "riscv64"}, ["riscv64", "x86_64"]),
+    ],
+)
+def test_a_host_that_does_not_fit(changes: dict[str, Any], words: list[str]) -> None:
+    """One sentence per shortage; one file system is reported once."""
+    sentence(judge.host_problems(host(**changes), LIMITS), *words)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("HTTP 401", ["vault_nexus_user and vault_nexus_pass", "are wrong"]),
+        ("HTTP 403", ["may not read"]),
+        ("HTTP 404", ["repository's name is wrong"]),
+        ("[Errno 111] Connection refused", ["Connection refused", "start it"]),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED]", ["lab_ca_bundle"]),
+    ],
+)
+def test_what_the_index_answered(inventory: judge.Inventory, answer: str, words: list[str]) -> None:
+    """Each answer has its own remedy."""
+    index = {
+        "url": "https://nexus.example.com/repository/pypi/simple/",
+        "variable": "lab_index_url",
+        "ca_variable": "lab_ca_bundle",
+        "package": "pip",
+        "user_variable": "vault_nexus_user",
+        "password_variable": "vault_nexus_pass",
+    }
+    sentence(judge.index_problem(answer, index, inventory), "nexus.example.com", *words)
+    assert judge.index_problem("", index, inventory) == []
+
+
+def test_memory_is_the_smaller_of_machine_and_control_group() -> None:
+    """A container that may use 3 GB is a machine of 3 GB."""
+    assert measure.memory_mb("MemTotal:        4009000 kB\nMemFree: 1 kB\n", None) == 3915
+    assert measure.memory_mb("MemTotal:        4009000 kB\n", 3 << 30) == 3072
+
+
+def test_os_release() -> None:
+    """Quotes are no part of the values, and Debian's testing has no version."""
+    text = '# comment\nID=ubuntu\nVERSION_ID="24.04"\nPRETTY_NAME="Ubuntu 24.04 LTS"\n'
+    assert measure.os_release(text) == {"id": "ubuntu", "version": "24.04", "name": "Ubuntu 24.04 LTS"}
+    assert measure.os_release("ID=debian\n")["version"] == ""
+
+
+@pytest.mark.skipif(sys.byteorder == "big", reason="the sample was taken on a little-endian machine")
+def test_listeners() -> None:
+    """Listening sockets of both tables, and no established connection."""
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    rest = "00000000:00000000 00:00000000 00000000     0        0"
+    table = (
+        f"{head}   0: 0100007F:1F90 00000000:0000 0A {rest} 4711 1\n"
+        f"   1: 0100007F:0050 0100007F:1234 01 {rest} 4712 1\n"
+        f"   2: 00000000000000000000000000000000:15B3 {'0' * 32}:0000 0A {rest} 4713 1\n"
+        f"   3: 0000000000000000FFFF00000100007F:1388 {'0' * 32}:0000 0A {rest} 4714 1\n"
+    )
+    assert measure.listeners(table) == [
+        {"address": "127.0.0.1", "port": 8080, "inode": "4711"},
+        {"address": "::", "port": 5555, "inode": "4713"},
+        {"address": "127.0.0.1", "port": 5000, "inode": "4714"},
+    ]
+
+
+def test_containers() -> None:
+    """Published ports of every kind, none of a port that is only exposed."""
+    text = (
+        "mlops-lab-airflow\tapi\trunning\t127.0.0.1:8080->8080/tcp, 9090/tcp\n"
+        "\tother\trunning\t0.0.0.0:7000-7001->7000-7001/tcp, [::]:5000->5000/tcp\n"
+        "x\tstopped\texited\t\n"
+    )
+    ours, other, stopped = measure.containers(text)
+    assert ours["project"] == "mlops-lab-airflow"
+    assert ours["ports"] == [{"address": "127.0.0.1", "port": 8080}]
+    assert [(p["address"], p["port"]) for p in other["ports"]] == [("0.0.0.0", 7000), ("0.0.0.0", 7001), ("::", 5000)]
+    assert stopped["ports"] == []
+
+
+def test_disk_of_a_path_that_does_not_exist_yet(tmp_path: Path) -> None:
+    """The file system is the one of the nearest parent."""
+    found = measure.disk(str(tmp_path / "not" / "there"))
+    assert found["device"] == tmp_path.stat().st_dev
+    assert found["free_gb"] >= 0
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """An index that knows one user, and notes what it was asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Answer 200 to the right password, 401 to any other, and 404 for two packages."""
+        self.asked.append(self.path)
+        right = "Basic " + base64.b64encode(b"reader:right").decode()
+        absent = self.path.endswith(("/skops/", "/absent-package/"))
+        self.send_response(401 if self.headers.get("Authorization") != right else 404 if absent else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    """Serve the index on a free port and return its URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/repository/pypi-all/simple/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_index_is_asked_for_one_package_alone(index: str) -> None:
+    """Right and wrong passwords, nobody there, and never the index's root."""
+    assert measure.probe_index(index, "pip", "reader", "right", "") == ""
+    assert measure.probe_index(index, "pip", "reader", "wrong", "") == "HTTP 401"
+    assert set(Index.asked) == {"/repository/pypi-all/simple/pip/"}
+    assert "refused" in measure.probe_index("http://127.0.0.1:9/simple/", "pip", "", "", "")
+
+
+def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
+    """On a host with nothing, in check mode too: all problems in one message, non-zero, and no password in it at -vvv."""
+    variables = tmp_path / "group_vars"
+    variables.mkdir()
+    local = "ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3"
+    (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {{{local}}}}}}}\n", encoding="utf-8")
+    (variables / "all.yml").write_text("lab_airflow_port: 8090\n", encoding="utf-8")
+    values = {
+        "preflight_min_memory_mb": 99999999,
+        "preflight_prots": [],
+        "vault_redis_password": "hunter2",
+        "vault_flower_password": "a-good-long-password",
+    }
+    (variables / "lab_control.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path, "--check", "-vvv"])
+    assert done.returncode != 0
+    for words in (
+        "to put right on vm1",
+        "the lab needs 99999999 MB",
+        "Group lab_builder is missing",
+        "Group lab_workers is missing",
+        "15 credentials are not defined",
+        "Credential vault_redis_password, set in",
+        "did you mean preflight_ports?",
+        f"lab_airflow_port, set in {variables}/all.yml, has no effect there",
+        f"move it to {variables}/lab/lab.yml.",
+        f"vm1 is not in group lab, so that no value in {variables}/lab counts there",
+    ):
+        assert words in done.stdout, words
+    for secret in ("hunter2", "a-good-long-password"):
+        assert secret not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def new_lab(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Path:
+    """Return a new lab's folder."""
+    folder = tmp_path_factory.mktemp("new") / "lab"
+    done = tool(["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={folder}", "-e", "new_lab_name=mlops-lab"])
+    assert done.returncode == 0, done.stdout
+    (folder / ".vault_password").unlink()
+    return folder
+
+
+@pytest.fixture
+def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
+    """Return a new lab with credentials, which is right: the file of its values."""
+    copy = Path(shutil.copytree(new_lab, tmp_path / "lab"))
+    example = judge.read_example(str(root / "playbooks/files/credentials_example.yml"))
+    kinds = {"user": "reader", "fernet": FERNET}
+    values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
+    (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    more = "preflight_min_memory_mb: 1\npreflight_min_cores: 1\npreflight_min_disk_gb: 0\npreflight_systems: []\nansible_become: false\n"
+    (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
+    return copy / "group_vars/lab/lab.yml"
+
+
+def preflight(lab: Path, tool: Run, *options: str | Path) -> list[str]:
+    """Run the preflight on a copy and return its sentences; each of them is printed once."""
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", lab.parents[2] / "hosts.yml", *options])
+    sentences = re.findall(r"^ +- (.*)$", done.stdout, re.MULTILINE)
+    assert bool(done.returncode) == bool(sentences), done.stdout
+    assert all(done.stdout.count(one) == 1 for one in sentences), done.stdout
+    assert "__lab" not in done.stdout and "Traceback" not in done.stdout
+    return sentences
+
+
+def change(file: Path, name: str, value: str) -> str:
+    """Set a variable in a file; return the words that say where."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    number = next((number for number, line in enumerate(lines) if line.startswith(f"{name}:")), len(lines))
+    lines[number : number + 1] = [f"{name}: {value}"] if value else []
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"{name}, set in {file}:{number + 1}, "
+
+
+def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it_is(lab: Path, tool: Run) -> None:
+    """File, line and variable of the user, all of them at once, and nothing that the collection made of the value."""
+    assert preflight(lab, tool) == []
+    (lab.parent / "mine.txt").write_text("pandas\n--extra-index-url https://me:hunter2@elsewhere.example\n", encoding="utf-8")
+    image = lab.parents[2] / "requirements.txt"
+    places = [
+        change(lab, "lab_airflow_port", "eighty"),
+        change(lab, "lab_flower_port", '"8080 "'),
+        change(lab, "lab_mlflow_port", "80800"),
+        change(lab, "lab_models_port", "0"),
+        change(lab, "lab_bind_address", '"::1"'),
+        change(lab, "lab_first_experiment", "wine_serch"),
+        change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
+    ]
+    image.write_text(image.read_text(encoding="utf-8").replace("pandas\n", "pandas >=\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("pandas >=")
+    found = preflight(lab, tool)
+    for place in (*places[:-1], f"{image}:{line} (airflow_image_requirements, set by the collection itself"):
+        assert [one.startswith(place) for one in found].count(True) == 1, (place, found)
+    assert any("/nonexistent/mine.txt, which does not exist" in one for one in found)
+    assert len(found) == 8, found
+
+
+def test_a_value_where_the_collection_s_own_wins_is_named_with_its_place(lab: Path, tool: Run) -> None:
+    """In an inventory's group_vars/all, and for a group in its file of hosts; a name that the collection does not set counts there, too."""
+    home = lab.parents[2]
+    (home / "group_vars/all").mkdir()
+    (home / "group_vars/all/mine.yml").write_text("lab_airflow_port: 8090\nairflow_stack_worker_concurrency: 2\n", encoding="utf-8")
+    hosts = home / "hosts.yml"
+    hosts.write_text(hosts.read_text(encoding="utf-8") + "  vars: {lab_mlflow_port: 5050}\n", encoding="utf-8")
+    assert sorted(preflight(lab, tool)) == [
+        f"lab_airflow_port, set in {home}/group_vars/all/mine.yml, has no effect there, "
+        f"since the collection's own values win over group_vars/all: move it to {lab}.",
+        f"lab_mlflow_port, set for a group in {hosts}, has no effect there, since the collection's own values win: move it to {lab}.",
+    ]
+
+
+def test_an_inventory_of_an_older_version_is_told_where_its_values_go(lab: Path, tool: Run, root: Path) -> None:
+    home = lab.parents[2]
+    shutil.copytree(root / "playbooks/group_vars/all", home / "group_vars/all")
+    (found,) = preflight(lab, tool)
+    assert found.startswith(f"{home}/group_vars/all holds what an older version wanted in every inventory") and f"you changed to {lab}, a vault to" in found
+
+
+def test_groups_of_an_ini_file_have_variables_too() -> None:
+    assert judge.group_variables(["[lab_control]", "vm1 x=1", "[lab:vars]", "lab_name=churn", "[lab:children]", "lab_control"]) == {"lab_name"}
+
+
+def test_names_that_are_not_defined_are_found_before_they_stop_something(lab: Path, tool: Run) -> None:
+    """At the value that has the name, and not at all those that are made of it; of every host."""
+    places = [
+        change(lab, "lab_dir", '"{{ lab_rot }}/x"'),
+        change(lab, "lab_flower_port", '"{{ lab_airflw_port + 1 }}"'),
+        change(lab, "lab_index_url", '"{{ oops"'),
+        change(lab, "airflow_stack_api_workers", '"{{ lab_gone }}"'),
+    ]
+    found = preflight(lab, tool)
+    assert any(one.startswith(places[0]) and "refers to lab_rot, which is not defined" in one for one in found)
+    assert any(one.startswith(places[1]) and "lab_airflw_port, which is not defined: did you mean lab_airflow_port?" in one for one in found)
+    assert any(one.startswith(places[2]) and "is no expression" in one for one in found)
+    assert any(one.startswith(places[3]) and "refers to lab_gone, which is not defined" in one for one in found)
+    assert len(found) == 4, found
+
+
+def test_a_value_of_another_host_that_is_not_defined(tmp_path: Path, tool: Run) -> None:
+    """Said once, although both hosts share the rest."""
+    local = "{ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3}"
+    (tmp_path / "hosts.yml").write_text(f"lab_control: {{hosts: {{vm1: {local}, vm2: {local}}}}}\n", encoding="utf-8")
+    for name, text in (("group_vars/all.yml", 'lab_a: "{{ lab_b }}"\nlab_b: 1\n'), ("host_vars/vm2.yml", 'lab_b: "{{ lab_gone }}"\n')):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path])
+    assert done.returncode != 0
+    assert done.stdout.count("refers to lab_gone, which is not defined") == 1, done.stdout
+    assert f"- lab_b, set in {tmp_path}/host_vars/vm2.yml:1, refers to lab_gone" in done.stdout
+
+
+def test_packages_that_are_not_in_the_index(lab: Path, tool: Run, index: str) -> None:
+    """Of the lists and of what the lab needs; what the lab publishes itself is not asked for, and the list of all names never."""
+    vault, image = lab.with_name("vault.yml"), lab.parents[2] / "requirements.txt"
+    change(lab, "lab_index_url", index)
+    change(vault, "vault_nexus_user", "reader")
+    change(vault, "vault_nexus_pass", "right")
+    image.write_text(image.read_text(encoding="utf-8").replace("pandas\n", "Absent_Package>=2\n"), encoding="utf-8")
+    line = 1 + image.read_text(encoding="utf-8").splitlines().index("Absent_Package>=2")
+    Index.asked.clear()
+    found = preflight(lab, tool)
+    assert len(found) == 2, found
+    assert any(f"has no package Absent_Package, which {image}:{line} (airflow_image_requirements, set by the collection itself" in one for one in found), found
+    assert any("has no package skops, which the lab itself needs" in one for one in found), found
+    names = {path.removeprefix("/repository/pypi-all/simple/") for path in Index.asked}
+    assert "" not in names and "wine-cultivars/" not in names and "optuna/" in names, names
+
+
+def test_braces_in_an_encrypted_value(lab: Path, tool: Run, tmp_path: Path) -> None:
+    """Ansible would stop at some, and silently change others; what is marked is taken as it is. None of them is shown."""
+    vault, password = lab.with_name("vault.yml"), tmp_path / "password"
+    password.write_text("a password\n", encoding="utf-8")
+    change(vault, "vault_redis_password", '"hunter2-{{-abcdefghijk"')
+    change(vault, "vault_mlflow_db_password", '"hunter2-{{ 5 }}-abcdefghijk"')
+    change(vault, "vault_optuna_db_password", '"hunter2-{# 5 #}-abcdefghijk"')
+    change(vault, "vault_celery_db_password", '!unsafe "hunter2-{{ 5 }}-abcdefghijk"')
+    change(vault, "vault_flower_password", "\"{{ lookup('ansible.builtin.env', 'HOME') * 9 }}\"")
+    done = tool(["ansible-vault", "encrypt", "--vault-password-file", password, vault], cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    found = preflight(lab, tool, "--vault-password-file", password)
+    names = ("vault_redis_password", "vault_mlflow_db_password", "vault_optuna_db_password")
+    assert len(found) == 3 and "hunter2" not in str(found), found
+    for name in names:
+        assert any(one.startswith(f"Credential {name}, set in {vault}, has {{{{") and f"`{name}: !unsafe '...'`" in one for one in found), found
+
+
+def test_an_inventory_without_hosts_is_an_error(tmp_path: Path, tool: Run) -> None:
+    """Ansible alone would skip every play and call it a success."""
+    (tmp_path / "hosts.yml").write_text("lab_control:\n  hosts:\n", encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", tmp_path])
+    assert done.returncode != 0
+    assert "There is no host in the inventory" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lab_check_min_cores", "preflight_min_cores"),
+        ("lab_check_airflow_url", "first_model_airflow_url and verdict_airflow_url"),
+        ("lab_check_experiment", "lab_first_experiment"),
+        ("lab_check_no_such_thing", ""),
+        ("lab_checkout", ""),
+    ],
+)
+def test_a_variable_of_the_role_that_is_three_now_has_its_new_name(old: str, new: str) -> None:
+    assert judge.renamed(old, judge.read_specs(judge.ROLES)) == new
