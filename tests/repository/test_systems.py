@@ -43,7 +43,12 @@ def test_services_and_volumes_are_those_of_the_compose_files(values: Any, name: 
     files = [yaml.safe_load(case.render()) for case in COMPOSE_FILES if case.role == system["role"]]
     assert {file["name"] for file in files} == {system["project"]}
     assert {service for file in files for service in file["services"]} == set(system["services"])
-    volumes = {(more or {}).get("name", f"{file['name']}_{volume}") for file in files for volume, more in file.get("volumes", {}).items()}
+    volumes = {
+        (more or {}).get("name", f"{file['name']}_{volume}")
+        for file in files
+        for volume, more in file.get("volumes", {}).items()
+        if not (more or {}).get("external")
+    }  # another system's
     assert volumes == {*system["data"], *system["volumes"]}
     assert system["dir"] == f"/opt/mlops-lab/{system['role']}"
 

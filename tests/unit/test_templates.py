@@ -154,7 +154,7 @@ def test_a_host_runs_its_parts_and_no_more() -> None:
 @pytest.mark.parametrize("parts", ["one host", "worker alone"])
 def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     worker = stack(parts)["services"]["airflow-worker"]
-    assert sources(worker) == {"broker_url", "result_backend", "secret_key", "optuna_url", "models_credentials", "uv.toml", "mlflow_credentials"}
+    assert sources(worker) == {"broker_url", "result_backend", "secret_key", "optuna_url", "models_credentials", "mlflow_credentials"}
     assert not re.search(r"FERNET|JWT|SQL_ALCHEMY", " ".join(worker["environment"]))
     mounted = {volume.split(":")[0] for volume in worker["volumes"]}
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
@@ -167,7 +167,6 @@ def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
         "secret_key",
         "optuna_url",
         "models_credentials",
-        "uv.toml",
         "mlflow_credentials",
     }
 

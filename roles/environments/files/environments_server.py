@@ -23,6 +23,7 @@ It is set up by the environment:
     LAB_INDEX_CONFIG_FILE  uv.toml with the package index; without it, uv's own configuration counts
     LAB_ENVIRONMENTS_DAYS  days after which an environment that nobody asked for is removed, 14 unless set
     LAB_ENVIRONMENTS_GB    gigabytes of all environments and the cache, above which those that were used least recently are removed, 20 unless set
+    LAB_ENVIRONMENTS_HEARTBEAT  file that is touched every few seconds while it serves
     LAB_SHA256_LOCK        script that writes SHA-256 into locks of an index that offers MD5 alone
 """
 
@@ -316,6 +317,11 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def service_actions(self) -> None:
+        """Show that it serves, to whoever looks at the file: a health check that starts no interpreter."""
+        if heartbeat := os.environ.get("LAB_ENVIRONMENTS_HEARTBEAT"):
+            Path(heartbeat).touch()
+
 
 def serve() -> None:
     """Serve until the process is told to stop."""
@@ -326,7 +332,8 @@ def serve() -> None:
     with Server(str(SOCKET), Handler) as server:
         os.umask(0o022)
         print(f"environments in {FOLDER}, Python {PYTHON}", flush=True)
-        server.serve_forever()
+        server.service_actions()
+        server.serve_forever(poll_interval=10)
 
 
 def ask(request: str) -> Iterator[str]:
