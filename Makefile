@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help new lab check run status logs password test test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password test test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop backup restore destroy
@@ -25,7 +25,7 @@ lab: vault ## turn the machines of a lab into a running lab and train a first mo
 
 preflight: ## look for everything that would stop the lab later, and change nothing
 provision: ## install Docker on every host, and provide the base images
-publish: ## run the package index, or prove that yours works, and publish the projects to it
+publish: ## run the package index, or prove that yours works, and publish the example projects; or your own: PROJECT=../churn
 build: ## build the lab's Airflow image
 start: ## run MLflow and Airflow
 serve: ## run the service that models are deployed to
@@ -38,7 +38,7 @@ restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=l
 destroy: ## remove the lab with all its data, saying first what goes
 
 $(VERBS): vault
-	@$(PLAYBOOK) playbooks/$@.yml
+	@$(PLAYBOOK) playbooks/$@.yml $(if $(PROJECT),-e '{"package_index_publish": ["$(abspath $(PROJECT))"]}')
 
 $(OTHER_VERBS): there
 	@$(PLAYBOOK) playbooks/$@.yml
@@ -66,6 +66,12 @@ lint: venv-test ## run only the linters
 
 standards: venv-test ## run what Ansible and a Galaxy server ask of a collection and takes too long for `make lint`
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
+
+project: venv ## write a small package of your own with tests, beside this checkout: make project NAME=churn
+	@.venv/bin/python tools/draft.py project $(NAME) $(PROJECT)
+
+experiment: there ## write an experiment file and an environment for a package: make experiment NAME=churn PROJECT=../churn
+	@.venv/bin/python tools/draft.py experiment $(NAME) $(PROJECT)
 
 run: there ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
 	@$(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e trials=$(TRIALS)) $(if $(SET),-e 'set="$(SET)"')
