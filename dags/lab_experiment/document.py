@@ -29,7 +29,7 @@ texts is written as :mod:`lab_experiment.references` says)::
     }
     track: {experiment, run_name ("" when there is none), tags: {name: text}}
     register: None, or {name, description, champion: None or {metric, direction, margin}}
-    deploy: None, or {target, options: {}}
+    deploy: None, or {target, options: {}, when: "always" or "champion"}
 """
 
 from __future__ import annotations
@@ -536,14 +536,19 @@ class _Reader:
             "train": self._train(searched) if "train" in content else None,
             "track": self._track(name),
             "register": self._register() if "register" in content else None,
-            "deploy": {"options": {}, **content["deploy"]} if "deploy" in content else None,
+            "deploy": {"options": {}, "when": "always", **content["deploy"]} if "deploy" in content else None,
         }
+        champion = bool((document["register"] or {}).get("champion"))
+        if document["deploy"] and champion and "when" not in content["deploy"]:
+            document["deploy"]["when"] = "champion"
         self.source.raise_mistakes()
         if search:
             self._check_use(search, document)
         for key in ("register", "deploy"):
             if document[key] and not document["train"]:
                 self.source.note((key,), "is there, but no train; allowed: with a training that gives a model")
+        if document["deploy"] and document["deploy"]["when"] == "champion" and not champion:
+            self.source.mistake(("deploy", "when"), "champion", "always, or champion together with register.champion, which says when a model becomes it")
         if document["deploy"] and document["deploy"]["target"] == "endpoint" and not document["register"] and "name" not in document["deploy"]["options"]:
             self.source.mistake(("deploy", "target"), "endpoint", "for a registered model (register.name), or with options: {name: ...}")
         return document

@@ -207,6 +207,9 @@ def train(job: Job) -> Answer:
             outcome |= Training(job, params).run()
     folders.remove(job.folder)
     deploy = document["deploy"] if outcome["model_uri"] else None
+    if deploy and deploy["when"] == "champion" and not (outcome["champion"] or {}).get("promoted"):
+        print(f"[deploy] {outcome['model_uri']} is not the champion, so it is not deployed; deploy.when: always deploys every model", flush=True)
+        deploy = None
     return {"result": outcome, "event": {"model_uri": outcome["model_uri"], "experiment": document["name"], "deploy": deploy}}
 
 

@@ -47,7 +47,7 @@ def test_the_search_registers_its_best_model_as_champion_and_asks_for_its_deploy
     assert set(result["params"]) in ({"kind", "trees", "max_depth"}, {"kind", "cost"})
     assert result["metrics"]["accuracy"] > 0.9
     assert result["champion"]["promoted"] is True
-    assert result["deploy"] == {"target": "endpoint", "options": {}}
+    assert result["deploy"] == {"target": "endpoint", "options": {}, "when": "always"}
     version = lab.mlflow.get("registered-models/alias", name="wine-search", alias="champion")["model_version"]["version"]
     assert result["model_uri"] == f"models:/wine-search/{version}"
     assert set(lab.load({"best": result["model_uri"]})["best"]["predicted"]) <= {"class_0", "class_1", "class_2"}

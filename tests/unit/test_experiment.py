@@ -63,6 +63,21 @@ def test_the_shipped_experiments_are_right_and_short(path: Path) -> None:
     assert path.read_text().startswith("# yaml-language-server: $schema=../dags/lab_experiment/schema.json\n"), "editors find the schema by this line"
 
 
+def test_with_a_champion_only_a_champion_is_deployed_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "x.yml"
+    champion = "train: {call: 'theirs:train', evaluate: {call: 'theirs:f', with: {model: '{{ model }}'}}}\nregister: {name: a, champion: {metric: r2}}\n"
+    for register, deploy, when in (
+        (champion, "", "champion"),
+        (champion, ", when: always", "always"),
+        (f"{SMALL}register: {{name: a}}\n", "", "always"),
+    ):
+        path.write_text(f"{register}deploy: {{target: endpoint{deploy}}}\n")
+        assert document.read(path)["deploy"]["when"] == when
+    path.write_text(f"{SMALL}register: {{name: a}}\ndeploy: {{target: endpoint, when: champion}}\n")
+    with pytest.raises(Mistakes, match=r"line 3: deploy\.when has 'champion'; allowed: always, or champion together with register\.champion"):
+        document.read(path)
+
+
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     path = tmp_path / "small.yml"
     path.write_text(SMALL)
@@ -104,7 +119,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert found["train"]["call"] is None
     assert found["train"]["evaluate"] == {"call": None, "with": {}, "plots": [], "data": {"call": "theirs:read", "with": {}}, "scoring": []}
     assert found["register"]["champion"] == {"metric": "r2", "direction": "maximize", "margin": 0.0}
-    assert found["deploy"] == {"target": "endpoint", "options": {}}
+    assert found["deploy"] == {"target": "endpoint", "options": {}, "when": "champion"}
 
 
 def test_every_key_is_read_and_survives_json() -> None:
