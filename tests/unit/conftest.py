@@ -38,9 +38,9 @@ def uv(*arguments: str | Path) -> None:
         pytest.fail(f"uv {' '.join(map(str, arguments))}\n{done.stderr}")
 
 
-def make_environment(name: str, *projects: Path) -> Path:
-    """Make a Python environment from ``environments/<name>.txt``, and install projects of the checkout into it; returns its Python."""
-    lock = LOCKS / f"{name}.txt"
+def make_environment(name: str, *projects: Path, lock: Path | None = None) -> Path:
+    """Make a Python environment from ``environments/<name>.txt``, or another lock, and install projects of the checkout into it; returns its Python."""
+    lock = lock or LOCKS / f"{name}.txt"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + Path(__file__).read_bytes())
     for project in projects:
         for file in sorted(path for path in project.rglob("*") if path.suffix in (".py", ".toml", ".md")):
@@ -184,6 +184,32 @@ def _is_healthy(uri: str) -> bool:
         return requests.get(f"{uri}/health", timeout=5).ok
     except requests.ConnectionError:
         return False
+
+
+@pytest.fixture(scope="session")
+def environments_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the environments' service, which runs; it installs with this machine's uv, its cache and its index."""
+    folder = tmp_path_factory.mktemp("environments")
+    cache = subprocess.run(["uv", "cache", "dir"], text=True, capture_output=True, check=True).stdout.strip()
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    (folder / ".uv").symlink_to(cache)
+    service = ROOT / "roles" / "environments" / "files" / "environments_server.py"
+    trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
+    with (folder / ".log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(service)],
+            env={**trusted, **os.environ, "LAB_ENVIRONMENTS_DIR": str(folder)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    until = time.monotonic() + 30
+    while not (folder / ".service" / "socket").exists():
+        assert process.poll() is None and time.monotonic() < until, (folder / ".log").read_text()
+        time.sleep(0.05)
+    yield folder
+    os.killpg(process.pid, signal.SIGKILL)  # it compiles environments after it has answered
+    process.wait()
 
 
 Package = Callable[[str], Path]
