@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -184,32 +183,6 @@ def _is_healthy(uri: str) -> bool:
         return requests.get(f"{uri}/health", timeout=5).ok
     except requests.ConnectionError:
         return False
-
-
-@pytest.fixture(scope="session")
-def environments_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the environments' service, which runs; it installs with this machine's uv, its cache and its index."""
-    folder = tmp_path_factory.mktemp("environments")
-    cache = subprocess.run(["uv", "cache", "dir"], text=True, capture_output=True, check=True).stdout.strip()
-    Path(cache).mkdir(parents=True, exist_ok=True)
-    (folder / ".uv").symlink_to(cache)
-    service = ROOT / "roles" / "environments" / "files" / "environments_server.py"
-    trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
-    with (folder / ".log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(service)],
-            env={**trusted, **os.environ, "LAB_ENVIRONMENTS_DIR": str(folder)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    until = time.monotonic() + 30
-    while not (folder / ".service" / "socket").exists():
-        assert process.poll() is None and time.monotonic() < until, (folder / ".log").read_text()
-        time.sleep(0.05)
-    yield folder
-    os.killpg(process.pid, signal.SIGKILL)  # it compiles environments after it has answered
-    process.wait()
 
 
 Package = Callable[[str], Path]

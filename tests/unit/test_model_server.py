@@ -151,7 +151,12 @@ def python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def front() -> Path:
-    """The Python of the front's own environment, as the image has it."""
+    """The front's own Python."""
+    return front_python()
+
+
+def front_python() -> Path:
+    """Make the front's own environment, as the image has it; returns its Python."""
     return make_environment("model_server", lock=FILES / "requirements.txt")
 
 
@@ -346,10 +351,10 @@ def models(registry: Registry) -> dict[str, Model]:
 
 
 @pytest.fixture(scope="module")
-def server(front: Path, environments_folder: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(front: Path, environments_service: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The application, in service; started when all versions are made, for which MLflow needs its time."""
     assert models
-    running = start(front, environments_folder, tmp_path_factory.mktemp("server"), registry.environment())
+    running = start(front, environments_service, tmp_path_factory.mktemp("server"), registry.environment())
     yield running
     stop(running)
 
@@ -548,14 +553,14 @@ def test_the_code_that_a_version_brought_is_that_version_s(server: Server, model
 
 
 @once
-def test_serving_goes_on_without_the_registry(front: Path, environments_folder: Path, models: dict[str, Model], tmp_path: Path) -> None:
+def test_serving_goes_on_without_the_registry(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
     """A server of its own, with a relay in front of MLflow that can be cut."""
     model = models["first steps"]
     model.point("live", model.versions[0])
     upstream = model.registry.mlflow.uri.rpartition(":")[2]
     with Relay(int(upstream)) as relay:
         settings = model.registry.environment(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{relay.port}")
-        server = start(front, environments_folder, tmp_path / "server", settings)
+        server = start(front, environments_service, tmp_path / "server", settings)
         try:
             server.wait_for(model.name, model.versions[0])
             relay.cut()
@@ -603,11 +608,11 @@ def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, m
 
 @once
 def test_a_version_that_ends_its_process_or_never_loads_leaves_the_others_alone(
-    front: Path, environments_folder: Path, models: dict[str, Model], tmp_path: Path
+    front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path
 ) -> None:
     killing, sleeping = models["killing"], models["sleeping"]
     good, bad = killing.versions
-    server = start(front, environments_folder, tmp_path / "server", killing.registry.environment(), LAB_MODELS_LOAD_TIMEOUT="8")
+    server = start(front, environments_service, tmp_path / "server", killing.registry.environment(), LAB_MODELS_LOAD_TIMEOUT="8")
     try:
         killing.point("live", good)
         server.wait_for(killing.name, good)
@@ -674,10 +679,10 @@ def test_all_models_come_back_when_the_runner_ends(server: Server, models: dict[
 
 @once
 def test_models_beyond_the_limit_leave_memory_and_come_back_when_asked(
-    front: Path, environments_folder: Path, models: dict[str, Model], tmp_path: Path
+    front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path
 ) -> None:
     names = ["first steps", "telling", "other"]
-    server = start(front, environments_folder, tmp_path / "server", models["telling"].registry.environment(), LAB_MODELS_MOST="2", LAB_MODELS_KEEP="0")
+    server = start(front, environments_service, tmp_path / "server", models["telling"].registry.environment(), LAB_MODELS_MOST="2", LAB_MODELS_KEEP="0")
     downloads = server.log.parent / "downloads"
     try:
         for name in names:
@@ -696,7 +701,7 @@ def test_models_beyond_the_limit_leave_memory_and_come_back_when_asked(
         assert server.slot(first)["requests"] == 1 and server.slot(third)["version"] and not server.slot(third)["error"]
         server.wait(lambda: len(processes(f"worker.py {downloads}")) == 2)
         # What is in service keeps its environment, in memory or not.
-        used = environments_folder / server.slot(third)["environment"]
+        used = environments_service / server.slot(third)["environment"]
         os.utime(used, (0, 0))
         server.wait(lambda: used.stat().st_mtime > 0)
     finally:
