@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds that making an environment may take
 PATIENCE = 3600.0
-#: MLflow since which its scoring server needs no Flask
-WITHOUT_FLASK = (2, 21)
+#: MLflow since which its scoring server needs no Flask, and since which it works with pandas 3
+WITHOUT_FLASK, WITH_PANDAS_3 = (2, 21), (3, 16)
 
 
 class Demands(NamedTuple):
@@ -36,7 +36,7 @@ class Environment(NamedTuple):
 
 
 def demanded(model: Path) -> Demands:
-    """Return what a model directory demands; the same rules as those of dags/lab_deployment/environments.py.
+    """Return what a model directory demands: the rules of dags/lab_deployment/environments.py, and bounds for what older clients of MLflow need.
 
     Raises:
         Unusable: it does not say.
@@ -53,10 +53,12 @@ def demanded(model: Path) -> Demands:
     if not {"mlflow", "mlflow-skinny"} & {_name(line) for line in lines}:
         lines.append(f"mlflow-skinny=={written_by[1]}" if written_by else "mlflow-skinny")
     names = {_name(line) for line in lines}
-    if not {"mlflow", "pandas"} & names:
-        lines.append("pandas")  # mlflow-skinny predicts with it, without demanding it
-    if not {"mlflow", "flask"} & names and _release(next(line for line in lines if _name(line) == "mlflow-skinny")) < WITHOUT_FLASK:
-        lines.append("flask<4")  # imported by mlflow.pyfunc.scoring_server up to 2.20; mlflow demands this itself, mlflow-skinny does not
+    if "mlflow" not in names:  # which demands what follows itself; mlflow-skinny needs it for predictions, and does not
+        release = _release(next(line for line in lines if _name(line) == "mlflow-skinny"))
+        if "pandas" not in names:
+            lines.append("pandas" if release >= WITH_PANDAS_3 else "pandas<3")
+        if "flask" not in names and release < WITHOUT_FLASK:
+            lines.append("flask<4")  # mlflow.pyfunc.scoring_server imports it
     return Demands(python[1], "\n".join(lines) + "\n")
 
 

@@ -113,6 +113,9 @@ class Follower:
             slot = self.slots.pop(address)
             logger.info("%s: alias %s is gone", *address)
             self._let_go(slot.version)
+        for version, loading in self._loading.items():
+            if version not in wanted.values():
+                loading.cancel()
         for address, version in sorted(wanted.items(), key=lambda item: ALIASES.index(item[0].alias)):
             slot = self.slots.setdefault(address, Slot())
             if not slot.want(version):
