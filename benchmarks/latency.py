@@ -1,7 +1,8 @@
 """Measure how fast an address answers: ``python benchmarks/latency.py URL [URL ...] --rows request.json``.
 
 Give several addresses to compare them: they are asked in turns, round after round, so that whatever else the machine does meanwhile hits all of them alike.
-Needs nothing but Python. User and password, where an address asks for them, are in the environment: ``LAB_MODELS_USER`` (admin unless set), ``LAB_MODELS_PASSWORD``.
+Needs nothing but Python. User and password, where an address asks for them, are in the environment: ``LAB_MODELS_USER`` (admin unless set) and
+``LAB_MODELS_PASSWORD``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,6 @@ from .version import Settings
 def main() -> None:
     """Serve until the process is stopped."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stdout)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # the follower says it in one line when the registry does not answer
     logging.getLogger(__package__).setLevel(os.environ.get("LAB_MODELS_LOG_LEVEL", "INFO").upper())
     credentials = Path(os.environ["LAB_MODELS_CREDENTIALS_FILE"]).read_bytes().strip()

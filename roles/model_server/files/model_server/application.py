@@ -22,6 +22,7 @@ from starlette.routing import Route
 from .follower import Follower
 from .page import PAGE_HEADERS, page
 from .registry import ALIASES, Address
+from .version import Refusal
 
 #: paths of MLflow's scoring protocol
 PROTOCOL = ("invocations", "ping", "health", "version")
@@ -121,11 +122,12 @@ class Models:
         if version is None:
             why = slot.error or "the version is being loaded"
             return JSONResponse({"error": f"No version of {asked} is in service: {why}."}, 503, {"Retry-After": "2"})
-        answer = await version.answer(request, path)
         headers = {"X-Model-Version": version.wanted.number}
-        if answer.retry_after:
-            headers["Retry-After"] = str(answer.retry_after)
-        return Response(answer.content, answer.status, headers, answer.kind)
+        try:
+            status, kind, content = await version.answer(request, path)
+        except Refusal as refusal:
+            return JSONResponse({"error": refusal.why}, 503, {**headers, "Retry-After": str(refusal.again)})
+        return Response(content, status, headers, kind)
 
 
 def make(follower: Follower, credentials: bytes, mlflow: str) -> Starlette:

@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from mlflow.tracking import MlflowClient
 from starlette.requests import Request
 
 from .environments import Demands, Environment, demanded, make
 from .errors import Unusable, sentence, shortened
-from .processes import Process, Room
+from .processes import Answer, Ended, Process, Room
 from .registry import Wanted
 
 logger = logging.getLogger(__name__)
@@ -44,19 +43,17 @@ class Settings:
     keep_seconds: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer to a request."""
+class Refusal(Exception):
+    """There is no answer now.
 
-    status: int
-    content: bytes
-    kind: str = "application/json"
-    retry_after: int | None = None
+    Args:
+        why: one sentence.
+        again: seconds after which asking again may help.
+    """
 
-    @classmethod
-    def refusal(cls, status: int, why: str, retry_after: int | None = None) -> Answer:
-        """An answer that says why there is no other."""
-        return cls(status, json.dumps({"error": why}).encode(), retry_after=retry_after)
+    def __init__(self, why: str, again: int) -> None:
+        super().__init__(why)
+        self.why, self.again = why, again
 
 
 class Version:
@@ -105,29 +102,35 @@ class Version:
         return self._open > 0
 
     async def answer(self, request: Request, path: str) -> Answer:
-        """Answer a request for a path of MLflow's scoring protocol."""
+        """Answer a request for a path of MLflow's scoring protocol.
+
+        Raises:
+            Refusal: its process does not run, and cannot be started at once.
+        """
         self.requests += 1
         self._open += 1
         self.used = time.monotonic()
         try:
             async with asyncio.timeout(self._settings.request_seconds):
                 if self._process is None and (self._reviving or time.monotonic() < self._again):
-                    return Answer.refusal(503, f"{self.error}.", max(1, math.ceil(self._again - time.monotonic())))
+                    raise self._refusal()
                 process = self._process or await self.start()
                 method = "POST" if request.method == "POST" else "GET"
-                answer = await process.ask(method, f"/{path}", await request.body(), request.headers.get("Content-Type", ""))
-                return Answer(answer.status_code, answer.content, answer.headers["Content-Type"])
+                return await process.ask(method, f"/{path}", await request.body(), request.headers.get("Content-Type", ""))
         except TimeoutError:  # MLflow's own words
-            return Answer(504, b"Request processing time exceeded limit")
+            return Answer(504, "application/json", b"Request processing time exceeded limit")
         except Unusable as error:
             self._fail(error)
-            return Answer.refusal(503, f"{self.error}.", max(1, math.ceil(self._again - time.monotonic())))
-        except httpx.TransportError:
-            return Answer.refusal(503, "the model's process ended while it answered; it is started again.", 1)
+            raise self._refusal() from None
+        except Ended:
+            raise Refusal("The model's process ended while it answered; it is started again.", 1) from None
         finally:
             self._open -= 1
             if not self._open and self.on_idle:
                 self.on_idle(self)
+
+    def _refusal(self) -> Refusal:
+        return Refusal(f"{self.error}.", max(1, math.ceil(self._again - time.monotonic())))
 
     async def start(self) -> Process:
         """Start its process, or wait until it is started.
@@ -211,18 +214,17 @@ class Version:
         """Let it answer its own input example, if it has one."""
         try:
             example = await process.ask("GET", "/example")
-            if example.status_code != 200:
+            if example.status != 200:
                 return
-            self.example = example.text
+            self.example = example.content.decode()
             answer = await process.ask("POST", "/invocations", example.content, "application/json")
-        except httpx.TransportError:
+        except Ended:
             raise Unusable("its process ended while it answered its own input example") from None
-        if answer.status_code != 200:
-            try:
-                said = answer.json()["message"]
-            except (ValueError, KeyError, TypeError):
-                said = answer.text
-            raise Unusable(f"it does not answer its own input example (status {answer.status_code}): {shortened(str(said))}")
+        if answer.status != 200:
+            said = answer.content.decode()
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                said = str(json.loads(said)["message"])
+            raise Unusable(f"it does not answer its own input example (status {answer.status}): {shortened(said)}")
 
     async def _watch(self, process: Process) -> None:
         """Start another process when this one ends unasked."""
