@@ -7,7 +7,6 @@ import contextlib
 import html
 import json
 import os
-import re
 import shlex
 import signal
 import socket
@@ -26,16 +25,11 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from lab_deployment import environments
 from tests.conftest import processes
 from tests.unit.conftest import PROJECT, Mlflow, make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles" / "model_server" / "files"
-sys.path.append(str(FILES))
-from model_server.environments import demanded  # noqa: E402 (the path above comes first; these two need nothing but Python)
-from model_server.page import page  # noqa: E402
-
 USER, PASSWORD = "scorer", "pass:wörd-%41"
 AUTH: Any = (USER.encode(), PASSWORD.encode())
 
@@ -791,50 +785,6 @@ def test_people_get_a_page_and_programs_json(server: Server, models: dict[str, M
     assert words[0] == "curl" and words[-1] == f"{server.url}/models/{quote(model.name)}/invocations"
     answer = requests.post(words[-1], data=words[words.index("-d") + 1], headers={"Content-Type": "application/json"}, auth=AUTH, timeout=30)
     assert answer.json() == {"predictions": pytest.approx([10, 20, 30])}
-
-
-def test_the_page_shows_whatever_a_name_holds_as_text() -> None:
-    slot = {
-        "name": "<b>'\"&",
-        "alias": "candidate",
-        "version": "1",
-        "wanted": "<2>",
-        "since": "now",
-        "error": "<script>",
-        "path": "/models/<b>'\"&@candidate",
-        "run": "<i>",
-        "requests": 1,
-        "memory_bytes": None,
-        "environment": "<e>",
-        "python": "3",
-        "mlflow": "3",
-    }
-    text = page(
-        {"models": [slot], "registry": {"asked": None, "error": "<u>"}}, {"<b>'\"&@candidate": '{"</pre>": "\'"}'}, "http://<host>/", "<me>", "http://m/'\""
-    )
-    assert not re.search(r"<(b|i|e|u|me|2|script|host)>", text) and text.count("<pre>") == text.count("</pre>") == 1 and "http://m/'\"" not in text
-
-
-@pytest.mark.parametrize(
-    ("requirements", "added"),
-    [
-        ("numpy==1.0\n", ["mlflow-skinny==3.1.4", "pandas<3"]),
-        ("mlflow==2.20.1\n", []),
-        ("mlflow-skinny==3.0.0\npandas\n", []),
-        ("mlflow-skinny==3.16.0\n", ["pandas"]),
-        ("mlflow-skinny\n", ["pandas"]),
-        ("mlflow-skinny==2.20.4\npandas\n", ["flask<4"]),
-        ("mlflow_skinny>=2,<3\npandas\nFlask==3.0\n", []),
-    ],
-)
-def test_a_model_demands_what_it_was_logged_with(tmp_path: Path, requirements: str, added: list[str]) -> None:
-    (tmp_path / "requirements.txt").write_text(f"# made by MLflow\n{requirements}")
-    (tmp_path / "python_env.yaml").write_text("python: 3.13.1\nbuild_dependencies:\n- pip\n")
-    (tmp_path / "MLmodel").write_text("mlflow_version: 3.1.4\n")
-    demands = demanded(tmp_path)
-    assert (demands.python, demands.requirements.splitlines()) == ("3.13", [*requirements.splitlines(), *added])
-    bare = [line.replace("pandas<3", "pandas") for line in demands.requirements.splitlines() if line != "flask<4"]
-    assert environments.demanded(tmp_path) == (demands.python, bare), "the DAGs' rules differ"
 
 
 class Relay:

@@ -1,10 +1,11 @@
-"""Runner and worker of role model_server with every kind of supported MLflow client, over their sockets."""
+"""Parts of role model_server: runner and worker with every kind of supported MLflow client, over their sockets; what a model demands; the page."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from typing import Any
 
 import pytest
 
+from lab_deployment import environments
 from tests.conftest import ROOT
 
 FILES = ROOT / "roles" / "model_server" / "files"
 sys.path.append(str(FILES))
-from model_server.environments import demanded  # noqa: E402 (the path above comes first)
+from model_server.environments import demanded  # noqa: E402 (the path above comes first; these two need nothing but Python)
+from model_server.page import page  # noqa: E402
 
 # Saves a model as the MLflow of this interpreter does; arguments: folder, MLflow's requirement.
 SAVE = r"""
@@ -139,3 +142,47 @@ def test_what_cannot_be_started_is_said(runner: Path) -> None:
     socket_said, error, *rest = lines(runner / "runner", {"interpreter": sys.executable, "model": "/nowhere"})
     assert socket_said["socket"] and error == {"error": "ModuleNotFoundError: No module named 'mlflow'"}
     assert rest == [{"ended": "with exit code 1"}]
+
+
+def test_the_page_shows_whatever_a_name_holds_as_text() -> None:
+    slot = {
+        "name": "<b>'\"&",
+        "alias": "candidate",
+        "version": "1",
+        "wanted": "<2>",
+        "since": "now",
+        "error": "<script>",
+        "path": "/models/<b>'\"&@candidate",
+        "run": "<i>",
+        "requests": 1,
+        "memory_bytes": None,
+        "environment": "<e>",
+        "python": "3",
+        "mlflow": "3",
+    }
+    text = page(
+        {"models": [slot], "registry": {"asked": None, "error": "<u>"}}, {"<b>'\"&@candidate": '{"</pre>": "\'"}'}, "http://<host>/", "<me>", "http://m/'\""
+    )
+    assert not re.search(r"<(b|i|e|u|me|2|script|host)>", text) and text.count("<pre>") == text.count("</pre>") == 1 and "http://m/'\"" not in text
+
+
+@pytest.mark.parametrize(
+    ("requirements", "added"),
+    [
+        ("numpy==1.0\n", ["mlflow-skinny==3.1.4", "pandas<3"]),
+        ("mlflow==2.20.1\n", []),
+        ("mlflow-skinny==3.0.0\npandas\n", []),
+        ("mlflow-skinny==3.16.0\n", ["pandas"]),
+        ("mlflow-skinny\n", ["pandas"]),
+        ("mlflow-skinny==2.20.4\npandas\n", ["flask<4"]),
+        ("mlflow_skinny>=2,<3\npandas\nFlask==3.0\n", []),
+    ],
+)
+def test_a_model_demands_what_it_was_logged_with(tmp_path: Path, requirements: str, added: list[str]) -> None:
+    (tmp_path / "requirements.txt").write_text(f"# made by MLflow\n{requirements}")
+    (tmp_path / "python_env.yaml").write_text("python: 3.13.1\nbuild_dependencies:\n- pip\n")
+    (tmp_path / "MLmodel").write_text("mlflow_version: 3.1.4\n")
+    demands = demanded(tmp_path)
+    assert (demands.python, demands.requirements.splitlines()) == ("3.13", [*requirements.splitlines(), *added])
+    bare = [line.replace("pandas<3", "pandas") for line in demands.requirements.splitlines() if line != "flask<4"]
+    assert environments.demanded(tmp_path) == (demands.python, bare), "the DAGs' rules differ"
