@@ -263,6 +263,7 @@ def start(front: Path, environments: Path, folder: Path, environment: dict[str, 
         "LAB_MODELS_SOCKETS": sockets,
         "LAB_MODELS_PORT": str(port),
         "LAB_MODELS_POLL": "0.2",
+        "LAB_MODELS_REQUEST_TIMEOUT": "300",
         "LAB_ENVIRONMENTS_DIR": str(environments),
         "LAB_MLFLOW_PUBLIC_URL": "https://mlflow.example.com/",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -505,7 +506,7 @@ def test_requests_of_the_former_version_are_finished_by_it(server: Server, model
     at_work = model.registry.at_work
     at_work.touch()
     answers: list[requests.Response] = []
-    asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1]))) for _ in range(3)]
+    asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1], timeout=300))) for _ in range(3)]
     for thread in asking:
         thread.start()
     time.sleep(1)  # by now they are with the model
