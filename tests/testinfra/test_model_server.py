@@ -13,6 +13,7 @@ from tests.testinfra.asking import ask, question
 
 URL = "http://127.0.0.1:8002"
 CONTAINER = "mlops-lab-models-models-1"
+RUNNER = "mlops-lab-models-runner-1"
 SECRETS = "/opt/mlops-lab/model_server/secrets"
 
 
@@ -57,13 +58,26 @@ def test_what_is_not_served_is_said_to_be_so(host: Host, user: tuple[str, str]) 
     assert answer.status == 404 and "nobody bears the alias candidate" in answer.data["error"]
 
 
-def test_who_breaks_in_through_a_model_finds_nothing_to_write_on(host: Host) -> None:
-    for place in ("/", "/opt/serve", "/opt/serve/packages", "/opt/serve/model_server", "/opt/project", "/home/airflow", "/usr/local/bin"):
-        written = host.run(f"docker exec {CONTAINER} touch {place}/x")
-        assert written.rc != 0, place
-    assert host.check_output(f"docker exec {CONTAINER} id -u") == "50000"
-    assert "CapEff:\t0000000000000000" in host.check_output(f"docker exec {CONTAINER} cat /proc/1/status")
-    assert host.run(f"docker exec {CONTAINER} test -e /var/run/docker.sock").rc != 0
+def test_who_breaks_in_through_a_model_finds_nothing_to_write_on_and_no_secret(host: Host) -> None:
+    for container, user in ((CONTAINER, "50000"), (RUNNER, "50001")):
+        for place in ("/", "/opt/serve", "/opt/serve/model_server", "/opt/environments", "/opt/project", "/home/airflow", "/usr/local/bin"):
+            assert host.run(f"docker exec {container} touch {place}/x").rc != 0, place
+        assert host.check_output(f"docker exec {container} id -u") == user
+        assert "CapEff:\t0000000000000000" in host.check_output(f"docker exec {container} cat /proc/1/status")
+        assert host.run(f"docker exec {container} test -e /var/run/docker.sock").rc != 0
+    for secret in ("/run/secrets/credentials", "/home/airflow/.mlflow/credentials"):
+        assert host.run(f"docker exec {RUNNER} test -e {secret}").rc != 0, secret
+    assert host.run(f"docker exec {RUNNER} touch /var/lib/models/x").rc != 0, "a model may change what is served"
+
+
+def test_each_model_is_measured_and_people_get_a_page(host: Host, user: tuple[str, str]) -> None:
+    for_programs, for_people = ask(
+        host, question("GET", f"{URL}/models", user=user), question("GET", f"{URL}/models", user=user, headers={"Accept": "text/html"})
+    )
+    for slot in for_programs.data["models"]:
+        assert slot["name"] in for_people.body.decode() and for_people.body.startswith(b"<!doctype html>")
+        assert slot["memory_bytes"] is None or slot["memory_bytes"] > 10_000_000
+        assert slot["environment"] and slot["mlflow"] and slot["python"]
 
 
 def test_no_password_is_shown(host: Host, user: tuple[str, str]) -> None:

@@ -38,9 +38,9 @@ def uv(*arguments: str | Path) -> None:
         pytest.fail(f"uv {' '.join(map(str, arguments))}\n{done.stderr}")
 
 
-def make_environment(name: str, *projects: Path) -> Path:
-    """Make a Python environment from ``environments/<name>.txt``, and install projects of the checkout into it; returns its Python."""
-    lock = LOCKS / f"{name}.txt"
+def make_environment(name: str, *projects: Path, lock: Path | None = None) -> Path:
+    """Make a Python environment from ``environments/<name>.txt``, or another lock, and install projects of the checkout into it; returns its Python."""
+    lock = lock or LOCKS / f"{name}.txt"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + Path(__file__).read_bytes())
     for project in projects:
         for file in sorted(path for path in project.rglob("*") if path.suffix in (".py", ".toml", ".md")):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.unit import test_model_server as serving
-from tests.unit.conftest import CA_BUNDLE, Mlflow, uv
+from tests.unit.conftest import CA_BUNDLE, Mlflow
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = ROOT / "dags" / "lab_deployment"
@@ -31,7 +31,7 @@ rows = pandas.DataFrame({"x": [1.0, 2.0, 3.0]})
 
 class Moody(mlflow.pyfunc.PythonModel):  # another answer where it is served
     def predict(self, context, model_input, params=None):
-        return [float(x) + ("LAB_MODELS_PORT" in os.environ) for x in model_input["x"]]
+        return [float(x) + ("/model-" in os.environ.get("HOME", "")) for x in model_input["x"]]
 
 class Liar(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
@@ -201,14 +201,11 @@ def deployer(commands: subprocess.Popen[str], mlflow_server: Mlflow, models: dic
 
 
 @pytest.fixture(scope="session")
-def service(project_python: Path, mlflow_server: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
+def service(project_python: Path, mlflow_server: Mlflow, environments_service: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
     """The scoring application of role model_server, in service."""
     folder = tmp_path_factory.mktemp("service")
-    packages = folder / "packages"
-    uv("pip", "install", "--quiet", "--require-hashes", "--python", project_python, "--target", packages, "-r", serving.FILES / "requirements.txt")
-    (folder / "model_server").symlink_to(serving.FILES / "model_server")
     registry = serving.Registry(mlflow_server, project_python, folder)
-    running = serving.start(folder, project_python, folder / "server", registry.environment())
+    running = serving.start(serving.front_python(), environments_service, folder / "server", registry.environment())
     yield running
     serving.stop(running)
 

@@ -1,21 +1,23 @@
-"""The scoring application for real: on loopback, against a real MLflow, in an environment as the lab's and in one of early 2025."""
+"""The front and the runner of role model_server for real: on loopback, against a real MLflow, with environments made by the real service."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
+import html
 import json
 import os
-import shutil
+import shlex
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +25,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from tests.unit.conftest import PROJECT, Mlflow, make_environment, uv
+from tests.conftest import processes
+from tests.unit.conftest import PROJECT, Mlflow, make_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles" / "model_server" / "files"
@@ -32,22 +35,24 @@ AUTH: Any = (USER.encode(), PASSWORD.encode())
 
 # Makes versions of registered models: standard input is a list of [name, kind, factor], standard output the versions' numbers.
 MAKE = r"""
-import json, os, sys, time, warnings
+import importlib.metadata, json, os, sys, time, warnings
 os.environ["MAKING"] = "yes"
 import mlflow, numpy, pandas
 from sklearn.linear_model import LinearRegression
 warnings.simplefilter("ignore")
 rows = pandas.DataFrame({"x": [1.0, 2.0, 3.0]})
+frozen = [f"{name}=={importlib.metadata.version(name)}" for name in ("mlflow-skinny", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle", "skops")]
 
 class Times(mlflow.pyfunc.PythonModel):
     def __init__(self, factor, ballast=0):
         self.factor, self.ballast = factor, numpy.ones(ballast * 131072)
+        self.at_work = os.environ["AT_WORK"]
     def predict(self, context, model_input, params=None):
         return [float(x) * self.factor for x in model_input["x"]]
 
 class Slow(Times):
     def predict(self, context, model_input, params=None):
-        while os.path.exists(os.environ["AT_WORK"]):
+        while os.path.exists(self.at_work):
             time.sleep(0.05)
         return super().predict(context, model_input, params)
 
@@ -67,6 +72,20 @@ class Killing(Times):
         if "MAKING" not in os.environ:
             os._exit(1)
 
+class Sleeping(Times):
+    def load_context(self, context):
+        if "MAKING" not in os.environ:
+            time.sleep(600)
+
+class Telling(Times):
+    def predict(self, context, model_input, params=None):
+        import mlflow.version, numpy, threading
+        status = open("/proc/self/status").read()
+        return [json.dumps({
+            "environ": dict(os.environ), "pid": os.getpid(), "cwd": os.getcwd(), "path": sys.path, "numpy": numpy.__version__, "mlflow": mlflow.version.VERSION,
+            "python": "%d.%d" % sys.version_info[:2],
+        })]
+
 class Gone:
     def __reduce__(self):
         return (__import__, ("a_module_that_nobody_has",))
@@ -84,15 +103,20 @@ signature = mlflow.models.infer_signature(rows, [1.0])
 logged = {}
 
 def log(kind, factor):
-    more = {"pip_requirements": [], **({"input_example": rows} if kind in ("linear", "broken") else {"signature": signature})}
+    more = {"pip_requirements": frozen, **({"input_example": rows} if kind in ("linear", "broken") else {"signature": signature})}
     if kind == "linear":
         return mlflow.sklearn.log_model(LinearRegression(fit_intercept=False).fit(rows, rows["x"] * factor), "model", **more)
     if kind == "coded":
         with open("its_code.py", "w") as file:
             file.write(f"FACTOR = {factor}\n")
         more["code_paths"] = ["its_code.py"]
-    make = {"slow": lambda: Slow(factor), "heavy": lambda: Times(factor, 100), "broken": lambda: Broken(factor),
-            "leaving": lambda: Leaving(factor), "killing": lambda: Killing(factor), "unloadable": lambda: Unloadable(factor), "coded": Coded}[kind]
+    if kind == "telling":
+        more["signature"] = mlflow.models.infer_signature(rows, ["text"])
+    if kind == "uninstallable":
+        more["pip_requirements"] = ["numpy==99.0"]
+    make = {"slow": lambda: Slow(factor), "heavy": lambda: Times(factor, 100), "broken": lambda: Broken(factor), "sleeping": lambda: Sleeping(factor),
+            "leaving": lambda: Leaving(factor), "killing": lambda: Killing(factor), "unloadable": lambda: Unloadable(factor), "coded": Coded,
+            "telling": lambda: Telling(factor), "uninstallable": lambda: Times(factor)}[kind]
     return mlflow.pyfunc.log_model("model", python_model=make(), **more)
 
 def register(name, kind, factor):
@@ -108,29 +132,26 @@ print(json.dumps(numbers))
 """
 
 
-ENVIRONMENTS = ["project", pytest.param("project-2.19", marks=pytest.mark.deep)]
-# What has nothing to do with the environment is tried in one.
-once = pytest.mark.parametrize("python", ENVIRONMENTS[:1], indirect=True)
+CLIENTS = ["project", pytest.param("project-2.19", marks=pytest.mark.deep)]
+# What has nothing to do with the client of MLflow is tried with one.
+once = pytest.mark.parametrize("python", CLIENTS[:1], indirect=True)
 
 
-@pytest.fixture(scope="module", params=ENVIRONMENTS)
+@pytest.fixture(scope="module", params=CLIENTS)
 def python(request: pytest.FixtureRequest) -> Path:
-    """The Python of a project's environment."""
+    """The Python that models are logged with."""
     return make_environment("project", PROJECT) if request.param == "project" else make_environment(request.param)
 
 
-@pytest.fixture(scope="module")
-def installed(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The application as the image has it: its code beside what it needs besides the project's environment."""
-    lock = FILES / "requirements.txt"
-    packages = ROOT / ".cache" / "environments" / f"model_server-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not (packages / "complete").is_file():
-        uv("pip", "install", "--quiet", "--compile-bytecode", "--require-hashes", "--python", python, "--target", packages, "-r", lock)
-        (packages / "complete").touch()
-    folder = tmp_path_factory.mktemp("serve")
-    (folder / "packages").symlink_to(packages)
-    shutil.copytree(FILES / "model_server", folder / "model_server")
-    return folder
+@pytest.fixture(scope="session")
+def front() -> Path:
+    """The front's own Python."""
+    return front_python()
+
+
+def front_python() -> Path:
+    """Make the front's own environment, as the image has it; returns its Python."""
+    return make_environment("model_server", lock=FILES / "requirements.txt")
 
 
 @dataclass
@@ -143,12 +164,18 @@ class Registry:
 
     def make(self, *models: tuple[str, str, int]) -> list[str]:
         """Log and register versions (name, kind, factor); returns their numbers."""
+        environment = self.environment(AT_WORK=str(self.at_work))
         done = subprocess.run(
-            [self.python, "-c", MAKE], input=json.dumps(models), cwd=self.folder, env=self.environment(), text=True, capture_output=True, check=False
+            [self.python, "-c", MAKE], input=json.dumps(models), cwd=self.folder, env=environment, text=True, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
         numbers: list[str] = json.loads(done.stdout.splitlines()[-1])
         return numbers
+
+    @property
+    def at_work(self) -> Path:
+        """As long as this file is there, slow models do not answer."""
+        return self.folder / "at-work"
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a client of MLflow."""
@@ -172,11 +199,22 @@ class Registry:
 
 @dataclass
 class Server:
-    """The running application."""
+    """The running front, and its runner."""
 
     url: str
     log: Path
-    process: subprocess.Popen[bytes]
+    front: Path
+    sockets: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+    runner: subprocess.Popen[bytes] = field(init=False)
+
+    def run(self) -> None:
+        """Start the runner, with secrets that are not for models."""
+        settings = {"LAB_MODELS_SOCKETS": str(self.sockets), "LAB_MODELS_ENVIRONMENT": '{"OMP_NUM_THREADS": "1"}', "SECRET": PASSWORD}
+        with (self.log.parent / "runner.log").open("ab") as output:
+            self.runner = subprocess.Popen(
+                [self.front, "-m", "model_server.runner"], cwd=FILES, stdout=output, stderr=subprocess.STDOUT, env={"PATH": os.environ["PATH"], **settings}
+            )
 
     def get(self, path: str, **more: Any) -> requests.Response:
         """Ask it as its user."""
@@ -192,7 +230,14 @@ class Server:
         models: list[dict[str, Any]] = self.get("/models").json()["models"]
         return next((model for model in models if (model["name"], model["alias"]) == (name, alias)), {})
 
-    def wait(self, done: Callable[[], Any], seconds: float = 60) -> None:
+    def told(self, name: str) -> dict[str, Any]:
+        """What a model of the kind `telling` says of its process."""
+        answer = self.score(name, [1])
+        assert answer.ok, answer.text
+        told: dict[str, Any] = json.loads(answer.json()["predictions"][0])
+        return told
+
+    def wait(self, done: Callable[[], Any], seconds: float = 240) -> None:
         """Wait until something is so."""
         until = time.monotonic() + seconds
         while not done():
@@ -204,46 +249,52 @@ class Server:
         self.wait(lambda: self.slot(name, alias).get("version") == version)
 
 
-def start(installed: Path, python: Path, folder: Path, environment: dict[str, str]) -> Server:
-    """Start the application on a free port."""
+def start(front: Path, environments: Path, folder: Path, environment: dict[str, str], **more: str) -> Server:
+    """Start the front on a free port, and a runner."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder.mkdir(exist_ok=True)
     (folder / "credentials").write_text(f"{USER}:{PASSWORD}")
+    sockets = tempfile.mkdtemp(prefix="sockets-")  # paths of sockets are short
     settings = {
         "LAB_MODELS_CREDENTIALS_FILE": str(folder / "credentials"),
         "LAB_MODELS_DOWNLOADS": str(folder / "downloads"),
+        "LAB_MODELS_SOCKETS": sockets,
         "LAB_MODELS_PORT": str(port),
         "LAB_MODELS_POLL": "0.2",
+        "LAB_MODELS_REQUEST_TIMEOUT": "300",
+        "LAB_ENVIRONMENTS_DIR": str(environments),
+        "LAB_MLFLOW_PUBLIC_URL": "https://mlflow.example.com/",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "OMP_NUM_THREADS": "1",
-        "AT_WORK": str(folder / "at-work"),
     }
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([python, "-m", "model_server"], cwd=installed, stdout=output, stderr=subprocess.STDOUT, env={**environment, **settings})
-    server = Server(f"http://127.0.0.1:{port}", log, process)
+    server = Server(f"http://127.0.0.1:{port}", folder / "log", front, Path(sockets))
+    server.run()
+    with server.log.open("wb") as output:
+        server.process = subprocess.Popen(
+            [front, "-m", "model_server"], cwd=FILES, stdout=output, stderr=subprocess.STDOUT, env={**environment, **settings, **more}
+        )
     until = time.monotonic() + 60
     while True:
         try:
             if requests.get(f"{server.url}/health", timeout=5).ok:
                 return server
         except requests.ConnectionError:
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            assert server.process.poll() is None and time.monotonic() < until, server.log.read_text()
             time.sleep(0.1)
 
 
 def stop(server: Server) -> None:
-    """End the application."""
-    server.process.terminate()
-    try:
-        server.process.wait(10)
-    except subprocess.TimeoutExpired:
-        server.process.kill()
-        server.process.wait()
+    """End the front and its runner."""
+    for process in (server.process, server.runner):
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +311,11 @@ MODELS: dict[str, list[tuple[str, int]]] = {
     "slow": [("slow", 8), ("linear", 10)],
     "heavy": [("heavy", 1), ("heavy", 2)],
     "coded": [("coded", 1), ("coded", 2)],
-    "killing": [("killing", 1)],
+    "killing": [("linear", 10), ("killing", 1)],
+    "sleeping": [("sleeping", 1)],
+    "telling": [("telling", 1)],
+    "other": [("telling", 2)],
+    "uninstallable": [("linear", 10), ("uninstallable", 1)],
 }
 
 
@@ -271,32 +326,42 @@ class Model:
     name: str
     versions: list[str]
     registry: Registry
+    touched: bool = False
 
     def point(self, alias: str, version: str) -> None:
         """Move an alias."""
+        self.touched = True
         self.registry.alias(self.name, alias, version)
 
 
 @pytest.fixture(scope="module")
-def models(registry: Registry) -> Iterator[dict[str, Model]]:
+def models(registry: Registry) -> dict[str, Model]:
     """The models by their names."""
     suffix = f" of {registry.python.parts[-3]}"
     wanted = [(name + suffix, kind, factor) for name, versions in MODELS.items() for kind, factor in versions]
     found = {name: Model(name + suffix, [], registry) for name in MODELS}
     for (name, _kind, _factor), number in zip(wanted, registry.make(*wanted), strict=True):
         found[name.removesuffix(suffix)].versions.append(number)
-    yield found
-    for model in found.values():  # the other environment cannot load these
-        model.registry.drop_all(model.name)
+    return found
 
 
 @pytest.fixture(scope="module")
-def server(installed: Path, python: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(front: Path, environments_service: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The application, in service; started when all versions are made, for which MLflow needs its time."""
     assert models
-    running = start(installed, python, tmp_path_factory.mktemp("server"), registry.environment())
+    running = start(front, environments_service, tmp_path_factory.mktemp("server"), registry.environment())
     yield running
     stop(running)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(models: dict[str, Model]) -> Iterator[None]:
+    """What a test had served goes out of service, so that others do not pay for it."""
+    yield
+    for model in models.values():
+        if model.touched:
+            model.registry.drop_all(model.name)
+            model.touched = False
 
 
 def test_requests_never_fail_while_versions_change(server: Server, models: dict[str, Model]) -> None:
@@ -438,10 +503,10 @@ def test_requests_of_the_former_version_are_finished_by_it(server: Server, model
     slow, quick = model.versions
     model.point("live", slow)
     server.wait_for(model.name, slow)
-    at_work = server.log.parent / "at-work"
+    at_work = model.registry.at_work
     at_work.touch()
     answers: list[requests.Response] = []
-    asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1]))) for _ in range(3)]
+    asking = [threading.Thread(target=lambda: answers.append(server.score(model.name, [1], timeout=300))) for _ in range(3)]
     for thread in asking:
         thread.start()
     time.sleep(1)  # by now they are with the model
@@ -457,24 +522,20 @@ def test_requests_of_the_former_version_are_finished_by_it(server: Server, model
 
 
 def test_memory_and_files_of_former_versions_are_given_back(server: Server, models: dict[str, Model]) -> None:
-    model = models["heavy"]
-
-    def used() -> float:
-        """Resident memory in MB."""
-        return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    before = used()
-    for change in range(4):
+    model, small = models["heavy"], models["telling"]
+    small.point("live", small.versions[0])
+    server.wait_for(small.name, small.versions[0])
+    for change in range(3):
         version = model.versions[change % 2]
         model.point("live", version)
         server.wait_for(model.name, version)
         assert server.score(model.name, [1]).json() == {"predictions": [change % 2 + 1.0]}
-    server.wait(lambda: used() - before < 180)
-    model.registry.drop(model.name, "live")
-    server.wait(lambda: used() - before < 60)
+    heavy, light = (server.slot(name)["memory_bytes"] for name in (model.name, small.name))
+    assert 2e7 < light < 5e8 and 6e7 < heavy - light < 2e8
     downloads = server.log.parent / "downloads"
-    distinct = {(slot["name"], slot["version"]) for slot in server.get("/models").json()["models"] if slot["version"]}
-    server.wait(lambda: len(list(downloads.iterdir())) == len(distinct))
+    server.wait(lambda: len(processes(f"worker.py {downloads}")) == 2 and len(list(downloads.iterdir())) == 2)
+    model.registry.drop(model.name, "live")
+    server.wait(lambda: len(processes(f"worker.py {downloads}")) == 1 and len(list(downloads.iterdir())) == 1)
 
 
 def test_the_code_that_a_version_brought_is_that_version_s(server: Server, models: dict[str, Model]) -> None:
@@ -487,13 +548,14 @@ def test_the_code_that_a_version_brought_is_that_version_s(server: Server, model
 
 
 @once
-def test_serving_goes_on_without_the_registry(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
+def test_serving_goes_on_without_the_registry(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
     """A server of its own, with a relay in front of MLflow that can be cut."""
     model = models["first steps"]
     model.point("live", model.versions[0])
     upstream = model.registry.mlflow.uri.rpartition(":")[2]
     with Relay(int(upstream)) as relay:
-        server = start(installed, python, tmp_path / "server", model.registry.environment(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{relay.port}"))
+        settings = model.registry.environment(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{relay.port}")
+        server = start(front, environments_service, tmp_path / "server", settings)
         try:
             server.wait_for(model.name, model.versions[0])
             relay.cut()
@@ -540,23 +602,190 @@ def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, m
 
 
 @once
-def test_a_version_that_ends_the_server_does_so_no_more_than_twice(installed: Path, python: Path, models: dict[str, Model], tmp_path: Path) -> None:
-    # The last test: the server that the others share ends as well.
-    good, killing = models["first steps"], models["killing"]
-    good.point("live", good.versions[0])
-    server = start(installed, python, tmp_path / "server", good.registry.environment())
+def test_a_version_that_ends_its_process_or_loads_for_ever_leaves_the_others_alone(server: Server, models: dict[str, Model]) -> None:
+    killing, sleeping = models["killing"], models["sleeping"]
+    good, bad = killing.versions
+    downloads = server.log.parent / "downloads"
+    sleeping.point("live", sleeping.versions[0])
+    server.wait(lambda: len(processes(f"worker.py {downloads}")) == 1)
+    killing.point("live", good)
+    server.wait_for(killing.name, good)
+    killing.point("live", bad)
+    server.wait(lambda: server.slot(killing.name)["error"])
+    assert "its process ended with exit code 1 while it was loaded" in server.slot(killing.name)["error"]
+    assert server.score(killing.name, [1]).headers["X-Model-Version"] == good
+    waiting = server.score(sleeping.name, [1])
+    assert waiting.status_code == 503 and "is being loaded" in waiting.json()["error"] and waiting.headers["Retry-After"]
+    sleeping.registry.drop(sleeping.name, "live")
+    server.wait(lambda: len(processes(f"worker.py {downloads}")) == 1)
+
+
+@once
+def test_loading_takes_no_longer_than_it_may(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
+    sleeping = models["sleeping"]
+    server = start(front, environments_service, tmp_path / "server", sleeping.registry.environment(), LAB_MODELS_LOAD_TIMEOUT="8")
     try:
-        server.wait_for(good.name, good.versions[0])
-        killing.point("live", killing.versions[0])
-        for _ in range(2):  # as Docker does
-            assert server.process.wait(60) == 1
-            server = start(installed, python, tmp_path / "server", good.registry.environment())
-        server.wait(lambda: server.slot(killing.name).get("error"))
-        assert "2 times the server ended" in server.slot(killing.name)["error"]
-        assert server.score(good.name, [1]).headers["X-Model-Version"] == good.versions[0]
+        sleeping.point("live", sleeping.versions[0])
+        server.wait(lambda: server.slot(sleeping.name).get("error"))
+        assert "took longer than 8 seconds" in server.slot(sleeping.name)["error"]
+        server.wait(lambda: not processes(f"worker.py {server.log.parent}"))
     finally:
-        killing.registry.drop(killing.name, "live")
         stop(server)
+
+
+@once
+def test_a_killed_process_comes_back_and_the_others_never_fail(server: Server, models: dict[str, Model]) -> None:
+    model, other = models["telling"], models["first steps"]
+    for each in (model, other):
+        each.point("live", each.versions[0])
+        server.wait_for(each.name, each.versions[0])
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not over.is_set():
+                answer = session.post(f"{server.url}/models/{quote(other.name)}/invocations", json={"inputs": {"x": [1.0]}}, auth=AUTH, timeout=30)
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        pids = []
+        for _ in range(2):
+            pids.append(server.told(model.name)["pid"])
+            os.kill(pids[-1], signal.SIGKILL)
+            server.wait(lambda: server.slot(model.name)["error"])
+            assert "ended by signal 9" in server.slot(model.name)["error"]
+            refused = server.score(model.name, [1])
+            assert refused.status_code == 503 and int(refused.headers["Retry-After"]) >= 1 and "started again" in refused.json()["error"]
+            assert server.slot(model.name)["version"] == model.versions[0]
+            server.wait(lambda: server.slot(model.name)["error"] is None)
+        assert server.told(model.name)["pid"] not in pids
+    finally:
+        over.set()
+        asking.join()
+    assert not failures
+
+
+@once
+def test_all_models_come_back_when_the_runner_ends(server: Server, models: dict[str, Model]) -> None:
+    model = models["first steps"]
+    model.point("live", model.versions[0])
+    server.wait_for(model.name, model.versions[0])
+    server.runner.terminate()
+    assert server.runner.wait(10) == 0
+    server.wait(lambda: server.slot(model.name)["error"])
+    assert server.score(model.name, [1]).status_code == 503
+    server.run()  # as Docker does
+    server.wait(lambda: server.score(model.name, [1]).ok)
+
+
+@once
+def test_models_beyond_the_limit_leave_memory_and_come_back_when_asked(
+    front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path
+) -> None:
+    names = ["first steps", "telling", "other"]
+    server = start(front, environments_service, tmp_path / "server", models["telling"].registry.environment(), LAB_MODELS_MOST="2", LAB_MODELS_KEEP="0")
+    downloads = server.log.parent / "downloads"
+    try:
+        for name in names:
+            models[name].point("live", models[name].versions[0])
+            server.wait_for(models[name].name, models[name].versions[0])
+        first, second, third = (models[name].name for name in names)
+
+        def inside() -> list[bool]:
+            return [server.slot(name)["memory_bytes"] is not None for name in (first, second, third)]
+
+        server.wait(lambda: inside() == [False, True, True])
+        assert "not in memory until it is asked" in server.get("/models", headers={"Accept": "text/html"}).text
+        assert server.told(second)["pid"]
+        assert server.score(first, [1, 2]).json() == {"predictions": pytest.approx([10, 20])}
+        server.wait(lambda: inside() == [True, True, False])
+        assert server.slot(first)["requests"] == 1 and server.slot(third)["version"] and not server.slot(third)["error"]
+        server.wait(lambda: len(processes(f"worker.py {downloads}")) == 2)
+        # What is in service keeps its environment, in memory or not.
+        used = environments_service / server.slot(third)["environment"]
+        os.utime(used, (0, 0))
+        server.wait(lambda: used.stat().st_mtime > 0)
+    finally:
+        stop(server)
+    assert not processes(f"worker.py {downloads}")
+
+
+@once
+def test_a_model_finds_no_secret_and_nothing_of_the_front(server: Server, models: dict[str, Model]) -> None:
+    model = models["telling"]
+    model.point("live", model.versions[0])
+    server.wait_for(model.name, model.versions[0])
+    told = server.told(model.name)
+    expected = {"PATH", "HOME", "LANG", "MPLBACKEND", "MLFLOW_DISABLE_TELEMETRY", "OMP_NUM_THREADS"}
+    theirs = {name for name in told["environ"] if not name.startswith(("_MLFLOW", "KMP_"))}  # MLflow's and OpenMP's own
+    assert theirs == expected, told["environ"]
+    assert PASSWORD not in json.dumps(told) and model.registry.mlflow.password not in json.dumps(told)
+    assert told["cwd"] == told["environ"]["HOME"] and not any(str(FILES) in entry or entry == "" for entry in told["path"])
+    started = Path(f"/proc/{told['pid']}/environ").read_text() + Path(f"/proc/{told['pid']}/cmdline").read_text()
+    assert "SECRET" not in started and PASSWORD not in started and server.url not in started
+
+
+@once
+def test_models_with_contradictory_pins_are_served_beside_each_other(server: Server, models: dict[str, Model], mlflow_server: Mlflow, tmp_path: Path) -> None:
+    new = models["telling"]
+    older = Registry(mlflow_server, make_environment("project-2.19"), tmp_path)
+    old = Model("with old pins", older.make(("with old pins", "telling", 3)), older)
+    try:
+        for model in (new, old):
+            model.point("live", model.versions[0])
+            server.wait_for(model.name, model.versions[0])
+        told = {model.name: server.told(model.name) for model in (new, old)}
+        assert told[old.name]["numpy"] == "1.26.4" and told[old.name]["mlflow"] == "2.19.0"
+        assert told[new.name]["numpy"].startswith("2.") and told[new.name]["mlflow"].startswith("3.")
+        slots = {model.name: server.slot(model.name) for model in (new, old)}
+        assert slots[old.name]["mlflow"] == "2.19.0" and slots[old.name]["environment"] != slots[new.name]["environment"]
+        assert slots[new.name]["python"].startswith(told[new.name]["python"]) and slots[new.name]["requests"] >= 1 and len(slots[new.name]["run"]) == 32
+    finally:
+        older.drop_all(old.name)
+
+
+@once
+def test_requirements_that_cannot_be_installed_leave_the_former_version_in_service(server: Server, models: dict[str, Model]) -> None:
+    model, other = models["uninstallable"], models["first steps"]
+    for each in (model, other):
+        each.point("live", each.versions[0])
+        server.wait_for(each.name, each.versions[0])
+    model.point("live", model.versions[1])
+    server.wait(lambda: server.slot(model.name)["error"])
+    slot = server.slot(model.name)
+    assert slot["version"] == model.versions[0] and "its environment cannot be made" in slot["error"] and "numpy==99.0" in slot["error"]
+    assert all(server.score(each.name, [1]).headers["X-Model-Version"] == each.versions[0] for each in (model, other))
+
+
+@once
+def test_people_get_a_page_and_programs_json(server: Server, models: dict[str, Model]) -> None:
+    model = models["first steps"]
+    model.point("live", model.versions[0])
+    server.wait_for(model.name, model.versions[0])
+    for accepts in ("*/*", "application/json"):
+        assert server.get("/models", headers={"Accept": accepts}).json()["models"]
+    shown = server.get("/models", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    slot = server.slot(model.name)
+    assert shown.headers["Content-Type"].startswith("text/html") and "default-src 'none'" in shown.headers["Content-Security-Policy"]
+    for words in (
+        f"<h2>{model.name}</h2>",
+        slot["since"],
+        f"https://mlflow.example.com/#/runs/{slot['run']}",
+        f"Python {slot['python']}",
+        " MB",
+        slot["environment"],
+    ):
+        assert words in shown.text, words
+    assert "<script" not in shown.text and PASSWORD not in shown.text
+    command = html.unescape(shown.text.partition("<pre>")[2].partition("</pre>")[0]).replace(f"-u {USER}", f"-u '{USER}:{PASSWORD}'")
+    words = [word for word in shlex.split(command) if word.strip()]
+    assert words[0] == "curl" and words[-1] == f"{server.url}/models/{quote(model.name)}/invocations"
+    answer = requests.post(words[-1], data=words[words.index("-d") + 1], headers={"Content-Type": "application/json"}, auth=AUTH, timeout=30)
+    assert answer.json() == {"predictions": pytest.approx([10, 20, 30])}
 
 
 class Relay:

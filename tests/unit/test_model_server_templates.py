@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -12,17 +13,47 @@ from tests.unit.rendering import COMPOSE_FILES, DOCKERFILES, Case
 ROLE = ROOT / "roles" / "model_server"
 
 
-def models(**values: Any) -> dict[str, Any]:
-    """Return the one service."""
+def project(**values: Any) -> dict[str, Any]:
+    """Return the compose file."""
     base = next(case for case in COMPOSE_FILES if case.role == "model_server")
-    service: dict[str, Any] = yaml.safe_load(Case("", base.role, base.template, {**base.values, **values}).render())["services"]["models"]
+    found: dict[str, Any] = yaml.safe_load(Case("", base.role, base.template, {**base.values, **values}).render())
+    return found
+
+
+def models(**values: Any) -> dict[str, Any]:
+    """Return the front's service."""
+    service: dict[str, Any] = project(**values)["services"]["models"]
     return service
 
 
-def test_the_service_has_no_rights_and_nothing_to_write_on_but_downloads() -> None:
-    service = models()
-    assert service["user"] == "50000:0" and service["cap_drop"] == ["ALL"] and service["read_only"] is True
-    assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == ["downloads:/var/lib/models"]
+def test_no_service_has_rights_or_more_to_write_on_than_it_needs() -> None:
+    services = project()["services"]
+    writable = {"models": ["downloads:/var/lib/models"], "runner": ["sockets:/run/models"]}
+    assert services.keys() == writable.keys()
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"] and "cap_add" not in service and service["read_only"] is True and "privileged" not in service
+        assert [volume for volume in service["volumes"] if not volume.endswith(":ro")] == writable[name]
+
+
+def test_models_run_as_another_user_without_any_secret_and_the_front_reaches_their_sockets() -> None:
+    front, runner = (project()["services"][name] for name in ("models", "runner"))
+    assert (front["user"], runner["user"], front["group_add"]) == ("50000:0", "50001:50001", ["50001"])
+    assert front["secrets"] and "secrets" not in runner
+    assert runner["environment"] == {"LAB_MODELS_ENVIRONMENT": "{}"}
+    text = next(case for case in DOCKERFILES if case.role == "model_server").render()
+    assert "useradd --uid 50001 --gid 50001" in text and "install -d -o models -g models -m 0770 /run/models" in text
+
+
+def test_what_models_find_in_their_environment_is_theirs_alone() -> None:
+    services = project(model_server_models_environment={"OMP_NUM_THREADS": 2, "WORDS": '"$x"'})["services"]
+    assert json.loads(services["runner"]["environment"]["LAB_MODELS_ENVIRONMENT"].replace("$$", "$")) == {"OMP_NUM_THREADS": "2", "WORDS": '"$x"'}
+    assert "OMP_NUM_THREADS" not in services["models"]["environment"]
+
+
+def test_environments_are_seen_in_the_volume_of_the_service_that_makes_them() -> None:
+    found = project(model_server_environments_volume="lab-b-environments")
+    assert found["volumes"]["environments"] == {"external": True, "name": "lab-b-environments"}
+    assert all("environments:/opt/environments:ro" in service["volumes"] for service in found["services"].values())
 
 
 def test_it_is_published_where_it_is_meant_to_be() -> None:

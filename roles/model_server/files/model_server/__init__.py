@@ -1,4 +1,7 @@
-"""Serve the models of an MLflow registry by alias, over MLflow's own scoring protocol, changing versions without dropping a request.
+"""Serve the models of an MLflow registry by alias, over MLflow's own scoring protocol, each in the environment that it was logged with.
 
-Runs in the project's environment (MLflow 2.19 or later), since models are loaded into the process; ``python -m model_server`` starts it.
+Two processes, in two containers:
+
+- ``python -m model_server``, the front: has the secrets, follows the registry, downloads models, has their environments made, and passes requests on.
+- ``python -m model_server.runner``, the runner: has no secret, and starts a process for each model when the front says so.
 """

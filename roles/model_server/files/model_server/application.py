@@ -16,12 +16,13 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend, Aut
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from .follower import Follower
+from .page import PAGE_HEADERS, page
 from .registry import ALIASES, Address
+from .version import Refusal
 
 #: paths of MLflow's scoring protocol
 PROTOCOL = ("invocations", "ping", "health", "version")
@@ -65,13 +66,21 @@ def address(text: str) -> Address:
 
 
 class Models:
-    """Answers of the models."""
+    """Answers of the models.
 
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
+    Args:
+        follower: knows what is served.
+        user: name of who may ask, for the page.
+        mlflow: address of MLflow's pages; empty for no links.
+    """
 
-    def served(self) -> dict[str, Any]:
+    def __init__(self, follower: Follower, user: str, mlflow: str) -> None:
+        self._follower, self._user, self._mlflow = follower, user, mlflow
+
+    async def served(self) -> dict[str, Any]:
         """Return what is served, and what keeps the rest from it."""
+        versions = list(self._follower.versions())
+        memory = dict(zip(versions, await asyncio.gather(*(version.memory() for version in versions)), strict=True))
         models = [
             {
                 "name": name,
@@ -81,41 +90,55 @@ class Models:
                 "since": slot.since,
                 "error": slot.error,
                 "path": f"/models/{name}" if alias == ALIASES[0] else f"/models/{name}@{alias}",
+                "run": slot.version.run if slot.version else None,
+                "requests": slot.version.requests if slot.version else 0,
+                "memory_bytes": memory.get(slot.version) if slot.version else None,
+                "environment": slot.version.environment.key if slot.version and slot.version.environment else None,
+                "python": slot.version.python if slot.version else None,
+                "mlflow": slot.version.mlflow if slot.version else None,
             }
             for (name, alias), slot in sorted(self._follower.slots.items())
         ]
         return {"models": models, "registry": {"asked": self._follower.asked, "error": self._follower.registry_error}}
 
-    async def list(self, _request: Request) -> Response:
-        """Answer GET /models."""
-        return JSONResponse(self.served())
+    async def list(self, request: Request) -> Response:
+        """Answer GET /models: a page for who asks for HTML, JSON for programs."""
+        served = await self.served()
+        if "text/html" not in request.headers.get("Accept", ""):
+            return JSONResponse(served, headers={"Vary": "Accept"})
+        examples = {f"{name}@{alias}": slot.version.example for (name, alias), slot in self._follower.slots.items() if slot.version}
+        return HTMLResponse(page(served, examples, str(request.base_url), self._user, self._mlflow), headers={"Vary": "Accept", **PAGE_HEADERS})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def ask(self, request: Request) -> Response:
         """Let the version that is in service at this moment answer, whatever changes meanwhile."""
-        asked, path = scope["path_params"]["model"], scope["path_params"]["path"]
+        asked, path = request.path_params["model"], request.path_params["path"]
         slot = self._follower.slots.get(address(asked))
         if path not in PROTOCOL:
-            refusal = JSONResponse({"error": f"There is no {path}; a model has {', '.join(PROTOCOL)}."}, 404)
-        elif slot is None:
+            return JSONResponse({"error": f"There is no {path}; a model has {', '.join(PROTOCOL)}."}, 404)
+        if slot is None:
             name, alias = address(asked)
-            refusal = JSONResponse({"error": f"No version of {name} bears the alias {alias} in MLflow's registry."}, 404)
-        elif slot.version is None:
+            return JSONResponse({"error": f"No version of {name} bears the alias {alias} in MLflow's registry."}, 404)
+        version = slot.version
+        if version is None:
             why = slot.error or "the version is being loaded"
-            refusal = JSONResponse({"error": f"No version of {asked} is in service: {why}."}, 503, {"Retry-After": "2"})
-        else:
-            await slot.version.answer(f"/{path}", scope, receive, send)
-            return
-        await refusal(scope, receive, send)
+            return JSONResponse({"error": f"No version of {asked} is in service: {why}."}, 503, {"Retry-After": "2"})
+        headers = {"X-Model-Version": version.wanted.number}
+        try:
+            status, kind, content = await version.answer(request, path)
+        except Refusal as refusal:
+            return JSONResponse({"error": refusal.why}, 503, {**headers, "Retry-After": str(refusal.again)})
+        return Response(content, status, headers, kind)
 
 
-def make(follower: Follower, credentials: bytes) -> Starlette:
+def make(follower: Follower, credentials: bytes, mlflow: str) -> Starlette:
     """Return the application.
 
     Args:
         follower: it runs as long as the application does.
         credentials: ``user:password`` of who may ask.
+        mlflow: address of MLflow's pages for people, if there is one.
     """
-    models = Models(follower)
+    models = Models(follower, credentials.partition(b":")[0].decode(errors="replace"), mlflow)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -124,7 +147,11 @@ def make(follower: Follower, credentials: bytes) -> Starlette:
         following.cancel()
 
     return Starlette(
-        routes=[Route(HEALTH, health), Route("/models", models.list), Route("/models/{model}/{path}", models)],
+        routes=[
+            Route(HEALTH, health),
+            Route("/models", models.list),
+            Route("/models/{model}/{path}", models.ask, methods=["GET", "POST"]),
+        ],
         middleware=[Middleware(AuthenticationMiddleware, backend=Login(credentials), on_error=refuse)],
         lifespan=lifespan,
     )

@@ -1,46 +1,59 @@
-"""One version of a model: loaded and warmed, answering by MLflow's own scoring application, and given back after its last request."""
+"""One version of a model: downloaded, run in a process with its own environment, started again when that ends, and given back after its last request."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
+import contextlib
+import json
 import logging
+import math
 import shutil
-import sys
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-import mlflow.artifacts
-import mlflow.pyfunc
-from mlflow.pyfunc import scoring_server
-from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from mlflow.tracking import MlflowClient
+from starlette.requests import Request
 
+from .environments import Demands, Environment, demanded, make
+from .errors import Unusable, sentence, shortened
+from .processes import Answer, Ended, Process, Room
 from .registry import Wanted
 
 logger = logging.getLogger(__name__)
 
-#: what an application may know of the server that it is mounted in
-SCOPE = ("type", "asgi", "http_version", "server", "client", "scheme", "method", "query_string", "headers")
-#: characters of an error that are shown
-SHOWN = 500
+#: seconds after which a process that ended is started again, for each end in a row; the last counts for all further ones
+PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+#: seconds of life after which an end is the first in a row
+STEADY = 60.0
 
 
-class Unusable(Exception):
-    """A version cannot be served; the text says why in one sentence."""
+@dataclass(frozen=True)
+class Settings:
+    """How models are run."""
+
+    downloads: Path
+    sockets: Path
+    environments: Path
+    most: int
+    load_seconds: float
+    request_seconds: float
+    keep_seconds: float
 
 
-def sentence(error: BaseException) -> str:
-    """Return an exception in one line."""
-    text = " ".join(str(error).split())
-    if len(text) > SHOWN:
-        text = f"{text[:SHOWN]}..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+class Refusal(Exception):
+    """There is no answer now.
+
+    Args:
+        why: one sentence.
+        again: seconds after which asking again may help.
+    """
+
+    def __init__(self, why: str, again: int) -> None:
+        super().__init__(why)
+        self.why, self.again = why, again
 
 
 class Version:
@@ -48,99 +61,233 @@ class Version:
 
     Args:
         wanted: which one it is.
-        model: the model as MLflow loaded it.
-        app: MLflow's scoring application with the model in it.
-        folder: where its files are; a model may read them as long as it is served.
+        folder: its files, and nothing else.
+        model: MLflow's model directory in there.
+        run: the run that made it, if one did.
+        settings: how to run it.
+        room: the place in memory that it shares with others.
     """
 
-    def __init__(self, wanted: Wanted, model: mlflow.pyfunc.PyFuncModel, app: ASGIApp, folder: Path) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: Wanted, folder: Path, model: Path, run: str | None, settings: Settings, room: Room) -> None:
+        self.wanted, self.run = wanted, run
+        self.demands: Demands = demanded(model)
+        self.environment: Environment | None = None
+        self.mlflow: str | None = None
+        self.python: str | None = None
+        self.example: str | None = None
+        self.error: str | None = None
+        """Why there is no process at the moment, when there should be one."""
         self.requests = 0
+        self.used = time.monotonic()
         self.on_idle: Callable[[Version], None] | None = None
         """Called after the last request; set when nothing refers to the version any more."""
-        self._model = model
-        self._app = app
-        self._folder = folder
+        self._folder, self._model, self._settings, self._room = folder, model, settings, room
+        self._open = 0
+        self._asked = 0.0
+        self._process: Process | None = None
+        self._starting: asyncio.Task[Process] | None = None
+        self._ends = 0
+        self._again = 0.0
+        self._reviving = False
+        self._watching: set[asyncio.Task[None]] = set()
 
-    async def answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for a path of MLflow's scoring protocol, and say which version did."""
-        started = False
+    @property
+    def idle(self) -> bool:
+        """Whether it is in memory, and no request needs it."""
+        return self._process is not None and not self._open
 
-        async def send_with_version(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message)["X-Model-Version"] = self.wanted.number
-            await send(message)
+    @property
+    def busy(self) -> bool:
+        """Whether requests are being answered."""
+        return self._open > 0
 
-        inner: dict[str, Any] = {key: scope[key] for key in SCOPE if key in scope}
+    async def answer(self, request: Request, path: str) -> Answer:
+        """Answer a request for a path of MLflow's scoring protocol.
+
+        Raises:
+            Refusal: its process does not run, and cannot be started at once.
+        """
         self.requests += 1
+        self._open += 1
+        self.used = time.monotonic()
         try:
-            await self._app({**inner, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send_with_version)
-        except Exception as error:  # what the application itself did not turn into an answer; its text may hold what was asked
-            logger.error("%s version %s failed at %s with %s", self.wanted.name, self.wanted.number, path, type(error).__name__)
-            if not started:
-                failure = JSONResponse({"error": f"The model failed with {type(error).__name__}."}, 500)
-                await failure(scope, receive, send_with_version)
+            async with asyncio.timeout(self._settings.request_seconds):
+                if self._process is None and (self._reviving or time.monotonic() < self._again):
+                    raise self._refusal()
+                process = self._process or await self.start()
+                method = "POST" if request.method == "POST" else "GET"
+                return await process.ask(method, f"/{path}", await request.body(), request.headers.get("Content-Type", ""))
+        except TimeoutError:  # MLflow's own words
+            return Answer(504, "application/json", b"Request processing time exceeded limit")
+        except Unusable as error:
+            self._fail(error)
+            raise self._refusal() from None
+        except Ended:
+            raise Refusal("The model's process ended while it answered; it is started again.", 1) from None
         finally:
-            self.requests -= 1
-            if not self.requests and self.on_idle:
+            self._open -= 1
+            if not self._open and self.on_idle:
                 self.on_idle(self)
+
+    def _refusal(self) -> Refusal:
+        return Refusal(f"{self.error}.", max(1, math.ceil(self._again - time.monotonic())))
+
+    async def start(self) -> Process:
+        """Start its process, or wait until it is started.
+
+        Raises:
+            Unusable: it cannot be loaded, or fails on its own input example.
+        """
+        if self._starting is None:
+            self._room.enter(self)
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    async def keep(self) -> None:
+        """Have the environment kept; say in the log when that cannot be."""
+        if self.environment and time.monotonic() - self._asked > self._settings.keep_seconds:
+            try:
+                await self._have_environment()
+            except Unusable as error:
+                logger.warning("%s version %s: %s", self.wanted.name, self.wanted.number, error)
+
+    async def memory(self) -> int | None:
+        """Bytes of memory; nothing when it is not in memory."""
+        return await self._process.memory() if self._process else None
+
+    def evict(self) -> None:
+        """End its process; the next request starts it again."""
+        logger.info("%s: version %s leaves memory until it is asked", self.wanted.name, self.wanted.number)
+        self._end()
 
     def give_back(self) -> None:
         """Free memory and disk. Nobody may use the version afterwards."""
-        vars(self._model).clear()  # FastAPI keeps functions that it has seen, and these keep the object
-        del self._model, self._app
-        sys.path[:] = [entry for entry in sys.path if not Path(entry).is_relative_to(self._folder)]
+        if self._starting:
+            self._starting.cancel()
+        for task in self._watching:
+            task.cancel()
+        self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
-        gc.collect()  # an application refers to itself
-        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
+
+    def _end(self) -> None:
+        self._room.leave(self)
+        process, self._process = self._process, None
+        if process:
+            process.end()
+
+    def _started(self, task: asyncio.Task[Process]) -> None:
+        self._starting = None
+        if task.cancelled() or task.exception():
+            self._room.leave(self)
+            return
+        self._process, self.error = task.result(), None
+        watching = asyncio.create_task(self._watch(self._process))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
+
+    async def _start(self) -> Process:
+        environment = await self._have_environment()
+        try:
+            async with asyncio.timeout(self._settings.load_seconds):
+                process = await Process.start(self._settings.sockets, environment, self._model)
+                try:
+                    await self._warm_up(process)
+                except BaseException:
+                    process.end()
+                    raise
+        except TimeoutError:
+            raise Unusable(f"it took longer than {self._settings.load_seconds:g} seconds") from None
+        self.mlflow, self.python = process.mlflow, process.python
+        return process
+
+    async def _have_environment(self) -> Environment:
+        self._asked = time.monotonic()
+        try:
+            self.environment = await make(self._settings.environments, self.demands)
+        except Unusable:
+            if self.environment is None or not Path(self.environment.interpreter).exists():
+                raise
+        return self.environment
+
+    async def _warm_up(self, process: Process) -> None:
+        """Let it answer its own input example, if it has one."""
+        try:
+            example = await process.ask("GET", "/example")
+            if example.status != 200:
+                return
+            self.example = example.content.decode()
+            answer = await process.ask("POST", "/invocations", example.content, "application/json")
+        except Ended:
+            raise Unusable("its process ended while it answered its own input example") from None
+        if answer.status != 200:
+            said = answer.content.decode()
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                said = str(json.loads(said)["message"])
+            raise Unusable(f"it does not answer its own input example (status {answer.status}): {shortened(said)}")
+
+    async def _watch(self, process: Process) -> None:
+        """Start another process when this one ends unasked."""
+        how = await process.ended()
+        if self._process is not process:
+            return
+        if time.monotonic() - process.since > STEADY:
+            self._ends = 0
+        self._reviving = True
+        self._end()
+        self._fail(f"the process of version {self.wanted.number} ended {how}; it is started again")
+        while self._process is None:
+            await asyncio.sleep(self._again - time.monotonic())
+            try:
+                await self.start()
+            except Unusable as error:
+                self._fail(error)
+        self._reviving = False
+        logger.info("%s: version %s answers again", self.wanted.name, self.wanted.number)
+
+    def _fail(self, why: Unusable | str) -> None:
+        """Remember why there is no process, and when to try again."""
+        if self._ends == 0 or time.monotonic() >= self._again:  # several requests may fail by the same
+            self._again = time.monotonic() + PAUSES[min(self._ends, len(PAUSES) - 1)]
+            self._ends += 1
+            self.error = why if isinstance(why, str) else f"version {self.wanted.number} cannot be started again: {why}"
+            logger.error("%s: %s", self.wanted.name, self.error)
 
 
-def load(wanted: Wanted, downloads: Path) -> Version:
-    """Download a version, load it, and let it answer its input example. Takes seconds; serving goes on meanwhile.
+async def load(wanted: Wanted, settings: Settings, room: Room) -> Version:
+    """Download a version, have its environment made, start it, and let it answer its input example. Serving goes on meanwhile.
 
     Raises:
         Unusable: it cannot be had, cannot be loaded, or fails on its own input example.
     """
-    folder = Path(tempfile.mkdtemp(prefix="version-", dir=downloads))
+    folder = Path(tempfile.mkdtemp(prefix="version-", dir=settings.downloads))
+    folder.chmod(0o755)  # the models' user reads it
+    version = None
     try:
-        version = Version(wanted, *_model_and_application(wanted, folder, downloads), folder)
-    except BaseException as error:  # a model may do anything, also end the process
+        async with asyncio.timeout(settings.load_seconds):
+            model, run = await asyncio.to_thread(_download, wanted, folder)
+        version = Version(wanted, folder, model, run, settings, room)
+        await version.start()
+    except BaseException as error:
+        if version:
+            version.give_back()
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, TimeoutError):
+            error = Unusable(f"its download took longer than {settings.load_seconds:g} seconds")
         if isinstance(error, Unusable):
-            raise
-        logger.debug("version %s of %s cannot be loaded", wanted.number, wanted.name, exc_info=True)
-        raise Unusable(f"version {wanted.number} cannot be loaded: {sentence(error)}") from error
+            raise Unusable(f"version {wanted.number} cannot be loaded: {error}", error.hopeless) from None
+        if isinstance(error, Exception):
+            logger.debug("version %s of %s cannot be loaded", wanted.number, wanted.name, exc_info=True)
+            raise Unusable(f"version {wanted.number} cannot be loaded: {sentence(error)}") from error
+        raise
     return version
 
 
-def _model_and_application(wanted: Wanted, folder: Path, downloads: Path) -> tuple[mlflow.pyfunc.PyFuncModel, ASGIApp]:
-    path = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{wanted.name}/{wanted.number}", dst_path=str(folder))
-    # Code that other versions brought must not be taken for this one's; they keep what they imported.
-    for name, module in list(sys.modules.items()):
-        if (file := getattr(module, "__file__", None)) and Path(file).is_relative_to(downloads):
-            del sys.modules[name]
-    model = mlflow.pyfunc.load_model(path)
-    app = scoring_server.init(model)
-    if hasattr(app, "wsgi_app"):  # Flask, up to MLflow 2.20
-        from a2wsgi import WSGIMiddleware
+def _download(wanted: Wanted, folder: Path) -> tuple[Path, str | None]:
+    """Fetch a version's files; returns the model directory, and the run that made it."""
+    import mlflow.artifacts
 
-        app = WSGIMiddleware(app)
-    example = model.metadata.get_serving_input(path)
-    if example is not None:
-        asyncio.run(_warm_up(wanted, app, example))
-    return model, app
-
-
-async def _warm_up(wanted: Wanted, app: ASGIApp, example: str) -> None:
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://warm-up", timeout=None) as client:
-        answer = await client.post("/invocations", content=example, headers={"Content-Type": "application/json"})
-    if answer.status_code != 200:
-        try:
-            said = answer.json()["message"]
-        except (ValueError, KeyError, TypeError):
-            said = answer.text
-        said = " ".join(str(said).split())[:SHOWN]
-        raise Unusable(f"version {wanted.number} does not answer its own input example (status {answer.status_code}): {said}")
+    run = None
+    with contextlib.suppress(Exception):  # it can be served without
+        run = MlflowClient().get_model_version(wanted.name, wanted.number).run_id or None
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{wanted.name}/{wanted.number}", dst_path=str(folder))), run
