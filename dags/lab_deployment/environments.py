@@ -10,6 +10,10 @@ import lab_environments
 from lab_experiment.failures import Failure, Mistakes
 
 
+WITH_PANDAS_3 = (3, 16)
+"""The first release of MLflow's client that takes pandas 3."""
+
+
 def of_model(model: Path, also: Sequence[str] = ()) -> str:
     """The interpreter of the environment that a model demands, made if it is not there yet.
 
@@ -51,8 +55,10 @@ def demanded(model: Path) -> tuple[str, list[str]]:
     if not any(_name(line) in ("mlflow", "mlflow-skinny") for line in lines):
         written_by = re.search(r"^mlflow_version:\s*(\S+)", (model / "MLmodel").read_text(encoding="utf-8"), re.MULTILINE)
         lines.append(f"mlflow-skinny=={written_by[1]}" if written_by else "mlflow-skinny")
-    if not any(_name(line) in ("mlflow", "pandas") for line in lines):
-        lines.append("pandas")  # mlflow-skinny predicts with it, without demanding it
+    if not any(_name(line) in ("mlflow", "pandas") for line in lines):  # mlflow-skinny predicts with it, without demanding it
+        skinny = next(line for line in lines if _name(line) == "mlflow-skinny")
+        release = tuple(int(part) for part in re.findall(r"\d+", skinny.partition("==")[2])[:2])
+        lines.append("pandas<3" if (0,) < release < WITH_PANDAS_3 else "pandas")
     return found[1], lines
 
 
