@@ -39,7 +39,7 @@ options:
   timeout:
     description: Seconds that loading and predicting may take.
     type: int
-    default: 120
+    default: 420
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -101,13 +101,21 @@ if result.get("live"):
         login = base64.b64encode(file.read().strip().encode()).decode()
     body = convert_input_example_to_serving_input(rows).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Authorization": "Basic " + login})
-    started = time.monotonic()
-    try:
-        with urllib.request.build_opener().open(request, timeout=30) as answer:
-            served = json.load(answer)["predictions"]
-            result |= {"version": answer.headers["X-Model-Version"], "served": [str(value) for value in served], "url": url}
-    except Exception as error:
-        result["problem"] = f"{url}: {error}"
+    until = time.monotonic() + 240  # a service that was just started makes the model's environment first
+    while True:
+        started = time.monotonic()
+        try:
+            with urllib.request.build_opener().open(request, timeout=30) as answer:
+                served = json.load(answer)["predictions"]
+                result |= {"version": answer.headers["X-Model-Version"], "served": [str(value) for value in served], "url": url}
+        except urllib.error.HTTPError as error:
+            if error.code == 503 and started < until:
+                time.sleep(2)
+                continue
+            result["problem"] = f"{url}: {error}: {error.read(500).decode(errors='replace')}"
+        except Exception as error:
+            result["problem"] = f"{url}: {error}"
+        break
     result["milliseconds"] = round(1000 * (time.monotonic() - started))
 print(json.dumps(result))
 """
@@ -169,7 +177,7 @@ def main() -> None:
             "service": {"type": "str", "default": "airflow-worker"},
             "python": {"type": "str", "default": "/opt/project/bin/python"},
             "endpoint": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 120},
+            "timeout": {"type": "int", "default": 420},
         },
         supports_check_mode=True,
     )

@@ -49,6 +49,7 @@ def main() -> None:
         keep_seconds=float(os.environ.get("LAB_MODELS_KEEP", "2700")),
     )
     settings.downloads.mkdir(parents=True, exist_ok=True)
+    settings.downloads.chmod(0o755)  # the models' user reads what is in there; a volume of an earlier version is closed to it
     follower = Follower(settings, float(os.environ.get("LAB_MODELS_POLL", "2")))
     uvicorn.run(
         make(follower, credentials, os.environ.get("LAB_MLFLOW_PUBLIC_URL", "")),
