@@ -9,7 +9,6 @@ from pathlib import Path
 import lab_environments
 from lab_experiment.failures import Failure, Mistakes
 
-
 WITH_PANDAS_3 = (3, 16)
 """The first release of MLflow's client that takes pandas 3."""
 

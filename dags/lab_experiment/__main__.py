@@ -21,14 +21,18 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Python puts this folder first on its path, where our modules would hide a package's; what is above it goes last.
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import lab_environments  # noqa: E402 (the path above comes first)
-from lab_experiment import checking, document, failures, package, storable  # noqa: E402
+from lab_experiment import failures, storable  # noqa: E402
+
+if TYPE_CHECKING:
+    from lab_experiment.package import Package
+# What else is needed is imported where it is: the process of a package has none of it, and its environment need not have what that imports.
 
 
 def main(command: str, request_file: str, result_file: str) -> int:
@@ -66,13 +70,16 @@ def environment(request: dict[str, Any]) -> dict[str, Any]:
     return {"result": {"name": made.name, "interpreter": made.interpreter}}
 
 
-def check(request: dict[str, Any], packages: dict[str, package.Package] | None = None) -> dict[str, Any]:
+def check(request: dict[str, Any], packages: dict[str, Package] | None = None) -> dict[str, Any]:
     """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
 
     Args:
         request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
         packages: The processes to import packages in, by environment, when several experiments are checked; they remain.
     """
+    from lab_experiment import checking, package
+    from lab_experiment.document import calls
+
     path, changed, content = _read(request)
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     where = lab_environments.provide(content["environment"])
@@ -82,12 +89,14 @@ def check(request: dict[str, Any], packages: dict[str, package.Package] | None =
         packages[where.name] = process
     with nullcontext() if kept else closing(process):
         checking.check(content, str(path), changed, where, process)
-    print(f"{path} is right: {', '.join(call for _, call, _ in document.calls(content))}")
+    print(f"{path} is right: {', '.join(call for _, call, _ in calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
 
 
 def _read(request: dict[str, Any]) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """The file of an experiment, what the trigger set, and the document."""
+    from lab_experiment import document
+
     path = document.find(request["experiment"], Path(request["experiments_dir"]))
     changed = document.overrides(json.loads(request.get("params") or "{}"))
     return path, changed, document.read(path, changed)
