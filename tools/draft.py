@@ -51,7 +51,7 @@ from typing import Any
 
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import RandomForestClassifier
 
 
 def data(seed: int = 7) -> tuple[pd.DataFrame, pd.Series]:
@@ -61,9 +61,9 @@ def data(seed: int = 7) -> tuple[pd.DataFrame, pd.Series]:
     return table.loc[order], target.loc[order]
 
 
-def make_model(learning_rate: float = 0.1, max_depth: int = 3, seed: int = 7) -> Any:
+def make_model(trees: int = 50, max_depth: int = 4, seed: int = 7) -> Any:
     """Give a model that is not fitted yet."""
-    return HistGradientBoostingClassifier(learning_rate=learning_rate, max_depth=max_depth, random_state=seed)
+    return RandomForestClassifier(n_estimators=trees, max_depth=max_depth, random_state=seed)
 ''',
     "tests/test_{module}.py": '''\
 """Run them with `python -m pytest` in an environment that has the project: `pip install -e '.[test]'`."""
@@ -199,7 +199,7 @@ def experiment(name: str, package: str, functions: list[Function]) -> str:
     else:
         call = functions[0].call if functions else f"{package.replace('-', '_')}:train"
         lines += ["# No function looks like one that trains: name yours here.", "train:", f"  call: {call}", "  with: {}", ""]
-    lines += [f"register: {{name: {name}}}", "# deploy: {target: endpoint} # puts every new version in service", ""]
+    lines += [f"register: {{name: {name}}}", "deploy: {target: endpoint} # puts every new version in service", ""]
     used = list(known.values()) if "train" not in known else [known["train"], known.get("evaluate")]
     rest = [function for function in functions if function not in used]
     if rest:

@@ -29,7 +29,7 @@ def test_from_nothing_to_an_experiment_file_that_is_right(tmp_path: Path, projec
     found = document.read(lab / "experiments" / "churn-risk.yml")
     assert found["environment"] == "churn-risk" and found["register"]["name"] == "churn-risk"
     assert found["cross_validation"]["estimator"]["call"] == "churn_risk:make_model" and found["cross_validation"]["data"]["call"] == "churn_risk:data"
-    assert set(found["search"]["space"]) == {"learning_rate", "max_depth"}
+    assert set(found["search"]["space"]) == {"trees", "max_depth"}
     assert "churn-risk==0.1.0\n" in (lab / "environments" / "churn-risk.in").read_text()
 
 
