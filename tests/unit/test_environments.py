@@ -285,17 +285,17 @@ def test_pins_that_forbid_what_the_lab_needs_are_named_and_such_a_package_still_
 ) -> None:
     folder = lab.folder / "environments"
     folder.mkdir()
-    wheel(wheels, "eva", ["protobuf==3.6.1"], "def double(x): return {'y': 2 * x}\n")
-    (folder / "eva.in").write_text("eva\n")
+    wheel(wheels, "lab_test_eva", ["protobuf==3.6.1"], "def double(x): return {'y': 2 * x}\n")
+    (folder / "eva.in").write_text("lab-test-eva\n")
     done = lock_environments(folder)
     assert "environment eva: what the lab needs does not go with its pins, so that it trains no model" in " ".join(done.result["warnings"]), done.result
     head = (folder / "eva.lock").read_text()
     assert "# without: " in head and "mlflow" not in head.partition("protobuf==")[2]
     own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(folder)}
-    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\nsteps: [{name: one, call: 'eva:double', with: {x: 21}}]\n")
+    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\nsteps: [{name: one, call: 'lab_test_eva:double', with: {x: 21}}]\n")
     answer, printed = experiment(lab, "eva", own)
     assert "result" in answer, (answer, printed)
-    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\ntrain: {call: 'eva:double', with: {x: 21}}\n")
+    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\ntrain: {call: 'lab_test_eva:double', with: {x: 21}}\n")
     answer, printed = experiment(lab, "eva", own)
     assert "has no module 'mlflow', which writes the model: the lab's own needs do not go with environments/eva.in (" in answer["mistakes"][0], (
         answer,
