@@ -82,7 +82,7 @@ class Job:
     @cached_property
     def environment(self) -> Environment:
         """The experiment's environment on this host: the task before may have run on another one."""
-        return lab_environments.provide(self.document["environment"])
+        return lab_environments.provide(self.document.get("environment", lab_environments.PROJECT))  # a run may be older than this key
 
 
 def prepare(job: Job) -> Answer:
@@ -207,7 +207,7 @@ def train(job: Job) -> Answer:
             outcome |= Training(job, params).run()
     folders.remove(job.folder)
     deploy = document["deploy"] if outcome["model_uri"] else None
-    if deploy and deploy["when"] == "champion" and not (outcome["champion"] or {}).get("promoted"):
+    if deploy and deploy.get("when") == "champion" and not (outcome["champion"] or {}).get("promoted"):
         print(f"[deploy] {outcome['model_uri']} is not the champion, so it is not deployed; deploy.when: always deploys every model", flush=True)
         deploy = None
     return {"result": outcome, "event": {"model_uri": outcome["model_uri"], "experiment": document["name"], "deploy": deploy}}

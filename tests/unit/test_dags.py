@@ -109,7 +109,7 @@ def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, An
     assert parameter["schema"]["type"] == "string"
     assert parameter["schema"]["examples"] == sorted(path.stem for path in (ROOT / "experiments").glob("*.yml"))
     assert parameter["description"] and parameter["schema"]["pattern"]
-    assert list(dag["tasks"]) == ["check", "prepare", "search", "cross_validate", "train"]
+    assert list(dag["tasks"]) == ["environment", "check", "prepare", "search", "cross_validate", "train"]
     assert all(task["retries"] and task["timeout"] for task in dag["tasks"].values())
     assert (dag["tasks"]["search"]["pool"], dag["tasks"]["search"]["mapped"]) == ("search", True)
 
