@@ -119,8 +119,8 @@ def test_what_was_deleted_comes_back(host: Host, saved: str, admin: tuple[str, s
     assert 200 not in [status for status, _body in seen()[:3]]
     play("restore", "-e", f"lab_backup_restore={saved.rpartition('/')[2]}")
     assert seen() == before
-    # With the account of the workers, in the URL of their own configuration
-    config = host.file(f"{SECRETS.format('airflow_stack')}/uv.toml").content_string
+    # With the account of the environments' service, in the URL of its own configuration
+    config = host.file(f"{SECRETS.format('environments')}/uv.toml").content_string
     reader = tuple(unquote(part) for part in config.partition("://")[2].rpartition("@")[0].split(":"))
     page = ask(host, question("GET", INDEX, user=(reader[0], reader[1]), headers={"Accept": "text/html"}))[0]
     wheel = re.findall(r'href="([^"]+\.whl)', page.body.decode())[0]
