@@ -70,15 +70,12 @@ def run(
         try:
             with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:"):
                 fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
-            with callables.told_as(f"cross_validation.scoring failed on {where}:"):
-                scores = score(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers)
+            scores = _scored(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers, where, skip)
         except Failure as error:
             if not skip:
                 raise
             callables.say(f"[cross_validation] {where} is left out: {error}")
             scores = dict.fromkeys(scorers, math.nan)
-        else:
-            scores = {name: _finite(name, value, where, skip) for name, value in scores.items()}
         folds.append(scores)
         on_fold(number, scores)
     good = {name: [fold[name] for fold in folds if math.isfinite(fold[name])] for name in scorers}
@@ -91,6 +88,27 @@ def run(
         mean={name: float(np.mean(good[name])) for name in scorers},
         deviation={name: float(np.std(good[name])) for name in scorers},
     )
+
+
+def _scored(model: Any, x: Any, y: Any, scorers: list[str], where: str, skip: bool) -> dict[str, float]:
+    """The scores on a fold; with ``skip`` NaN for a scorer that raises, as some releases of scikit-learn do where others give NaN.
+
+    Raises:
+        Failure: A scorer raises, and may not be skipped.
+    """
+    found: dict[str, float] = {}
+    for names in [[name] for name in scorers] if skip else [scorers]:
+        try:
+            with callables.told_as(f"cross_validation.scoring failed on {where}:"):
+                scores = score(model, x, y, names)
+        except Failure as error:
+            if not skip:
+                raise
+            callables.say(f"[cross_validation] {where} is left out of {', '.join(names)}: {error}")
+            found |= dict.fromkeys(names, math.nan)
+        else:
+            found |= {name: _finite(name, value, where, skip) for name, value in scores.items()}
+    return found
 
 
 def _finite(name: str, value: float, where: str, skip: bool) -> float:
