@@ -268,6 +268,8 @@ def remove_unused(seconds: float, most: float) -> None:
         idle = time.time() - place.stat().st_mtime
         if idle > seconds or (idle > IN_USE and size(FOLDER) > most):
             with alone(place.name, lambda line: None):
+                if time.time() - place.stat().st_mtime < idle:  # somebody asked for it meanwhile
+                    continue
                 (place / "complete").unlink(missing_ok=True)
                 shutil.rmtree(place, ignore_errors=True)
             print(f"{place.name} was not used for {idle / DAY:.0f} days, and is removed", flush=True)
