@@ -288,7 +288,7 @@ def size(folder: Path) -> int:
     return sum(seen.values())
 
 
-COMMANDS = {"make": make, "resolve": resolve, "ping": lambda request, say: {"pong": PYTHON}}
+COMMANDS: dict[str, Callable[[dict[str, Any], Say], dict[str, Any]]] = {"make": make, "resolve": resolve, "ping": lambda _request, _say: {"pong": PYTHON}}
 
 
 class Handler(socketserver.StreamRequestHandler):
