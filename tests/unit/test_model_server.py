@@ -521,6 +521,7 @@ def test_requests_of_the_former_version_are_finished_by_it(server: Server, model
     server.wait(lambda: f"{model.name}: version {slow} has answered its last request" in server.log.read_text())
 
 
+@pytest.mark.deep
 def test_memory_and_files_of_former_versions_are_given_back(server: Server, models: dict[str, Model]) -> None:
     model, small = models["heavy"], models["telling"]
     small.point("live", small.versions[0])
@@ -538,6 +539,7 @@ def test_memory_and_files_of_former_versions_are_given_back(server: Server, mode
     server.wait(lambda: len(processes(f"worker.py {downloads}")) == 1 and len(list(downloads.iterdir())) == 1)
 
 
+@pytest.mark.deep
 def test_the_code_that_a_version_brought_is_that_version_s(server: Server, models: dict[str, Model]) -> None:
     model = models["coded"]
     for change in range(3):
@@ -548,6 +550,7 @@ def test_the_code_that_a_version_brought_is_that_version_s(server: Server, model
 
 
 @once
+@pytest.mark.deep
 def test_serving_goes_on_without_the_registry(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
     """A server of its own, with a relay in front of MLflow that can be cut."""
     model = models["first steps"]
@@ -574,6 +577,7 @@ def test_serving_goes_on_without_the_registry(front: Path, environments_service:
 
 
 @once
+@pytest.mark.deep
 def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, models: dict[str, Model], tmp_path: Path) -> None:
     model = models["swapped"]
     model.point("live", model.versions[1])
@@ -621,6 +625,7 @@ def test_a_version_that_ends_its_process_or_loads_for_ever_leaves_the_others_alo
 
 
 @once
+@pytest.mark.deep
 def test_loading_takes_no_longer_than_it_may(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
     sleeping = models["sleeping"]
     server = start(front, environments_service, tmp_path / "server", sleeping.registry.environment(), LAB_MODELS_LOAD_TIMEOUT="8")
