@@ -37,8 +37,10 @@ backup: ## save the lab's data while it runs, to /var/backups/<lab_name> on its 
 restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
 destroy: ## remove the lab with all its data, saying first what goes
 
+publish: override ARGS += $(if $(PROJECT),-e '{"package_index_publish": ["$(abspath $(PROJECT))"]}')
+
 $(VERBS): vault
-	@$(PLAYBOOK) playbooks/$@.yml $(if $(PROJECT),-e '{"package_index_publish": ["$(abspath $(PROJECT))"]}')
+	@$(PLAYBOOK) playbooks/$@.yml
 
 $(OTHER_VERBS): there
 	@$(PLAYBOOK) playbooks/$@.yml

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import forms
 from tests.unit.conftest import ROOT, serving_environments
 from tests.unit.plays import Done, play
 from tests.unit.test_training import Lab
@@ -188,10 +193,57 @@ def test_three_projects_with_contradictory_pins_are_searched_trained_and_registe
         assert tags["lab.environment"] == name and f"{name}==1.0" in tags["lab.packages"] and tags["lab.locked"] == "true"
 
 
-def test_a_second_project_with_the_same_pins_takes_no_time_and_no_disk(service: Path) -> None:
-    first = ask(service, do="make", requirements="six==1.17.0\n")[-1]["made"]
-    again = ask(service, do="make", requirements="# a comment\nsix == 1.17.0\n")[-1]["made"]
-    assert (again["key"], again["new"]) == (first["key"], False) and again["seconds"] < 1
+def test_the_same_pins_are_the_same_environment_and_common_files_are_there_once() -> None:
+    with TemporaryDirectory() as short, serving_environments(Path(short)) as folder:
+        first = ask(folder, do="make", requirements="six==1.17.0\n")[-1]["made"]
+        again = ask(folder, do="make", requirements="# a comment\nsix == 1.17.0\n")[-1]["made"]
+        other = ask(folder, do="make", requirements="six==1.17.0\niniconfig==2.0.0\n")[-1]["made"]
+        assert (again["key"], again["new"], other["new"]) == (first["key"], False, True)
+        one, two = (next((folder / made["key"]).rglob("six.py")) for made in (first, other))
+        assert one.samefile(two), "a hard link takes no disk"
+
+
+class Guarded(http.server.SimpleHTTPRequestHandler):
+    """An index of one folder, for who has the password."""
+
+    def do_GET(self) -> None:
+        """Ask for the password first."""
+        if self.headers.get("Authorization") != f"Basic {base64.b64encode(f'reader:{MARKER}'.encode()).decode()}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+MARKER = "canary7q-of-the-index"
+
+
+def test_the_credential_of_the_index_is_in_no_environment_cache_lock_log_or_answer(tmp_path: Path) -> None:
+    name, secret = "lab_test_guarded", tmp_path / "uv.toml"
+    page = tmp_path / "index" / "simple" / "lab-test-guarded"
+    page.mkdir(parents=True)
+    made = wheel(page, name, [], "ONE = 1\n")
+    (page / "index.html").write_text(f"<a href='{made.name}'>{made.name}</a>")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Guarded, directory=str(tmp_path / "index"))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        secret.write_text(f'[[index]]\nname = "lab"\nurl = "http://reader:{MARKER}@127.0.0.1:{server.server_address[1]}/simple/"\ndefault = true\n')
+        with TemporaryDirectory() as short, serving_environments(Path(short), LAB_INDEX_CONFIG_FILE=str(secret)) as folder:
+            answers = [
+                *ask(folder, do="resolve", requirements=name),
+                *ask(folder, do="make", requirements=f"{name}==1.0"),
+                *ask(folder, do="make", requirements=f"{name}==9.0"),
+                *ask(folder, do="make", requirements=f"{name} @ http://reader:{MARKER}@127.0.0.1/x.whl"),
+            ]
+            assert "resolved" in answers[0] and any("made" in answer for answer in answers) and "failure" in json.dumps(answers), answers
+            assert not any(form in json.dumps(answers) for form in forms(MARKER)), answers
+            assert any(form in secret.read_text() for form in forms(MARKER)), "the search finds what is there"
+            held = [path for path in folder.rglob("*") if path.is_file() and any(form.encode() in path.read_bytes() for form in forms(MARKER))]
+            assert held == []
+        server.shutdown()
 
 
 def test_two_who_want_the_same_environment_wait_for_one_installation(service: Path) -> None:

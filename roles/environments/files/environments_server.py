@@ -128,9 +128,9 @@ def pins(text: str) -> list[str]:
         try:
             requirement = Requirement(bare)
         except InvalidRequirement:
-            raise Mistake(f"{line[:200]!r} is no requirement; allowed: packages of the index, as name==version") from None
+            raise Mistake(f"{without_secret(line)[:200]!r} is no requirement; allowed: packages of the index, as name==version") from None
         if requirement.url:
-            raise Mistake(f"{requirement.name} is to come from {requirement.url[:200]!r}; allowed: packages of the index, as name==version")
+            raise Mistake(f"{requirement.name} is to come from {without_secret(requirement.url)[:200]!r}; allowed: packages of the index, as name==version")
         found.add(" ".join([str(requirement), *(f"--hash={digest.strip()}" for digest in sorted(hashes))]))
     return sorted(found)
 
