@@ -349,6 +349,9 @@ def models(registry: Registry) -> dict[str, Model]:
 def server(front: Path, environments_service: Path, registry: Registry, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The application, in service; started when all versions are made, for which MLflow needs its time."""
     assert models
+    # The registry is shared with the tests of other files; what those left with an alias would be served here as well.
+    for model in registry.mlflow.get("registered-models/search", max_results="1000").get("registered_models", []):
+        registry.drop_all(model["name"])
     running = start(front, environments_service, tmp_path_factory.mktemp("server"), registry.environment())
     yield running
     stop(running)
