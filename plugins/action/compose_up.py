@@ -112,7 +112,7 @@ class ActionModule(WatchingAction):
             task_vars,
             self.changed_lines(lambda: str(on_host(STATUS)["stdout"])),
             3,
-            args["wait_timeout"] + 300,
+            args["wait_timeout"] + args["stop_timeout"] + 300,
         )
         if result.get("failed"):
             result["msg"] = f"{str(result.get('msg', '')).strip()}\n{on_host(EXPLAIN)['stdout'].strip()}"

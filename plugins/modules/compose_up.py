@@ -40,6 +40,10 @@ options:
     description: Seconds that the project may take until all its services are healthy.
     type: int
     default: 600
+  stop_timeout:
+    description: Seconds beside O(wait_timeout) that containers which are replaced may take to end, the longest C(stop_grace_period) of the project.
+    type: int
+    default: 60
 author:
   - The mlops.lab authors (@mlops-lab)
 """

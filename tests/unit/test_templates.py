@@ -160,6 +160,13 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
 
 
+@pytest.mark.parametrize("parts", ["one host", "worker alone"])
+def test_a_worker_that_is_stopped_has_time_to_end_its_tasks(parts: str) -> None:
+    """Docker's ten seconds would kill a training; the signal goes to the main process alone, which lets its processes end."""
+    worker = stack(parts)["services"]["airflow-worker"]
+    assert worker["stop_grace_period"] == "600s" and worker["environment"]["DUMB_INIT_SETSID"] == "0"
+
+
 def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
     assert set(stack("worker alone")["secrets"]) == {
         "broker_url",
