@@ -9,9 +9,11 @@ import base64
 import binascii
 import contextlib
 import difflib
+import hashlib
 import ipaddress
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -563,6 +565,16 @@ def credential_problems(
     return problems
 
 
+def kept_problems(names: Iterable[str], kept: Iterable[Mapping[str, Any]], inventory: Inventory) -> list[str]:
+    """Report credentials that are not those which data on the host was made with."""
+    volumes = {entry["name"]: entry["volume"] for entry in kept}
+    return [
+        f"Credential {name}, set {set_at(inventory, name, inventory.vault(name))}, is not the one that the data in the volume {volumes[name]} was made with: "
+        "write the former one there, or remove the lab with its data (make destroy)."
+        for name in names
+    ]
+
+
 def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """Report an index URL that cannot work or that holds credentials, and an authority file that cannot be read."""
     problems = []
@@ -825,6 +837,7 @@ class ActionModule(ActionBase):
             "ports": [int(port["port"]) for port in ports],
             "addresses": addresses,
             "projects": args["projects"],
+            **self._kept_args(args["kept"]),
             **index_args,
         }
         before = time.time()
@@ -845,6 +858,7 @@ class ActionModule(ActionBase):
                 for address in found["foreign_addresses"]
             ),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
+            *kept_problems(found["kept_otherwise"], args["kept"], inventory),
             *index_problem(found["index_problem"], index, inventory),
             *missing_packages(found["index_missing"], entries, index, inventory),
             *lab_problems,
@@ -928,6 +942,15 @@ class ActionModule(ActionBase):
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),
         ]
+
+    def _kept_args(self, kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the module's arguments for credentials that data on the host was made with. No value goes there, nor what could be looked up as one."""
+        salt, entries = secrets.token_hex(16), []
+        for entry in kept:
+            with contextlib.suppress(AnsibleError, KeyError):  # one that cannot be read is told of elsewhere
+                value = str(self._value(entry["name"])).strip()
+                entries.append({**entry, "digest": hashlib.sha256((salt + value).encode()).hexdigest()})
+        return {"kept": entries, "salt": salt}
 
     def _index_args(self, index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any], mine: set[str]) -> dict[str, Any]:
         """Return the module's arguments for the index; none where this host need not reach it or its URL is wrong."""

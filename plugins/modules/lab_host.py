@@ -60,6 +60,17 @@ options:
     description: Certificates in PEM of an extra authority that may have signed the index's certificate.
     type: str
     default: ""
+  kept:
+    description:
+      - Credentials that data on the host was made with, each with C(name), the C(file) that holds its value since then, the C(volume) with the data, and the
+        C(digest) of the value that is wanted now, which is SHA-256 of O(salt) and value.
+    type: list
+    elements: dict
+    default: []
+  salt:
+    description: What the digests begin with.
+    type: str
+    default: ""
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -80,6 +91,7 @@ found:
 """
 
 import base64
+import hashlib
 import ipaddress
 import os
 import platform
@@ -233,6 +245,21 @@ def foreign_addresses(addresses: list[str]) -> list[str]:
     return found
 
 
+def kept_otherwise(kept: list[dict[str, str]], salt: str) -> list[str]:
+    """Return the names of the credentials whose data is here and was made with another value. Needs root to read their files."""
+    found = []
+    for entry in kept:
+        try:
+            with open(entry["file"], encoding="utf-8") as file:
+                value = file.read().strip()
+            there = docker("volume", "inspect", entry["volume"], timeout=5).returncode == 0
+        except (OSError, Unreachable):
+            continue
+        if there and hashlib.sha256((salt + value).encode()).hexdigest() != entry["digest"]:
+            found.append(entry["name"])
+    return found
+
+
 def probe_index(url: str, package: str, user: str, password: str, ca_text: str) -> str:
     """Ask the index for one package's page and return what is wrong with the answer, "" when nothing is.
 
@@ -287,6 +314,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "ports": taken_ports(set(params["ports"]), present),
         "lab_present": any(c["project"] in own for c in present),
         "foreign_addresses": foreign_addresses(params["addresses"]),
+        "kept_otherwise": kept_otherwise(params["kept"], params["salt"]),
         "index_problem": problem,
         "index_missing": missing,
         "now": time.time(),
@@ -307,6 +335,8 @@ def main() -> None:
             "index_user": {"type": "str", "default": ""},
             "index_password": {"type": "str", "default": "", "no_log": True},
             "index_ca_text": {"type": "str", "default": ""},
+            "kept": {"type": "list", "elements": "dict", "default": []},
+            "salt": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )

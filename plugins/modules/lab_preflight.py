@@ -81,6 +81,16 @@ options:
         choices: [user, password, fernet]
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
+      without: {description: Characters that it cannot hold., type: str}
+  kept:
+    description: Credentials that data on a host was made with. While the data is there, another value is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the variable., type: str, required: true}
+      file: {description: File on the host with the value that the data was made with., type: path, required: true}
+      volume: {description: Docker volume with the data., type: str, required: true}
   placeholders:
     description: Values that an example uses and nobody should keep.
     type: list

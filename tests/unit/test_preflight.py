@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -243,6 +245,36 @@ def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> Non
     assert "vault.yml" in found[0]
     assert "(vault_one, vault_two): run `make vault`." in found[0]
     assert "did you mean it by vault_redis_pasword" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("made_with", "volume_there", "refused"), [("the former password", True, True), ("the former password", False, False), ("the present one", True, False)]
+)
+def test_a_password_that_data_was_made_with_stays(
+    made_with: str, volume_there: bool, refused: bool, inventory: judge.Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new vault beside the volumes of the former one fails at the database, after minutes."""
+    file = tmp_path / "postgres_password"
+    file.write_text(made_with + "\n", encoding="utf-8")
+    asked = []
+
+    def docker(*arguments: str, **_: Any) -> Any:
+        asked.append(arguments)
+        return subprocess.CompletedProcess(arguments, 0 if volume_there else 1)
+
+    monkeypatch.setattr(measure, "docker", docker)
+    wanted = hashlib.sha256(b"salt" + b"the present one").hexdigest()
+    kept = [{"name": "vault_mlflow_db_password", "file": str(file), "volume": "lab-mlflow_postgres", "digest": wanted}]
+    names = measure.kept_otherwise(kept, "salt")
+    assert names == (["vault_mlflow_db_password"] if refused else [])
+    assert set(asked) == {("volume", "inspect", "lab-mlflow_postgres")}
+    assert measure.kept_otherwise([{**kept[0], "file": str(tmp_path / "none")}], "salt") == []
+    found = judge.kept_problems(names, kept, inventory)
+    if refused:
+        sentence(
+            found, "vault_mlflow_db_password, set", "volume lab-mlflow_postgres was made with", "write the former one there, or remove the lab with its data"
+        )
+        assert made_with not in found[0]
 
 
 def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
