@@ -17,6 +17,7 @@ from tests.awx.controller import Controller, serving
 from tests.awx.jobs import Job, launch, prepare
 from tests.conftest import ROOT, VERBS, forms, run_tool
 
+pytestmark = pytest.mark.deep
 Launch = Callable[..., Job]
 DRY = [verb for verb in VERBS if verb not in ("preflight", "clean")]
 
@@ -200,9 +201,3 @@ def test_a_workflow_that_failed_ends_in_a_sentence(job: Launch, lab: Checkout) -
     done = job("workflow_failed")
     assert done.returncode != 0 and "An earlier job of this workflow failed" in done.messages(), done.output
     assert_clean(done, lab)
-
-
-def test_playbooks_neither_ask_nor_wait_for_a_person() -> None:
-    for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
-        text = path.read_text(encoding="utf-8")
-        assert "vars_prompt" not in text and "ansible.builtin.pause" not in text, path

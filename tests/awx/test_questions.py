@@ -64,3 +64,9 @@ def test_a_verb_asks_for_all_that_it_depends_on(template: dict[str, Any]) -> Non
         todo |= (known[name] & known.keys()) - done
     needed = {question for question, asked in QUESTIONS.items() if asked["variable"].removeprefix("survey_") in done}
     assert needed - set(template["questions"]) == set(), "jobs of this verb read what their form does not ask"
+
+
+def test_playbooks_neither_ask_nor_wait_for_a_person() -> None:
+    for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
+        text = path.read_text(encoding="utf-8")
+        assert "vars_prompt" not in text and "ansible.builtin.pause" not in text, path

@@ -257,6 +257,7 @@ def test_a_failed_proof_leaves_the_former_version_in_service(endpoint: Deployer,
     assert endpoint.aliases("liar") == {}
 
 
+@pytest.mark.deep
 def test_of_two_deployments_at_once_the_later_wins_and_the_earlier_says_so(endpoint: Deployer, service: serving.Server) -> None:
     assert endpoint.deploy("models:/plain/1").result
     plan = endpoint.check("models:/plain/3").result[0]
@@ -274,6 +275,7 @@ def test_of_two_deployments_at_once_the_later_wins_and_the_earlier_says_so(endpo
     assert predicted(service, "plain") == [2, 4]
 
 
+@pytest.mark.deep
 def test_a_model_of_any_address_is_registered_once_and_deployed(endpoint: Deployer, service: serving.Server) -> None:
     model_id, run_id = endpoint.models["unregistered"][0], endpoint.models["run"][0]
     done = endpoint.deploy(f"models:/{model_id}", name="named")
@@ -328,6 +330,7 @@ def test_what_cannot_be_deployed_is_one_sentence_before_anything_runs(endpoint: 
     ]
 
 
+@pytest.mark.deep
 def test_the_example_of_a_new_target_works(deployer: Deployer, project_python: Path) -> None:
     example = re.search(r'```python\n(""".*?)```', (ROOT / "docs" / "targets.md").read_text(), re.DOTALL)
     assert example

@@ -53,6 +53,7 @@ def test_the_search_registers_its_best_model_as_champion_and_asks_for_its_deploy
     assert set(lab.load({"best": result["model_uri"]})["best"]["predicted"]) <= {"class_0", "class_1", "class_2"}
 
 
+@pytest.mark.deep
 def test_a_package_that_keeps_its_models_in_mlflow_is_run_unchanged_and_its_run_is_attached(lab: Lab) -> None:
     result, _ = trained(lab, "diabetes", inputs={"alpha": 0.2})
     assert result["metrics"]["r2"] > 0.3
@@ -66,6 +67,7 @@ def test_a_package_that_keeps_its_models_in_mlflow_is_run_unchanged_and_its_run_
     assert (model["rows"], len(model["inputs"])) == (3, 10)
 
 
+@pytest.mark.deep
 def test_that_package_knows_nothing_of_the_lab_and_passes_its_own_tests(lab: Lab) -> None:
     for path in DIABETES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -242,7 +242,7 @@ def test_a_missing_base_image_is_named_before_anything_is_staged(builder: Builde
     assert builder.build is None and builder.staged() == []
 
 
-@pytest.mark.parametrize("moment", ["staged", "building"])
+@pytest.mark.parametrize("moment", [pytest.param("staged", marks=pytest.mark.deep), "building"])
 def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str) -> None:
     """The host waits for a while, ends the build and removes its secrets; it would have gone on for minutes, and what no build had begun with, for ever."""
     docker, tar, record = builder.path / "bin/docker", builder.path / "bin/tar", builder.path / "record"

@@ -12,11 +12,12 @@ import pytest
 from tests.unit.conftest import CLIENTS
 
 HERE = Path(__file__).parent
+LONG = {"test_kinds_of_data.py", "test_pictures.py", "test_search.py"}
 FILES = sorted(path.name for path in (HERE / "in_project").glob("test_*.py"))
 
 
 @pytest.mark.parametrize("project_python", CLIENTS, indirect=True)
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [pytest.param(file, marks=pytest.mark.deep) if file in LONG else file for file in FILES])
 def test_in_project(file: str, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
     folder = HERE / "in_project"
     options = f"-q -p no:cacheprovider --import-mode=importlib -c {os.devnull} --rootdir {folder} --confcutdir {folder} --basetemp {tmp_path / 'theirs'}"

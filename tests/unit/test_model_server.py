@@ -500,6 +500,7 @@ def test_a_version_that_cannot_be_used_leaves_the_former_one_in_service(server: 
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.deep
 @once
 def test_requests_of_the_former_version_are_finished_by_it(server: Server, models: dict[str, Model]) -> None:
     model = models["slow"]
@@ -608,6 +609,7 @@ def test_the_benchmark_sees_no_failure_and_puts_the_alias_back(server: Server, m
     assert not any(password in done.stdout + done.stderr for password in passwords.values())
 
 
+@pytest.mark.deep
 @once
 def test_a_version_that_ends_its_process_or_loads_for_ever_leaves_the_others_alone(server: Server, models: dict[str, Model]) -> None:
     killing, sleeping = models["killing"], models["sleeping"]
@@ -677,6 +679,7 @@ def test_a_killed_process_comes_back_and_the_others_never_fail(server: Server, m
     assert not failures
 
 
+@pytest.mark.deep
 @once
 def test_all_models_come_back_when_the_runner_ends(server: Server, models: dict[str, Model]) -> None:
     model = models["first steps"]
@@ -690,6 +693,7 @@ def test_all_models_come_back_when_the_runner_ends(server: Server, models: dict[
     server.wait(lambda: server.score(model.name, [1]).ok)
 
 
+@pytest.mark.deep
 @once
 def test_models_beyond_the_limit_leave_memory_and_come_back_when_asked(
     front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path
@@ -737,6 +741,7 @@ def test_a_model_finds_no_secret_and_nothing_of_the_front(server: Server, models
     assert "SECRET" not in started and PASSWORD not in started and server.url not in started
 
 
+@pytest.mark.deep
 @once
 def test_models_with_contradictory_pins_are_served_beside_each_other(server: Server, models: dict[str, Model], mlflow_server: Mlflow, tmp_path: Path) -> None:
     new = models["telling"]
@@ -756,6 +761,7 @@ def test_models_with_contradictory_pins_are_served_beside_each_other(server: Ser
         older.drop_all(old.name)
 
 
+@pytest.mark.deep
 @once
 def test_requirements_that_cannot_be_installed_leave_the_former_version_in_service(server: Server, models: dict[str, Model]) -> None:
     model, other = models["uninstallable"], models["first steps"]

@@ -223,7 +223,8 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.parametrize("kind", ["s3", pytest.param("file", marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", ["s3", "file"])
 def test_models_go_there_are_proven_kept_and_rolled_back(airflow: Airflow, s3: S3, tmp_path: Path, kind: str) -> None:
     where = {"url": "s3://models/plain", "connection": "store"} if kind == "s3" else {"url": f"file://{tmp_path}/store/plain"}
     folder = s3.folder / "plain" if kind == "s3" else tmp_path / "store" / "plain"
@@ -245,7 +246,8 @@ def test_models_go_there_are_proven_kept_and_rolled_back(airflow: Airflow, s3: S
     assert not list(airflow.folder.glob("deploy-*"))
 
 
-@pytest.mark.parametrize("kind", ["s3", pytest.param("file", marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", ["s3", "file"])
 def test_a_damaged_upload_leaves_the_former_model_in_service(airflow: Airflow, s3: S3, tmp_path: Path, kind: str) -> None:
     where = {"url": "s3://models/damaged", "connection": "store"} if kind == "s3" else {"url": f"file://{tmp_path}/store/damaged"}
     folder = s3.folder / "damaged" if kind == "s3" else tmp_path / "store" / "damaged"
@@ -259,6 +261,7 @@ def test_a_damaged_upload_leaves_the_former_model_in_service(airflow: Airflow, s
     assert {path.name for path in (folder / ".models").iterdir() if any(path.iterdir())} == {before["digest"]}, "what was uploaded is still there"
 
 
+@pytest.mark.deep
 def test_a_killed_upload_is_never_seen_and_the_next_one_completes_it(airflow: Airflow, s3: S3) -> None:
     where = {"url": "s3://models/killed", "connection": "store"}
     folder = s3.folder / "killed"

@@ -97,6 +97,7 @@ def tasks(project_python: Path, mlflow_server: Any, package: Any, tmp_path: Path
             process.wait()
 
 
+@pytest.mark.deep
 def test_a_killed_searcher_costs_one_trial_and_the_run_goes_on_where_it_was(tasks: Tasks) -> None:
     checked = tasks.do("check", {"experiment": "theirs", "experiments_dir": str(tasks.folder / "experiments")})["result"]
     runs = tasks.folder / "runs"

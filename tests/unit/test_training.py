@@ -166,6 +166,7 @@ def trained_by(document: dict[str, Any], call: str, score: str = "theirs:score",
     }
 
 
+@pytest.mark.deep
 def test_the_shipped_experiment_is_trained_tracked_and_registered_twice_at_once(lab: Lab, document: dict[str, Any]) -> None:
     def train(number: int) -> dict[str, Any]:
         one = Lab(lab.python, lab.mlflow, lab.folder / str(number))
@@ -255,6 +256,7 @@ def words(model): return {"x": "good"}
 """
 
 
+@pytest.mark.deep
 def test_models_of_several_kinds_can_be_loaded_back_and_what_is_none_is_one_sentence(lab: Lab, document: dict[str, Any], package: Any) -> None:
     documents = {
         "plain": trained_by(document, "theirs:plain", "theirs:own_run"),
@@ -326,6 +328,7 @@ def test_a_wrong_password_is_one_sentence(lab: Lab, document: dict[str, Any]) ->
     assert answer["failure"].startswith("track: making a run in the experiment 'wine' failed with MlflowException: ") and "401" in answer["failure"]
 
 
+@pytest.mark.deep
 def test_a_killed_task_leaves_a_killed_run_and_its_next_try_goes_on_with_it(lab: Lab, document: dict[str, Any], package: Any) -> None:
     source = "import time\ndef train(table):\n    print('sleeping', flush=True)\n    time.sleep(%d)\n    import theirs_too\ndef score(model): return {}\n"
     site = package(source % 120)
