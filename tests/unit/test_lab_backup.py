@@ -8,20 +8,21 @@ import hmac
 import json
 import os
 import pwd
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import BIN, ROOT
-from tests.unit.plays import Done, play
+from tests.unit.plays import Done, play, play_on_each
 
 NAME = "20270101T030000Z"
 KEY, PASSWORD = "a Fernet key", "a password of MLflow"
@@ -78,62 +79,15 @@ def backup(folder: Path, **more: Any) -> Path:
     return made
 
 
-def check(folder: Path, **more: Any) -> Done:
-    """Let the role check the backup for a lab as above, with `more` variables."""
-    values: dict[str, Any] = {
-        "lab_backup_dir": str(folder),
-        "lab_backup_restore": NAME,
-        "lab_backup_airflow_fernet_key": KEY,
-        "lab_backup_mlflow_admin_password": PASSWORD,
-        # What the lab would have answered
-        "__lab_backup_complete": [NAME],
-        "__lab_backup_versions": VERSIONS,
-        "__lab_backup_volume_list": [{"name": "airflow_logs", "free": 10**6}],
-    }
-    role = {"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "check"}}
-    return play(folder, [role], "-e", json.dumps(values | more))
-
-
-@pytest.mark.parametrize("chosen", [NAME, "latest"])
-def test_a_backup_that_fits_is_taken(tmp_path: Path, chosen: str) -> None:
-    backup(tmp_path)
-    done = check(tmp_path, lab_backup_restore=chosen)
-    assert done.returncode == 0, done.output
-
-
-@pytest.mark.parametrize(
-    ("manifest", "values", "sentence"),
-    [
-        ({}, {"__lab_backup_complete": []}, "There is no complete backup in"),
-        (
-            {},
-            {"lab_backup_restore": ""},
-            f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
-        ),
-        ({}, {"lab_backup_restore": "../elsewhere"}, "There is no complete backup '../elsewhere' (lab_backup_restore)"),
-        ({"format": 9, "collection_version": "9.0.0"}, {}, "has the format 9, which version 9.0.0 of the collection wrote"),
-        ({"versions": VERSIONS | {"airflow": "3.4.0"}}, {}, "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring"),
-        ({"versions": VERSIONS | {"postgres": "18.0"}}, {}, "postgres 18.0 (the lab has 17.12)"),
-        ({}, {"lab_backup_airflow_fernet_key": "another"}, "was made with another vault_airflow_fernet_key than the vault has"),
-        ({"name": "20260101T030000Z"}, {}, f"Backup {NAME} is backup 20260101T030000Z under another name"),
-        ({}, {"lab_backup_mlflow_admin_password": "another"}, "was made with another vault_mlflow_admin_password than the vault has"),
-        ({"bytes_unpacked": 10**7}, {}, "takes 9.54 MB beside the lab's data"),
-    ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
-)
-def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path: Path, manifest: dict[str, Any], values: dict[str, Any], sentence: str) -> None:
-    backup(tmp_path, **manifest)
-    done = check(tmp_path, **values)
-    assert done.returncode != 0 and sentence in done.output, done.output
-    assert KEY not in done.output and PASSWORD not in done.output
-
-
-@pytest.mark.parametrize("older", [{"airflow": "3.1.8"}, {"postgres": "17.99"}, {"mlflow": ""}])
-def test_older_versions_are_taken(tmp_path: Path, older: dict[str, str]) -> None:
-    """So is another minor release of the same Postgres, and a lab whose MLflow does not say its version."""
-    backup(tmp_path, versions=VERSIONS | {name: version for name, version in older.items() if version})
-    done = check(tmp_path, __lab_backup_versions=VERSIONS | {name: version for name, version in older.items() if not version})
-    assert done.returncode == 0, done.output
+VALUES: dict[str, Any] = {
+    "lab_backup_restore": NAME,
+    "lab_backup_airflow_fernet_key": KEY,
+    "lab_backup_mlflow_admin_password": PASSWORD,
+    # What the lab would have answered
+    "__lab_backup_complete": [NAME],
+    "__lab_backup_versions": VERSIONS,
+    "__lab_backup_volume_list": [{"name": "airflow_logs", "free": 10**6}],
+}
 
 
 def exchanged(made: Path) -> None:
@@ -162,30 +116,81 @@ def resealed(made: Path) -> None:
     seal.write_text(seal.read_text()[:17] + "0" * 64)
 
 
-@pytest.mark.parametrize(
-    ("harm", "sentence"),
-    [
-        pytest.param(lambda made: (made / "airflow.dump").write_bytes(b"dato"), "is damaged, since .* (airflow.dump: FAILED)", id="changed"),
-        pytest.param(lambda made: (made / "airflow.dump").write_bytes(b"dat"), "is damaged, since .* (airflow.dump: FAILED)", id="truncated"),
-        pytest.param(lambda made: (made / "airflow.dump").unlink(), "is damaged, since .* (airflow.dump: FAILED open or read)", id="gone"),
-        pytest.param(lambda made: (made / "mlflow.dump").write_bytes(b"x"), "is damaged, since .* (mlflow.dump: is not of it)", id="added"),
-        pytest.param(lambda made: (made / "airflow_logs").mkdir(), "is damaged, since .* (airflow_logs: is not of it)", id="directory added"),
-        pytest.param(exchanged, "is damaged, since .* (airflow.dump: FAILED, optuna.dump: FAILED)", id="exchanged"),
-        pytest.param(elsewhere, "is damaged, since .* (airflow.dump: is not of it)", id="link"),
-        pytest.param(resummed, "was changed after it was made", id="manifest written anew"),
-        pytest.param(lambda made: (made / "manifest.json").write_bytes(b"\xff{{ 1/0 }}"), "was changed after it was made", id="manifest that is no text"),
-        pytest.param(lambda made: (made / "manifest.json").unlink(), "was changed after it was made", id="manifest gone"),
-        pytest.param(lambda made: (made / "manifest.hmac").unlink(), "has no seal (manifest.hmac)", id="seal gone"),
-        pytest.param(lambda made: (made / "manifest.hmac").write_bytes(b"\xff\xfe"), "has no seal (manifest.hmac)", id="seal that is no text"),
-        pytest.param(resealed, "was changed after it was made", id="other seal"),
-    ],
-)
-def test_what_was_changed_is_told_in_one_sentence(tmp_path: Path, harm: Callable[[Path], Any], sentence: str) -> None:
-    harm(backup(tmp_path))
-    done = check(tmp_path)
-    began, _, ended = sentence.partition(".*")
-    assert done.returncode != 0 and f"Backup {NAME} {began}" in done.output and ended in done.output, done.output
-    assert KEY not in done.output
+@dataclass
+class Case:
+    """A backup and the lab that it is brought back to."""
+
+    sentence: str = ""
+    """What a restore says when it refuses it."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    harm: Callable[[Path], Any] = field(default=lambda _: None)
+    """What somebody does to it afterwards."""
+
+
+DAMAGED = "is damaged, since .* "
+CASES = {
+    "fits": Case(),
+    "latest": Case(values={"lab_backup_restore": "latest"}),
+    # So is another minor release of the same Postgres, and a lab whose MLflow does not say its version.
+    "older-airflow": Case(manifest={"versions": VERSIONS | {"airflow": "3.1.8"}}),
+    "older-postgres": Case(manifest={"versions": VERSIONS | {"postgres": "17.99"}}),
+    "silent-mlflow": Case(values={"__lab_backup_versions": VERSIONS | {"mlflow": ""}}),
+    "none": Case("There is no complete backup in", values={"__lab_backup_complete": []}),
+    "nothing-chosen": Case(
+        f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
+        values={"lab_backup_restore": ""},
+    ),
+    "elsewhere": Case("There is no complete backup '../elsewhere' (lab_backup_restore)", values={"lab_backup_restore": "../elsewhere"}),
+    "newer-format": Case("has the format 9, which version 9.0.0 of the collection wrote", manifest={"format": 9, "collection_version": "9.0.0"}),
+    "newer-airflow": Case(
+        "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring", manifest={"versions": VERSIONS | {"airflow": "3.4.0"}}
+    ),
+    "newer-postgres": Case("postgres 18.0 (the lab has 17.12)", manifest={"versions": VERSIONS | {"postgres": "18.0"}}),
+    "other-key": Case("was made with another vault_airflow_fernet_key than the vault has", values={"lab_backup_airflow_fernet_key": "another"}),
+    "other-password": Case("was made with another vault_mlflow_admin_password than the vault has", values={"lab_backup_mlflow_admin_password": "another"}),
+    "other-name": Case(f"Backup {NAME} is backup 20260101T030000Z under another name", manifest={"name": "20260101T030000Z"}),
+    "too-large": Case("takes 9.54 MB beside the lab's data", manifest={"bytes_unpacked": 10**7}),
+    "changed": Case(DAMAGED + "(airflow.dump: FAILED)", harm=lambda made: (made / "airflow.dump").write_bytes(b"dato")),
+    "truncated": Case(DAMAGED + "(airflow.dump: FAILED)", harm=lambda made: (made / "airflow.dump").write_bytes(b"dat")),
+    "gone": Case(DAMAGED + "(airflow.dump: FAILED open or read)", harm=lambda made: (made / "airflow.dump").unlink()),
+    "added": Case(DAMAGED + "(mlflow.dump: is not of it)", harm=lambda made: (made / "mlflow.dump").write_bytes(b"x")),
+    "directory-added": Case(DAMAGED + "(airflow_logs: is not of it)", harm=lambda made: (made / "airflow_logs").mkdir()),
+    "exchanged": Case(DAMAGED + "(airflow.dump: FAILED, optuna.dump: FAILED)", harm=exchanged),
+    "link": Case(DAMAGED + "(airflow.dump: is not of it)", harm=elsewhere),
+    "manifest-anew": Case("was changed after it was made", harm=resummed),
+    "manifest-no-text": Case("was changed after it was made", harm=lambda made: (made / "manifest.json").write_bytes(b"\xff{{ 1/0 }}")),
+    "manifest-gone": Case("was changed after it was made", harm=lambda made: (made / "manifest.json").unlink()),
+    "seal-gone": Case("has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").unlink()),
+    "seal-no-text": Case("has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").write_bytes(b"\xff\xfe")),
+    "other-seal": Case("was changed after it was made", harm=resealed),
+}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
+    """What the role says of each case, all of them checked in one run."""
+    folder, hosts = tmp_path_factory.mktemp("backups"), {}
+    for name, case in CASES.items():
+        (folder / name).mkdir()
+        case.harm(backup(folder / name, **case.manifest))
+        hosts[name] = {"case": VALUES | {"lab_backup_dir": str(folder / name)} | case.values}
+    values = {name: f"{{{{ case.{name} }}}}" for name in [*VALUES, "lab_backup_dir"]}  # of a task, which win over the role's own
+    return play_on_each(folder, [{"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "check"}, "vars": values}], hosts)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.sentence])
+def test_a_backup_that_fits_is_taken(checked: dict[str, Done], name: str) -> None:
+    assert checked[name].returncode == 0, checked[name].output
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.sentence])
+def test_what_does_not_fit_or_was_changed_is_refused_in_one_sentence(checked: dict[str, Done], name: str) -> None:
+    done = checked[name]
+    began, _, ended = CASES[name].sentence.partition(".*")
+    assert done.returncode != 0 and began in done.output and ended in done.output, done.output
+    assert len(re.findall("^fatal:", done.output, re.MULTILINE)) == 1
+    assert KEY not in done.output and PASSWORD not in done.output
 
 
 @dataclass
