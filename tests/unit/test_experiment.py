@@ -277,12 +277,76 @@ def test_a_mistake_of_the_trigger_names_the_trigger(overrides: dict[str, Any], s
     assert sentences(EVERY_KEY, overrides)[0] == f"Trigger parameter overrides: {sentence}"
 
 
-def test_a_trigger_cannot_set_what_the_file_does_not_do(tmp_path: Path) -> None:
+FOLDS = """
+cross_validation:
+  estimator: {call: 'theirs:make', with: {depth: 3}}
+  data: {call: 'theirs:read', with: }
+train: {evaluate: {data: {call: 'theirs:read'}}}
+register: {name: small}
+"""
+
+
+def test_a_trigger_adds_what_the_file_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "small.yml"
+    path.write_text(FOLDS)
+    found = document.read(
+        path,
+        {
+            "search": {"objective": "cross_validation", "space": {"depth": {"type": "int", "low": 1, "high": 4}}},
+            "search.trials": 3,
+            "cross_validation.estimator.with.depth": "{{ params.depth }}",
+            "cross_validation.data.with.rows": 5,
+            "cross_validation.scoring": "f1_macro",
+            "register.champion.metric": "accuracy",
+            "deploy.target": "endpoint",
+            "deploy.when": "always",
+        },
+    )
+    assert found["search"]["trials"] == 3 and list(found["search"]["space"]) == ["depth"]
+    assert found["cross_validation"]["data"]["with"] == {"rows": 5} and found["cross_validation"]["scoring"] == ["f1_macro"]
+    assert found["register"]["champion"] == {"metric": "accuracy", "direction": "maximize", "margin": 0.0}
+    assert found["deploy"] == {"target": "endpoint", "options": {}, "when": "always"}
+    path.write_text(FOLDS.partition("train:")[0])
+    assert document.read(path, {"train": {}})["train"]["call"] is None, "the estimator of the file is fitted"
+
+
+ONLY_VALUES = "allowed: values, for a trigger does not set what is called; write the section in the file."
+ONLY_VALUES_THERE = "allowed: values of what the file has, for a trigger does not set what is called; write that in the file."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            {"search.trials": 5},
+            "search lacks the keys objective, space, for the file has no search; "
+            "allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures.",
+        ),
+        ({"register.champion": {"metric": "r2"}}, "register lacks the key name, for the file has no register; allowed: name, description, champion."),
+        ({"deploy.when": "always"}, "deploy lacks the key target, for the file has no deploy; allowed: target, options, when."),
+        ({"steps.a.with.b": 1}, "there is nothing to set at 'steps.a.with.b'; allowed: keys of what FILE has; it has no steps."),
+        (
+            {"cross_validation": {"estimator": {"call": "theirs:make"}, "data": {"call": "theirs:read"}}},
+            f"cross_validation, which the file does not have, would call 'theirs:make', 'theirs:read'; {ONLY_VALUES}",
+        ),
+        (
+            {"search": {"objective": {"call": "theirs:train", "with": {"a": "{{ params.a }}"}}, "space": {"a": {"type": "int", "low": 1, "high": 2}}}},
+            f"search, which the file does not have, would call 'theirs:train'; {ONLY_VALUES}",
+        ),
+        ({"steps": [{"name": "a", "call": "theirs:f"}]}, f"steps, which the file does not have, would call 'theirs:f'; {ONLY_VALUES}"),
+        ({"cross_validation.scoring": "r2"}, f"cross_validation lacks the keys estimator, data, for the file has no cross_validation; {ONLY_VALUES_THERE}"),
+        ({"train.evaluate.data.with.rows": 5}, f"train.evaluate.data lacks the key call; {ONLY_VALUES_THERE}"),
+        (
+            {"train.evaluate.call": "theirs:f"},
+            "train.evaluate.call has 'theirs:f', where the file has nothing; "
+            "allowed: values, for a trigger does not set what is called; write that in the file.",
+        ),
+    ],
+)
+def test_what_a_trigger_adds_is_checked_as_the_file_is_and_brings_nothing_to_call(tmp_path: Path, overrides: dict[str, Any], sentence: str) -> None:
     path = tmp_path / "small.yml"
     path.write_text(SMALL)
-    assert sentences(path, {"search.trials": 5}) == [
-        f"Trigger parameter overrides: there is nothing to set at 'search.trials'; allowed: keys of what {path} has; it has no search."
-    ]
+    assert sentences(path, overrides) == [f"Trigger parameter overrides: {sentence.replace('FILE', str(path))}"]
 
 
 @pytest.mark.parametrize("name", ["../wine", "a/b", "/etc/passwd", "wine.yml", ".hidden", "", "wine\n", None, 3])
