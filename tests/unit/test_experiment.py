@@ -9,14 +9,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 import lab_environments
-from lab_experiment import callables, checking, document, inside, references
+from lab_experiment import callables, checking, document, inside, references, returns
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
 
@@ -375,6 +375,13 @@ def test_the_folder_of_a_run_stays_where_runs_are(run_id: str) -> None:
     assert folder.resolve().parent == Path("/runs") and folder.name
 
 
+class Fold(NamedTuple):
+    """What a step may give."""
+
+    train: str
+    test: str
+
+
 def test_references_become_objects_or_text() -> None:
     model = object()
     values = {"run_dir": "/runs/1", "steps": {"split": ("a", "b"), "made": {"train": Path("/t.csv")}}, "model": model}
@@ -382,6 +389,8 @@ def test_references_become_objects_or_text() -> None:
     assert references.resolve({"x": ["{{ run_dir }}/{{ steps.split.1 }}.csv", 5]}, values) == {"x": ["/runs/1/b.csv", 5]}
     assert references.resolve("{{ steps.made.train }}", values) == Path("/t.csv")
     assert references.resolve("{{ steps.made.train.name }}", values) == "t.csv"
+    fold = Fold("a", "b")
+    assert [references.resolve(f"{{{{ model.{part} }}}}", {"model": fold}) for part in ("test", "1")] == ["b", "b"]
 
 
 def test_an_argument_is_left_out_when_the_trial_does_not_have_its_parameter() -> None:
@@ -424,6 +433,7 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
         "steps": [],
         "search": None,
         "cross_validation": None,
+        "register": None,
         "deploy": None,
         "train": {"call": call, "with": arguments, "evaluate": evaluate},
     }
@@ -432,6 +442,138 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     with pytest.raises(Mistakes) as caught:
         checking.check(content, "x.yml", {}, lab_environments.project(), cast("Any", package))
     assert caught.value.sentences[0].startswith(sentence)
+
+
+RESULTS = """
+from __future__ import annotations
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypedDict
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+class Fold(NamedTuple):
+    train: str
+    test: str
+
+@dataclasses.dataclass
+class Tables:
+    main: Fold
+    size: int = 0
+    @property
+    def rows(self): return 3
+
+@dataclasses.dataclass
+class Grown:
+    main: str
+    def __post_init__(self): self.later = 1
+
+class Counts(TypedDict, total=False):
+    n: int
+
+class Scores(TypedDict):
+    auc: float
+    by_class: Counts
+
+class Open(TypedDict):
+    auc: float
+    more: dict[str, float]
+
+def tables() -> Tables: ...
+def perhaps() -> Optional[Tables]: ...
+def either() -> Tables | Fold: ...
+def known_in_part() -> Tables | dict[str, str]: ...
+def pair() -> tuple[str, int]: ...
+def grown() -> Grown: ...
+def unknown() -> Unknown: ...
+def silent(): ...
+def anything() -> Any: ...
+async def later() -> Tables: ...
+def text() -> str: ...
+def nothing() -> None: ...
+def number() -> float: ...
+def perhaps_number() -> float | None: ...
+def two() -> tuple[float, float]: ...
+def several() -> list[float]: ...
+def mapping() -> dict[str, float]: ...
+def yields() -> Iterator[float]: yield 1.0
+def yields_texts() -> Iterator[str]: yield ""
+def scores() -> Scores: ...
+def open_scores() -> Open: ...
+"""
+
+
+def said_of_results(**expected: Any) -> list[str]:
+    """What is said of functions of the package `theirs`, of which each is a step, with what is expected of their results."""
+    steps = expected.pop("steps", {})
+    made = {f"steps.{name}": (f"theirs:{name}", callables.load(f"theirs:{name}")) for name in steps}
+    made |= {key: (f"theirs:{name}", callables.load(f"theirs:{name}")) for key, name in expected.pop("functions", {}).items()}
+    parts = [("train.with.x", f"steps.{name}.{part}") for name, part in steps.items()]
+    return [sentence for _, sentence in returns.mistakes(made, parts, expected.get("numbers", 0), expected.get("metric"))]
+
+
+@pytest.mark.parametrize(
+    ("step", "part", "says"),
+    [
+        *((step, part, "") for step in ("tables", "perhaps", "either", "later") for part in ("main", "main.test", "main.1", "size", "rows")),
+        *((step, "mian", "") for step in ("known_in_part", "grown", "unknown", "silent", "anything", "mapping")),
+        ("pair", "1", ""),
+        ("tables", "mian", "steps.tables is a Tables by the annotation of theirs:tables; allowed: {{ steps.tables.main }}, {{ steps.tables.size }}."),
+        ("later", "mian", "steps.later is a Tables by the annotation of theirs:later; allowed: {{ steps.later.main }}, {{ steps.later.size }}."),
+        ("perhaps", "mian", "steps.perhaps is a Tables by the annotation of theirs:perhaps; allowed: {{ steps.perhaps.main }}, {{ steps.perhaps.size }}."),
+        (
+            "tables",
+            "main.tset",
+            "steps.tables.main is a Fold by the annotation of theirs:tables; allowed: {{ steps.tables.main.train }}, {{ steps.tables.main.test }}.",
+        ),
+        ("pair", "2", "steps.pair is tuple[str, int] by the annotation of theirs:pair; allowed: {{ steps.pair.0 }}, {{ steps.pair.1 }}."),
+        ("scores", "by_class.m", "steps.scores.by_class is a Counts by the annotation of theirs:scores; allowed: {{ steps.scores.by_class.n }}."),
+        ("nothing", "x", "steps.nothing is nothing by the annotation of theirs:nothing; allowed: {{ steps.nothing }} as a whole."),
+    ],
+)
+def test_a_part_that_a_step_says_it_does_not_return_is_a_mistake(theirs: Callable[[str], None], step: str, part: str, says: str) -> None:
+    theirs(RESULTS)
+    wanted = [f"train.with.x has '{{{{ steps.{step}.{part} }}}}', and {says}"] if says else []
+    assert said_of_results(steps={step: part}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "says"),
+    [
+        *((name, 1, "") for name in ("number", "perhaps_number", "yields", "several", "anything", "unknown", "silent")),
+        *((name, 2, "") for name in ("two", "several", "anything")),
+        *((name, 0, "") for name in ("text", "nothing")),
+        ("text", 1, "a str by its annotation; allowed: a number."),
+        ("nothing", 1, "nothing by its annotation; allowed: a number."),
+        ("mapping", 1, "dict[str, float] by its annotation; allowed: a number."),
+        ("tables", 1, "a Tables by its annotation; allowed: a number."),
+        ("two", 1, "tuple[float, float] by its annotation; allowed: a number."),
+        ("yields_texts", 1, "collections.abc.Iterator[str] by its annotation; allowed: a number."),
+        ("number", 2, "a float by its annotation; allowed: a list of 2 numbers, as there are directions."),
+    ],
+)
+def test_an_objective_that_says_it_returns_no_number_is_a_mistake(theirs: Callable[[str], None], name: str, numbers: int, says: str) -> None:
+    theirs(RESULTS)
+    wanted = [f"search.objective.call has 'theirs:{name}', which returns {says}"] if says else []
+    assert said_of_results(functions={"search.objective": name}, numbers=numbers) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "says"),
+    [
+        *(("scores", metric, "") for metric in ("auc", "by_class.n", "f1")),
+        *((name, "nobody_knows", "") for name in ("open_scores", "mapping", "anything", "silent")),
+        ("scores", "acu", "register.champion.metric has 'acu'; allowed: a metric of train.evaluate: auc, by_class.n, f1."),
+        (
+            "several",
+            "f1",
+            "train.evaluate.call has 'theirs:several', which returns list[float] by its annotation; allowed: a mapping of metric names to numbers.",
+        ),
+    ],
+)
+def test_a_champions_metric_that_nothing_makes_is_a_mistake(theirs: Callable[[str], None], name: str, metric: str, says: str) -> None:
+    theirs(RESULTS)
+    assert said_of_results(functions={"train.evaluate": name}, metric=(metric, ["f1"])) == ([says] if says else [])
 
 
 def test_a_class_will_do_as_a_factory_and_of_many_names_the_like_are_told() -> None:
