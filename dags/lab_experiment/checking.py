@@ -65,7 +65,7 @@ def _results(document: Mapping[str, Any]) -> dict[str, Any]:
     values += [("train.input_example", train.get("input_example")), ("train.evaluate.plots", evaluate.get("plots"))]
     return {
         "parts": [(key, reference) for key, value in values for reference in of(value) if reference.startswith("steps.") and reference.count(".") > 1],
-        "numbers": len(search["direction"]) if search else 0,
+        "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not search["objective"].get("metric") else 0,
         "metric": [champion["metric"], evaluate.get("scoring") or []] if champion else None,
     }
 

@@ -11,7 +11,7 @@ texts is written as :mod:`lab_experiment.references` says)::
     inputs: {name: value}
     steps: [{name, call, with: {}, after: [names]}], each after those it waits for
     search: None, or {
-        objective: {call, with} or "cross_validation"
+        objective: {call, with, metric (name or None)} or "cross_validation"
         space: {name: {type: int|float, low, high, step (number or None), log, when: {name: [values]}} or {type: categorical, choices, when}}, in this order
         direction: ["maximize" or "minimize"], one for each objective
         sampler: {name, options}, pruner: {name, options}, the options under Optuna's own names; that of `patient` has wrapped_pruner: None or {name, options}
@@ -608,9 +608,9 @@ class _Reader:
         known = {**self.known, "params": False, **{f"params.{name}": False for name in space}}
         objective = raw["objective"]
         if objective != "cross_validation":
-            objective = self._call(("search", "objective"), objective, known)
+            objective = {**self._call(("search", "objective"), objective, known), "metric": raw["objective"].get("metric")}
         elif "cross_validation" not in self.content:
-            self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, for the file has no cross_validation")
+            self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, metric, for the file has no cross_validation")
         direction = raw.get("direction", "maximize")
         directions = direction if isinstance(direction, list) else [direction]
         sampler = _named(raw.get("sampler", "tpe"))
@@ -634,6 +634,8 @@ class _Reader:
                 ("search", "direction"), direction, "maximize, for cross_validation gives one value, and scikit-learn's scorers are better when greater"
             )
         if len(directions) > 1:
+            if objective != "cross_validation" and objective["metric"]:
+                self.source.mistake(("search", "direction"), direction, "maximize or minimize, for search.objective.metric names one metric")
             if pruner["name"] != "none":
                 self.source.mistake(("search", "pruner"), pruner["name"], "none, for trials with several objectives cannot be pruned")
             if sampler["name"] == "cmaes":

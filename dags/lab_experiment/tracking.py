@@ -228,10 +228,11 @@ class Writer:
                 print(f"[track] MLflow did not take something yet ({storable.raised(error)})", flush=True)
 
 
-def own_runs(client: Any, root_id: str, key: str) -> list[Run]:
-    """Runs that a package started itself while a call was made, in whatever experiment, the latest first."""
+def own_runs(client: Any, root_id: str, key: str, **tags: str) -> list[Run]:
+    """Runs with these tags that a package started itself while a call was made, in whatever experiment, the latest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=1000)]
-    query = f"tags.`lab.parent_run_id` = '{root_id}' and tags.`lab.key` = '{key}'"
+    wanted = {"lab.parent_run_id": root_id, "lab.key": key, **tags}
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
     return list(client.search_runs(experiments, query, order_by=["attributes.start_time DESC"]))
 
 

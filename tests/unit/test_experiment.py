@@ -150,6 +150,14 @@ def test_splitters_have_scikit_learns_names_and_what_is_shuffled_has_a_seed(tmp_
     assert document.read(path)["cross_validation"]["splitter"] == {"name": name, "options": options}
 
 
+def test_an_objective_may_name_the_metric_that_it_logs(tmp_path: Path) -> None:
+    path = tmp_path / "logs.yml"
+    text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
+    for metric, found in ((", metric: val_auc", "val_auc"), ("", None)):
+        path.write_text(SMALL + text.replace("METRIC", metric))
+        assert document.read(path)["search"]["objective"] == {"call": "theirs:f", "with": {"a": "{{ params.a }}"}, "metric": found}
+
+
 def test_steps_come_after_those_they_wait_for_and_else_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "graph.yml"
     path.write_text("""
@@ -574,6 +582,23 @@ def test_an_objective_that_says_it_returns_no_number_is_a_mistake(theirs: Callab
 def test_a_champions_metric_that_nothing_makes_is_a_mistake(theirs: Callable[[str], None], name: str, metric: str, says: str) -> None:
     theirs(RESULTS)
     assert said_of_results(functions={"train.evaluate": name}, metric=(metric, ["f1"])) == ([says] if says else [])
+
+
+def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str], None], tmp_path: Path) -> None:
+    theirs("def f(a) -> None: ...\ndef train(): ...\n")
+    path = tmp_path / "logs.yml"
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
+    said: dict[str, str] = {}
+    for metric in (", metric: val_auc", ""):
+        text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
+        path.write_text(SMALL + text.replace("METRIC", metric))
+        try:
+            checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
+        except Mistakes as error:  # this environment need not have Optuna
+            said[metric] = str(error)
+    assert "search.objective" not in said.get(", metric: val_auc", "")
+    assert "line 2: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
 
 
 def test_a_class_will_do_as_a_factory_and_of_many_names_the_like_are_told() -> None:
