@@ -35,7 +35,7 @@ import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from lab_experiment import callables, examples, references, requirements, storable
+from lab_experiment import callables, examples, pages, references, requirements, storable
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure, Final
 
@@ -105,7 +105,8 @@ def parent(client: Any, document: Mapping[str, Any], digest: str, tags: Mapping[
             }
             name = track["run_name"] or SEPARATOR.join([document["name"], f"{datetime.now(UTC):%Y-%m-%d %H:%M}"])
             run = client.create_run(experiment.experiment_id, tags=own, run_name=name)
-    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r} {made}", flush=True)
+    page = pages.run(run.info.experiment_id, run.info.run_id)
+    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r} {made}{page and f': {page}'}", flush=True)
     return run
 
 

@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 import lab_environments
-from lab_experiment import callables, checking, document, inside, references, returns
+from lab_experiment import callables, checking, document, inside, pages, references, returns
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
 
@@ -640,6 +640,21 @@ def test_a_package_whose_import_fails_is_told_with_its_traceback(theirs: Callabl
         callables.load("theirs:train")
     told = capfd.readouterr().out
     assert 'theirs.py", line 1' in told and "lab_experiment" not in told
+
+
+def test_pages_have_the_addresses_that_people_can_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LAB_MLFLOW_PUBLIC_URL", "LAB_MODELS_PUBLIC_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("LAB_MODELS_URL", "http://models:8000")
+    assert (pages.run("1", "abc"), pages.models()) == ("http://mlflow:5000/#/experiments/1/runs/abc", "http://models:8000")
+    monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "https://mlflow.example.com/")
+    monkeypatch.setenv("LAB_MODELS_PUBLIC_URL", "https://models.example.com/")
+    assert pages.run("1", "abc") == "https://mlflow.example.com/#/experiments/1/runs/abc"
+    assert pages.model("my model", 3) == "https://mlflow.example.com/#/models/my%20model/versions/3"
+    assert (pages.model(None, None), pages.models()) == ("", "https://models.example.com")
+    monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "file:///runs")
+    assert pages.run("1", "abc") == "", "files have no pages"
 
 
 def test_a_trigger_that_sets_what_nobody_reads_is_refused() -> None:
