@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 
 try:
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -24,6 +24,25 @@ except ImportError:  # Airflow 3.1
 
 PROJECT_PYTHON = os.environ.get("LAB_PROJECT_PYTHON", "/opt/project/bin/python")
 RUNNER = Path(__file__).parent / "lab_experiment"
+
+
+class Page(BaseOperatorLink):
+    """A button of a task in Airflow: the address of what came of it, as the command told it. Airflow 3 keeps it as an XCom, so no plugin has to be loaded."""
+
+    name = ""
+
+    def __init__(self, name: str, page: str) -> None:
+        self.name = name
+        self.page = page
+
+    @property
+    def xcom_key(self) -> str:
+        """Where Airflow keeps the address."""
+        return f"lab_page_{self.page}"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address; empty, which shows no button, where there is none. Asked on the worker when the task has ended, also when it failed."""
+        return str(operator.pages.get(self.page, ""))
 
 
 class ProjectPythonOperator(BaseOperator):
@@ -40,7 +59,7 @@ class ProjectPythonOperator(BaseOperator):
         part: What of it this task is for, where it is mapped; given with the request.
 
     Besides its result a command may give ``values``, which become XComs of their own names, a ``title`` for the template of the map index (as
-    ``lab_title``), and an ``event``, which the assets of the task are told.
+    ``lab_title``), an ``event``, which the assets of the task are told, and ``pages``, the addresses of the task's buttons.
     """
 
     runner: ClassVar[Path] = RUNNER
@@ -48,12 +67,14 @@ class ProjectPythonOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("request",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    operator_extra_links = (Page("MLflow run", "run"), Page("Registered model", "model"))
 
     def __init__(self, *, command: str, request: dict[str, Any], part: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.command = command
         self.request = request
         self.part = part
+        self.pages: dict[str, str] = {}
         self._hook: SubprocessHook | None = None
 
     def execute(self, context: Any) -> Any:
@@ -79,10 +100,11 @@ class ProjectPythonOperator(BaseOperator):
             finally:
                 self._stop()
             answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
-        if "mistakes" in answer:
-            raise AirflowFailException("\n".join(answer["mistakes"]))
-        if "failure" in answer:
-            raise (AirflowFailException if answer.get("final") else RuntimeError)(answer["failure"])
+        self.pages = answer.get("pages", {})
+        if "mistakes" in answer or "failure" in answer:
+            words = "\n".join(answer.get("mistakes") or [answer["failure"]])
+            self.log.error("%s", words)  # before Airflow's own traceback, in which nothing is of interest to who wrote the experiment
+            raise (AirflowFailException if "mistakes" in answer or answer.get("final") else RuntimeError)(words)
         if "skip" in answer:
             raise AirflowSkipException(answer["skip"])
         if done.exit_code or "result" not in answer:

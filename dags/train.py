@@ -71,7 +71,7 @@ with DAG(
             title="Overrides",
             section="Instead of what the file says",
             description_md='Any other key of the file, by its path: `{"search.sampler": "random"}`, `{"steps.prepare.with.seed": 8}`. '
-            'Null takes a section out: `{"deploy": null}`.',
+            'What the file does not have is added: `{"deploy.target": "endpoint"}`. Null takes a section out: `{"deploy": null}`.',
         ),
     },
 ):

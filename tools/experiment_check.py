@@ -35,7 +35,7 @@ from lab_experiment.__main__ import answered, check
 answers, packages = {}, {}
 with contextlib.redirect_stdout(sys.stderr):
     for name in sys.argv[3:]:
-        answers[name], _ = answered(lambda: check({"experiment": name, "experiments_dir": sys.argv[2]}, packages))
+        answers[name] = answered(lambda: check({"experiment": name, "experiments_dir": sys.argv[2]}, packages))
     for process in packages.values():
         process.close()
 print(json.dumps(answers))

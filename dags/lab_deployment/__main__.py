@@ -1,6 +1,7 @@
 """``python lab_deployment <check|fetch|deploy|record> <request.json> <result.json>``: what the DAG starts in the project's interpreter.
 
-The result file holds ``{"result": ...}``, ``{"mistakes": [...]}`` (exit 2: trying again is of no use) or ``{"failure": "..."}`` (exit 1).
+The result file holds ``{"result": ...}`` (of ``deploy`` with ``pages``, addresses for people: ``model`` and ``deployment``), ``{"mistakes": [...]}`` (exit 2:
+trying again is of no use) or ``{"failure": "..."}`` (exit 1).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from lab_deployment import deploying, models, targets, workspace  # noqa: E402 (the path above comes first)
+from lab_experiment import pages  # noqa: E402
 from lab_experiment.failures import Failure, Mistakes  # noqa: E402
 
 
@@ -26,7 +28,11 @@ def main(command: str, request_file: str, result_file: str) -> int:
     result: dict[str, Any]
     code = 0
     try:
-        result = {"result": COMMANDS[command](request)}
+        done: Any = COMMANDS[command](request)
+        result = {"result": done}
+        if command == "deploy":
+            shown = {"model": pages.model(done["name"], done["version"]), "deployment": done["page"]}
+            result["pages"] = {name: address for name, address in shown.items() if address}
     except Mistakes as error:
         result, code = {"mistakes": error.sentences}, 2
     except Failure as error:

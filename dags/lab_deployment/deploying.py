@@ -13,7 +13,8 @@ def deploy(target: type[Target], deployment: Deployment) -> dict[str, Any]:
     """Deploy a model.
 
     Returns:
-        ``where``, ``when``, ``seconds``, ``digest``, and ``name`` and ``version`` when the target registered the model.
+        ``where``, ``when``, ``seconds``, ``digest``, ``name`` and ``version`` when the target registered the model, and ``page``: the address for people,
+        empty when there is none.
 
     Raises:
         Mistakes, Failure: It is not deployed, and what was in service before still is.
@@ -43,4 +44,5 @@ def deploy(target: type[Target], deployment: Deployment) -> dict[str, Any]:
         "digest": deployment.model.digest,
         "name": at_work.model.name,
         "version": at_work.model.version,
+        "page": at_work.page,
     }

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lab_operators import ProjectPythonOperator
+from lab_operators import Page, ProjectPythonOperator
 
 try:
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -25,6 +25,7 @@ class DeploymentOperator(ProjectPythonOperator):
     """Runs a command of ``lab_deployment`` in the project's interpreter."""
 
     runner: ClassVar[Path] = Path(__file__).parent
+    operator_extra_links = (Page("Registered model", "model"), Page("Deployment", "deployment"))
 
 
 class CheckOperator(DeploymentOperator):

@@ -133,6 +133,8 @@ class Target(ABC):
     """The Python that this class works in: the project's has MLflow's client, Airflow's has connections and ObjectStoragePath."""
     alias: ClassVar[str | None] = None
     """An alias that a registered version gets in MLflow once it is deployed."""
+    page: str = ""
+    """Address of a page for people that shows what is in service, for the button in Airflow; ``release`` sets it where there is one."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

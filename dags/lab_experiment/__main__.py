@@ -3,8 +3,8 @@
 The commands are ``environment``, ``check``, ``prepare``, ``search``, ``cross_validate`` and ``train``, in this order. The result file holds
 ``{"result": ...}``, perhaps with ``values`` (further results by name), ``title`` (what this part of a mapped task is called) and ``event`` (what came to be);
 or ``{"skip": "..."}`` (the experiment has no such section), ``{"mistakes": [...]}`` (exit 2: the experiment file is wrong, trying again is of no use) or
-``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either). It holds what Airflow's database can: a number that is not finite
-is null there.
+``{"failure": "..."}`` (exit 1; with ``"final": true`` trying again is of no use either). Beside each of them there may be ``pages``: addresses for people, of
+the ``run`` and the ``model`` in MLflow. It holds what Airflow's database can: a number that is not finite is null there.
 
 The package's code runs in a process of its own, which this one starts: ``python lab_experiment inside <descriptor> <process>``; see ``package`` and
 ``inside``.
@@ -39,19 +39,19 @@ def main(command: str, request_file: str, result_file: str) -> int:
     """Run a command; returns the exit code."""
     request: dict[str, Any] = json.loads(Path(request_file).read_text(encoding="utf-8"))
     first = {"environment": environment, "check": check}
-    answer, code = answered(lambda: first[command](request) if command in first else work(command, request))
+    answer = answered(lambda: first[command](request) if command in first else work(command, request))
     Path(result_file).write_text(json.dumps(storable.plain(answer), allow_nan=False), encoding="utf-8")
-    return code
+    return 2 if "mistakes" in answer else int("failure" in answer)
 
 
-def answered(do: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], int]:
-    """The answer of a command, and its exit code."""
+def answered(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer of a command, also when it fails."""
     try:
-        return do(), 0
+        return do()
     except failures.Mistakes as error:
-        return {"mistakes": error.sentences}, 2
+        return {"mistakes": error.sentences}
     except failures.Failure as error:
-        return {"failure": str(error), "final": error.final}, 1
+        return {"failure": str(error), "final": error.final}
 
 
 def environment(request: dict[str, Any]) -> dict[str, Any]:
@@ -106,11 +106,17 @@ def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
     """Do a part of what ``check`` gave (``checked``) in the DAG run's folder (``runs_dir``, ``run_id``), with ``tags``, and since ``prepare`` ``run``."""
     if command == "cross_validate" and not request["checked"]["document"]["cross_validation"]:
         return {"skip": "The experiment has no section cross_validation."}
-    from lab_experiment import run  # here, because it imports MLflow, which takes seconds
+    from lab_experiment import pages, run  # here, because it imports MLflow, which takes seconds
 
     job = run.Job.of_request(request)
     with closing(job.package):
-        return run.COMMANDS[command](job)
+        answer = answered(lambda: run.COMMANDS[command](job))
+    result = answer.get("result") if command == "train" else None
+    shown = {
+        "run": pages.run(job.run["experiment_id"], job.run["mlflow_run_id"]) if job.run else "",
+        "model": pages.model(result["registered_model"], result["version"]) if result else "",
+    }
+    return {**answer, "pages": {name: address for name, address in shown.items() if address}}
 
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import storable
+from lab_experiment import returns, storable
 from lab_experiment.failures import Failure, Stopped
 
 Function = Callable[..., Any]
@@ -51,30 +51,39 @@ def flush() -> None:
 
 
 def check(
-    calls: Sequence[tuple[str, str, Mapping[str, Any]]], scorers: Sequence[tuple[str, str]], modules: Sequence[tuple[str, str, str]], at: Callable[[str], None]
+    calls: Sequence[tuple[str, str, Mapping[str, Any]]],
+    scorers: Sequence[tuple[str, str]],
+    modules: Sequence[tuple[str, str, str]],
+    results: Mapping[str, Any],
+    at: Callable[[str], None],
 ) -> list[tuple[str, str]]:
-    """Import every callable and hold the arguments given against those it takes; look for what the scoring needs.
+    """Import every callable, hold the arguments given against those it takes, and what is made of its result against what it says of it.
 
     Args:
         calls: Key, ``package.module:function`` and arguments of each.
         scorers: Key and name of each scorer that is asked for.
         modules: Key, name and purpose of each module that the lab needs here.
+        results: What is expected of results; the arguments of :func:`lab_experiment.returns.mistakes` but the first.
         at: Is told what is imported next, for an import may end the process.
 
     Returns:
-        The mistakes: a package, module or function is not there, an argument is unknown or missing, there is no such scorer. Of each the key, and the sentence.
+        The mistakes: a package, module or function is not there, an argument is unknown or missing, a result cannot be what it is taken for, there is no such
+        scorer. Of each the key, and the sentence.
     """
     found: list[tuple[str, str]] = []
     locked = _locked()
+    functions: dict[str, tuple[str, Function]] = {}
     for key, call, arguments in calls:
         at(f"{key}.call has {call!r}, and importing {call.partition(':')[0]}")
         try:
             _refuse_others(call, locked)
             function = load(call)
             _refuse_borrowed(function)
+            functions[key] = call, function
             found += [(where, f"{key}{words}") for where, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
             found.append((f"{key}.call", f"{key}.call has {call!r}; {error.args[0]}."))
+    found += returns.mistakes(functions, **results)
     found += [(key, f"{key}: {HERE} has no module {module!r}, {words}.") for key, module, words in modules if not importlib.util.find_spec(module)]
     return [*found, *_unknown_scorers(scorers)]
 

@@ -13,6 +13,7 @@ from lab_environments import PROJECT, Environment, header
 from lab_experiment.document import Source, calls
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
+from lab_experiment.references import of
 
 
 def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package) -> None:
@@ -26,7 +27,8 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         package: The process to import its callables in.
 
     Raises:
-        Mistakes: A callable or a library is not there, an argument is unknown or missing, a deployment would be refused; a sentence each.
+        Mistakes: A callable or a library is not there, an argument is unknown or missing, a function says that its result is not what it is taken for, a
+            deployment would be refused; a sentence each.
         Failure: Importing a package ended its process.
     """
     place = _places(file, overrides)
@@ -38,7 +40,7 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         for name in part["scoring"]
     ]
     try:
-        found = package.ask("check", calls=made, scorers=scorers, modules=list(_modules(document, environment)))
+        found = package.ask("check", calls=made, scorers=scorers, modules=list(_modules(document, environment)), results=_results(document))
     except Failure as failure:
         key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
         raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
@@ -53,6 +55,19 @@ def _places(file: str, overrides: Mapping[str, Any]) -> Callable[[str], str]:
         return lambda key: file
     source = Source(Path(file), overrides)
     return lambda key: source.place(source.path(key))
+
+
+def _results(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the document expects of results, as :func:`lab_experiment.returns.mistakes` is told."""
+    search, train, champion = document["search"], document["train"] or {}, (document["register"] or {}).get("champion")
+    evaluate = train.get("evaluate") or {}
+    values = [(f"{key}.with.{name}", value) for key, _, arguments in calls(document) for name, value in arguments.items()]
+    values += [("train.input_example", train.get("input_example")), ("train.evaluate.plots", evaluate.get("plots"))]
+    return {
+        "parts": [(key, reference) for key, value in values for reference in of(value) if reference.startswith("steps.") and reference.count(".") > 1],
+        "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not search["objective"].get("metric") else 0,
+        "metric": [champion["metric"], evaluate.get("scoring") or []] if champion else None,
+    }
 
 
 def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[tuple[str, str, str]]:

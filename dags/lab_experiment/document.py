@@ -11,7 +11,7 @@ texts is written as :mod:`lab_experiment.references` says)::
     inputs: {name: value}
     steps: [{name, call, with: {}, after: [names]}], each after those it waits for
     search: None, or {
-        objective: {call, with} or "cross_validation"
+        objective: {call, with, metric (name or None)} or "cross_validation"
         space: {name: {type: int|float, low, high, step (number or None), log, when: {name: [values]}} or {type: categorical, choices, when}}, in this order
         direction: ["maximize" or "minimize"], one for each objective
         sampler: {name, options}, pruner: {name, options}, the options under Optuna's own names; that of `patient` has wrapped_pruner: None or {name, options}
@@ -69,6 +69,9 @@ OVERRIDES = "Trigger parameter overrides"
 """What a sentence names in the place of file and line when the mistake was not made in the file."""
 
 _STEP = r"[a-z][a-z0-9_]*"
+
+_CALLS = ("#/$defs/function", "#/$defs/call")
+"""What the schema calls that which is called."""
 
 _ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
 
@@ -147,13 +150,22 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> dict[str, An
     try:
         changed = _read(path, overrides)
         before = {key: call for key, call, _ in calls(document)}
-        others = [(key, call) for key, call, _ in calls(changed) if before.get(key) != call]
+        others = {key: call for key, call, _ in calls(changed) if before.get(key) != call}
         if others:
-            allowed = "values, for a trigger does not set what is called; write that in the file"
-            raise Mistakes([f"{OVERRIDES}: {key}.call has {call!r}, where the file has {shown(before.get(key))}; allowed: {allowed}." for key, call in others])
+            raise Mistakes(list(dict.fromkeys(_called_otherwise(key, others, before, document) for key in others)))
         return changed
     except Mistakes as error:
         raise Mistakes([sentence if sentence.startswith(OVERRIDES) else f"{OVERRIDES}: with them, {sentence}" for sentence in error.sentences]) from None
+
+
+def _called_otherwise(key: str, others: Mapping[str, str], before: Mapping[str, str], document: Mapping[str, Any]) -> str:
+    """The sentence for a call that a trigger would change or add; one for all of a section that the file does not have."""
+    section = key.partition(".")[0]
+    allowed = f"allowed: values, for a trigger does not set what is called; write {'that' if document[section] else 'the section'} in the file."
+    if document[section]:
+        return f"{OVERRIDES}: {key}.call has {others[key]!r}, where the file has {shown(before.get(key))}; {allowed}"
+    named = [call for other, call in others.items() if other.partition(".")[0] == section]
+    return f"{OVERRIDES}: {section}, which the file does not have, would call {', '.join(map(repr, dict.fromkeys(named)))}; {allowed}"
 
 
 def _read(path: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +290,12 @@ class Source:
             *([f"has the key{'s' * (len(strange) > 1)} {', '.join(map(repr, strange))}"] if strange else []),
             *([f"lacks the key{'s' * (len(lacking) > 1)} {', '.join(lacking)}"] if lacking else []),
         ]
-        self.note(path, f"{' and '.join(words)}; allowed: {', '.join(_keys(schema))}", at=(*path, *strange[:1]))
+        allowed, why = f"allowed: {', '.join(_keys(schema))}", ""
+        if lacking and self.place(path) == OVERRIDES:
+            why = "" if path[:1] in self._lines else f", for the file has no {path[0]}"
+            if any(schema["properties"][name].get("$ref") in _CALLS for name in lacking):
+                allowed = "allowed: values of what the file has, for a trigger does not set what is called; write that in the file"
+        self.note(path, f"{' and '.join(words)}{why}; {allowed}", at=(*path, *strange[:1]))
 
     def check_plain(self) -> None:
         """Note what JSON cannot hold, which YAML can."""
@@ -306,15 +323,15 @@ class Source:
         return [step.get("name") if isinstance(step, dict) else None for step in steps] if isinstance(steps, list) else []
 
     def _override(self, key: str, value: object) -> None:
-        """Set one value by its path; a mapping that is not there is made, an item of a list or a step must be there. Null takes a whole section out."""
+        """Set one value by its path; what is not there is made, but for inputs, steps and items of lists. Null takes a whole section out."""
         parts = key.split(".")
         if value is None and len(parts) == 1 and isinstance(self.content, dict):
             self.content.pop(key, None)
             return None
         path: list[str | int] = []
         place: Any = self.content
-        if parts[0] in ("search", "cross_validation", "train", "deploy") and len(parts) > 1 and isinstance(place, dict) and parts[0] not in place:
-            return self._refuse(key, f"keys of what {self.file} has; it has no {parts[0]}")
+        if parts[0] == "steps" and len(parts) > 1 and isinstance(place, dict) and not place.get("steps"):
+            return self._refuse(key, f"keys of what {self.file} has; it has no steps")
         if parts[0] == "inputs" and len(parts) > 1 and isinstance(place, dict) and parts[1] not in (place.get("inputs") or {}):
             return self._refuse(key, ", ".join(f"inputs.{name}" for name in place.get("inputs") or {}) or f"keys of what {self.file} has; it has no inputs")
         for depth, part in enumerate(parts):
@@ -336,7 +353,9 @@ class Source:
                 if parts[0] == "inputs" and depth == 1:
                     self._check_input(tuple(path), former, value)
             else:
-                place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
+                if isinstance(place, dict) and place.get(index) is None:  # `with:` may be there without content
+                    place[index] = {}
+                place = place[index]
         return None
 
     def _refuse(self, key: str, allowed: str) -> None:
@@ -589,9 +608,9 @@ class _Reader:
         known = {**self.known, "params": False, **{f"params.{name}": False for name in space}}
         objective = raw["objective"]
         if objective != "cross_validation":
-            objective = self._call(("search", "objective"), objective, known)
+            objective = {**self._call(("search", "objective"), objective, known), "metric": raw["objective"].get("metric")}
         elif "cross_validation" not in self.content:
-            self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, for the file has no cross_validation")
+            self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, metric, for the file has no cross_validation")
         direction = raw.get("direction", "maximize")
         directions = direction if isinstance(direction, list) else [direction]
         sampler = _named(raw.get("sampler", "tpe"))
@@ -615,6 +634,8 @@ class _Reader:
                 ("search", "direction"), direction, "maximize, for cross_validation gives one value, and scikit-learn's scorers are better when greater"
             )
         if len(directions) > 1:
+            if objective != "cross_validation" and objective["metric"]:
+                self.source.mistake(("search", "direction"), direction, "maximize or minimize, for search.objective.metric names one metric")
             if pruner["name"] != "none":
                 self.source.mistake(("search", "pruner"), pruner["name"], "none, for trials with several objectives cannot be pruned")
             if sampler["name"] == "cmaes":

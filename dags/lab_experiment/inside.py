@@ -124,10 +124,10 @@ class Work:
             raise Failure(f"{key}.call has {call!r}; {error.args[0]}") from None
 
     @contextmanager
-    def ours(self, key: str, parent_id: str = "") -> Iterator[None]:
+    def ours(self, key: str, parent_id: str = "", tags: Mapping[str, str] | None = None) -> Iterator[None]:
         """Runs that a package starts in MLflow meanwhile are nested in ``parent_id``, and found by :func:`lab_experiment.tracking.own_runs`."""
         root = self.run["mlflow_run_id"]
-        above = {"mlflow.parentRunId": parent_id or root, "lab.parent_run_id": root, "lab.key": key.partition(" ")[0], "lab.kind": "package"}
+        above = {"mlflow.parentRunId": parent_id or root, "lab.parent_run_id": root, "lab.key": key.partition(" ")[0], "lab.kind": "package", **(tags or {})}
         mine = {"MLFLOW_RUN_CONTEXT": json.dumps(above), "MLFLOW_EXPERIMENT_ID": self.run["experiment_id"]}
         before = {name: os.environ.get(name) for name in mine}
         os.environ.update(mine)
@@ -180,18 +180,31 @@ class Work:
 
     def objective(self, params: dict[str, Any]) -> list[float]:
         """The value of the objective, one for each direction of the search. What a generator yields is an event, after which it may be pruned."""
+        return self._numbers(self.document["search"]["objective"]["call"], self._tried(params))
+
+    def logging(self, params: dict[str, Any], trial: int) -> str:
+        """Try parameters whose value is what the objective logs to MLflow, in runs with the tag ``lab.trial``; gives MLflow's address if it changed that."""
+        _end_runs()  # one that a step or a trial before left open would take what this trial logs
+        try:
+            self._tried(params, {"lab.trial": str(trial)})
+        finally:
+            address = _end_runs()
+        return elsewhere(address)
+
+    def _tried(self, params: dict[str, Any], tags: Mapping[str, str] | None = None) -> Any:
+        """What the objective returned, or yielded last."""
         what = self.document["search"]["objective"]
         key = "search.objective"
         arguments = self.arguments(key, what, {**self.values, "params": params})
         self._at(key, what["call"])
         result = None
-        with self.ours(key, self.run["search_run_id"]), self._there(key, what["call"]):
+        with self.ours(key, self.run["search_run_id"], tags), self._there(key, what["call"]):
             function = callables.load(what["call"])
             with callables.telling(key, what["call"], arguments):
                 result = callables.invoke(what["call"], function, arguments)
                 if inspect.isgenerator(result):
                     result = self._last_of(result)
-        return self._numbers(what["call"], result)
+        return result
 
     def _numbers(self, call: str, result: Any) -> list[float]:
         several = len(self.document["search"]["direction"])

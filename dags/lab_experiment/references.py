@@ -109,7 +109,7 @@ def _look_up(reference: str, values: Mapping[str, Any]) -> Any:
             there = [str(key) for key in found]
             fits = part in found
         elif isinstance(found, Sequence) and not isinstance(found, str):
-            there = [str(number) for number in range(len(found))]
+            there = [*getattr(found, "_fields", ()), *(str(number) for number in range(len(found)))]
             fits = part in there
         else:
             there = []
@@ -117,7 +117,7 @@ def _look_up(reference: str, values: Mapping[str, Any]) -> Any:
         if not fits:
             parts = f"its parts are {', '.join(there)}" if there else "it has no such part"
             raise UnmetReference(f"{{{{ {reference} }}}}: {'.'.join(seen)} is a {type(found).__name__}; {parts}")
-        found = found[part] if isinstance(found, Mapping) else found[int(part)] if there else getattr(found, part)
+        found = found[part] if isinstance(found, Mapping) else found[int(part)] if there and part.isdigit() else getattr(found, part)
         seen.append(part)
     return found
 

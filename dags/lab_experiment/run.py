@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Any
 
 import lab_environments
 from lab_environments import Environment
-from lab_experiment import folders, storable, tracking
+from lab_experiment import folders, pages, storable, tracking
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure, Final
 from lab_experiment.package import Package
@@ -329,7 +328,7 @@ class Training:
         """Register the model, last of all: what is registered is complete. Then see whether it is the new champion."""
         job = self.job
         name, run_id = settings["name"], job.run["mlflow_run_id"]
-        address = f"{os.environ['MLFLOW_TRACKING_URI'].rstrip('/')}/#/experiments/{job.run['experiment_id']}/runs/{run_id}"
+        address = pages.run(job.run["experiment_id"], run_id) or run_id
         words = [settings["description"], f"Trained by the experiment {job.document['name']}, DAG run {job.run_id}: {address}"]
         version = tracking.register(job.client, logged, name, "\n\n".join(filter(None, words)), {"lab.experiment": job.document["name"], "lab.run": run_id})
         outcome: Answer = {"model_uri": f"models:/{name}/{version}", "registered_model": name, "version": version}

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import random
+import sys
 import threading
 import time
 import warnings
@@ -456,8 +457,31 @@ class Searcher:
 
         if self.settings["objective"] == "cross_validation":
             return [self.job.package.ask("cross_validated", on_fold, params=params)]
+        if self.settings["objective"].get("metric"):
+            elsewhere = self.job.package.ask("logging", on_value, params=params, trial=trial.number)
+            return [self._logged(trial.number, elsewhere)]
         numbers: list[float] = self.job.package.ask("objective", on_value, params=params)
         return numbers
+
+    def _logged(self, trial: int, elsewhere: str) -> float:
+        """The last value of the objective's metric in the runs that the package started for a trial; runs nested in one of those do not count.
+
+        Raises:
+            Failure: It logged none, or one that is no number.
+        """
+        call, name = self.settings["objective"]["call"], self.settings["objective"]["metric"]
+        tags = {"lab.trial": str(trial), "mlflow.parentRunId": self.job.run["search_run_id"]}
+        with tracking.failures("looking for what a trial logged"):
+            made = tracking.own_runs(self.job.client, self.job.run["mlflow_run_id"], "search.objective", **tags)
+        value = next((one.data.metrics[name] for one in made if name in one.data.metrics), None)
+        if value is None:
+            logged = ", ".join(sorted({metric for one in made for metric in one.data.metrics}))
+            found = f"it logged {logged or 'none'}" if made else "it started no run there"
+            away = f", for it set MLflow's address to {elsewhere}, which is not the lab's" if elsewhere else ""
+            raise Failure(f"search.objective: {call} logged no metric {name!r} in MLflow; {found}{away}")
+        if math.isnan(value):
+            raise Failure(f"search.objective: {call} logged {name!r} as nan; allowed is a number")
+        return value if abs(value) < sys.float_info.max else math.copysign(math.inf, value)  # MLflow's database has no infinity
 
 
 def _mean(folds: Iterable[Mapping[str, float]], scorer: str) -> float | None:

@@ -35,7 +35,7 @@ import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from lab_experiment import callables, examples, references, requirements, storable
+from lab_experiment import callables, examples, pages, references, requirements, storable
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure, Final
 
@@ -105,7 +105,8 @@ def parent(client: Any, document: Mapping[str, Any], digest: str, tags: Mapping[
             }
             name = track["run_name"] or SEPARATOR.join([document["name"], f"{datetime.now(UTC):%Y-%m-%d %H:%M}"])
             run = client.create_run(experiment.experiment_id, tags=own, run_name=name)
-    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r} {made}", flush=True)
+    page = pages.run(run.info.experiment_id, run.info.run_id)
+    print(f"[track] MLflow run {run.info.run_id} in the experiment {track['experiment']!r} {made}{page and f': {page}'}", flush=True)
     return run
 
 
@@ -228,10 +229,11 @@ class Writer:
                 print(f"[track] MLflow did not take something yet ({storable.raised(error)})", flush=True)
 
 
-def own_runs(client: Any, root_id: str, key: str) -> list[Run]:
-    """Runs that a package started itself while a call was made, in whatever experiment, the latest first."""
+def own_runs(client: Any, root_id: str, key: str, **tags: str) -> list[Run]:
+    """Runs with these tags that a package started itself while a call was made, in whatever experiment, the latest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=1000)]
-    query = f"tags.`lab.parent_run_id` = '{root_id}' and tags.`lab.key` = '{key}'"
+    wanted = {"lab.parent_run_id": root_id, "lab.key": key, **tags}
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
     return list(client.search_runs(experiments, query, order_by=["attributes.start_time DESC"]))
 
 

@@ -11,7 +11,7 @@ module: lab_dag_look
 short_description: Get the first model's run going over Airflow's REST API, and tell how far it is
 version_added: 0.1.0
 description:
-  - Triggers the run where there is none, clears it where it failed before, and tells its state and those of its tasks.
+  - Triggers the run where there is none, with a note that names the experiment, clears it where it failed before, and tells its state and those of its tasks.
   - Comes back as soon as there is something new to tell, after 15 seconds in any case.
   - M(mlops.lab.lab_dag_run) runs it again and again until the run is done.
   - In check mode nothing is triggered.
@@ -128,6 +128,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
 #: seconds between two questions, and until the module comes back although nothing has changed
 EVERY = 1.0
 PATIENCE = 15.0
+#: characters that Airflow takes as the note of a run
+NOTE = 1000
 
 
 class Look:
@@ -179,7 +181,8 @@ def start(airflow: Airflow, path: str, run_id: str, conf: dict[str, Any], retry:
         if done.status != 200:
             look.problem = f"Run {run_id} failed before and cannot be cleared ({explain(done)})."
     else:
-        done = airflow.ask(f"{path}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
+        triggered = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": f"Experiment {conf['experiment']}"[:NOTE]}
+        done = airflow.ask(f"{path}/dagRuns", triggered)
         look.state = "queued"
         if done.status not in (200, 201, 409):  # 409: somebody else was faster
             look.problem = f"Run {run_id} cannot be triggered ({explain(done)})."

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
+
+
+class Tables(TypedDict):
+    """What a step gives."""
+
+    train: str
+    test: str
+
+
+class Scores(TypedDict):
+    """What an evaluation gives."""
+
+    loss: float
 
 
 def fetch(folder: str, uri: str = "") -> str:
     raise NotImplementedError
 
 
-def split(folder: str, table: str, share: float, seed: int = 0) -> dict[str, str]:
+def split(folder: str, table: str, share: float, seed: int = 0) -> Tables:
     raise NotImplementedError
 
 
@@ -25,5 +38,9 @@ def train(table: str, options: dict[str, Any]) -> Any:
     raise NotImplementedError
 
 
-def evaluate(model: Any, table: str) -> dict[str, float]:
+def evaluate(model: Any, table: str) -> Scores:
+    raise NotImplementedError
+
+
+def measure(model: Any, table: str) -> list[float]:
     raise NotImplementedError

@@ -108,6 +108,8 @@ STACK: dict[str, Any] = {
     "airflow_stack_flower_user": "admin",
     "airflow_stack_environments_volume": "mlops-lab-environments",
     "airflow_stack_models_url": "http://models:8000",
+    "airflow_stack_mlflow_public_url": "https://mlflow.example.com",
+    "airflow_stack_models_public_url": "https://models.example.com",
     "airflow_stack_models_user": "admin",
     "airflow_stack_dags": "/srv/dags",
     "airflow_stack_experiments": "/srv/experiments",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ try:
 except ImportError:
     from airflow.models.dagbag import DagBag
 sys.path.insert(0, sys.argv[1])  # as for every DAG bundle
+try:
+    from airflow.serialization.serialized_objects import DagSerialization as serialized
+except ImportError:  # Airflow 3.1
+    from airflow.serialization.serialized_objects import SerializedDAG as serialized
 examples = {"include_examples": False} if "include_examples" in inspect.signature(DagBag).parameters else {}
 start = time.perf_counter()
 bag = DagBag(sys.argv[1], **examples)
@@ -36,6 +41,10 @@ dags = {
     }
     for name, dag in bag.dags.items()
 }
+for name, dag in bag.dags.items():  # what the api-server knows of the buttons
+    known = serialized.from_dict(serialized.to_dict(dag))
+    for task in known.tasks:
+        dags[name]["tasks"][task.task_id]["buttons"] = sorted(task.extra_links)
 imported = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"dags": dags, "errors": bag.import_errors, "seconds": seconds, "imported": imported}, default=str))
 """
@@ -45,7 +54,7 @@ import json, sys
 from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 import lab_operators
-answers = []
+answers, buttons = [], []
 for case in json.loads(sys.argv[2]):
     lab_operators.PROJECT_PYTHON = case.get("python", lab_operators.PROJECT_PYTHON)
     try:
@@ -55,7 +64,8 @@ for case in json.loads(sys.argv[2]):
         answers.append({"result": operator.execute(context), "pushed": pushed})
     except Exception as error:
         answers.append({"kind": type(error).__name__, "words": str(error)})
-print(json.dumps(answers))
+    buttons.append({link.name: link.get_link(operator, ti_key=None) for link in operator.operator_extra_links})
+print(json.dumps([answers, buttons]))
 """
 
 
@@ -112,6 +122,8 @@ def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, An
     assert list(dag["tasks"]) == ["environment", "check", "prepare", "search", "cross_validate", "train"]
     assert all(task["retries"] and task["timeout"] for task in dag["tasks"].values())
     assert (dag["tasks"]["search"]["pool"], dag["tasks"]["search"]["mapped"]) == ("search", True)
+    assert all(task["buttons"] == ["MLflow run", "Registered model"] for task in dag["tasks"].values())
+    assert bag["dags"]["deploy"]["tasks"]["deployment.deploy"]["buttons"] == ["Deployment", "Registered model"]
 
 
 def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: Any, package: Any, project_python: Path, tmp_path: Path) -> None:
@@ -135,13 +147,17 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
         {"command": "cross_validate", "request": after},
         {"command": "check", "request": {}, "python": "/nowhere/python"},
     ]
-    file_store = {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlruns", "MLFLOW_ALLOW_FILE_STORE": "true"}
-    (right, mistake, failure, skipped, missing), output = worker(EXECUTE, str(ROOT / "dags"), json.dumps(cases), **file_store)
+    file_store = {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlruns", "MLFLOW_ALLOW_FILE_STORE": "true", "LAB_MLFLOW_PUBLIC_URL": "https://mlflow.example.com/"}
+    ((right, mistake, failure, skipped, missing), buttons), output = worker(EXECUTE, str(ROOT / "dags"), json.dumps(cases), **file_store)
     assert right["result"]["document"]["name"] == "wine"
     assert "wine.yml is right: wine_cultivars:prepare, wine_cultivars:train, wine_cultivars:evaluate" in output
     assert mistake["kind"] == "AirflowFailException", "Airflow would try again"
     assert mistake["words"].startswith("Parameter experiment: '../x' is not a name;")
     assert failure == {"kind": "RuntimeError", "words": "steps.s: theirs:f() raised OSError: []"}, "Airflow tries again; its settings stay with it"
+    assert re.search(r"(?i)error\W+steps\.s: theirs:f\(\) raised OSError: \[\]", output), "the sentence comes before Airflow's own traceback"
+    page = re.fullmatch(r"https://mlflow\.example\.com/#/experiments/\d+/runs/[0-9a-f]{32}", buttons[2]["MLflow run"])
+    assert page and page[0] in output, "a task that failed has the button of its run, too"
+    assert buttons[0] == {"MLflow run": "", "Registered model": ""}, "no button"
     assert skipped == {"kind": "AirflowSkipException", "words": "The experiment has no section cross_validation."}
     assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 import lab_environments
-from lab_experiment import callables, checking, document, inside, references
+from lab_experiment import callables, checking, document, inside, pages, references, returns
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
 
@@ -150,6 +150,14 @@ def test_splitters_have_scikit_learns_names_and_what_is_shuffled_has_a_seed(tmp_
     assert document.read(path)["cross_validation"]["splitter"] == {"name": name, "options": options}
 
 
+def test_an_objective_may_name_the_metric_that_it_logs(tmp_path: Path) -> None:
+    path = tmp_path / "logs.yml"
+    text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
+    for metric, found in ((", metric: val_auc", "val_auc"), ("", None)):
+        path.write_text(SMALL + text.replace("METRIC", metric))
+        assert document.read(path)["search"]["objective"] == {"call": "theirs:f", "with": {"a": "{{ params.a }}"}, "metric": found}
+
+
 def test_steps_come_after_those_they_wait_for_and_else_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "graph.yml"
     path.write_text("""
@@ -277,12 +285,76 @@ def test_a_mistake_of_the_trigger_names_the_trigger(overrides: dict[str, Any], s
     assert sentences(EVERY_KEY, overrides)[0] == f"Trigger parameter overrides: {sentence}"
 
 
-def test_a_trigger_cannot_set_what_the_file_does_not_do(tmp_path: Path) -> None:
+FOLDS = """
+cross_validation:
+  estimator: {call: 'theirs:make', with: {depth: 3}}
+  data: {call: 'theirs:read', with: }
+train: {evaluate: {data: {call: 'theirs:read'}}}
+register: {name: small}
+"""
+
+
+def test_a_trigger_adds_what_the_file_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "small.yml"
+    path.write_text(FOLDS)
+    found = document.read(
+        path,
+        {
+            "search": {"objective": "cross_validation", "space": {"depth": {"type": "int", "low": 1, "high": 4}}},
+            "search.trials": 3,
+            "cross_validation.estimator.with.depth": "{{ params.depth }}",
+            "cross_validation.data.with.rows": 5,
+            "cross_validation.scoring": "f1_macro",
+            "register.champion.metric": "accuracy",
+            "deploy.target": "endpoint",
+            "deploy.when": "always",
+        },
+    )
+    assert found["search"]["trials"] == 3 and list(found["search"]["space"]) == ["depth"]
+    assert found["cross_validation"]["data"]["with"] == {"rows": 5} and found["cross_validation"]["scoring"] == ["f1_macro"]
+    assert found["register"]["champion"] == {"metric": "accuracy", "direction": "maximize", "margin": 0.0}
+    assert found["deploy"] == {"target": "endpoint", "options": {}, "when": "always"}
+    path.write_text(FOLDS.partition("train:")[0])
+    assert document.read(path, {"train": {}})["train"]["call"] is None, "the estimator of the file is fitted"
+
+
+ONLY_VALUES = "allowed: values, for a trigger does not set what is called; write the section in the file."
+ONLY_VALUES_THERE = "allowed: values of what the file has, for a trigger does not set what is called; write that in the file."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            {"search.trials": 5},
+            "search lacks the keys objective, space, for the file has no search; "
+            "allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures.",
+        ),
+        ({"register.champion": {"metric": "r2"}}, "register lacks the key name, for the file has no register; allowed: name, description, champion."),
+        ({"deploy.when": "always"}, "deploy lacks the key target, for the file has no deploy; allowed: target, options, when."),
+        ({"steps.a.with.b": 1}, "there is nothing to set at 'steps.a.with.b'; allowed: keys of what FILE has; it has no steps."),
+        (
+            {"cross_validation": {"estimator": {"call": "theirs:make"}, "data": {"call": "theirs:read"}}},
+            f"cross_validation, which the file does not have, would call 'theirs:make', 'theirs:read'; {ONLY_VALUES}",
+        ),
+        (
+            {"search": {"objective": {"call": "theirs:train", "with": {"a": "{{ params.a }}"}}, "space": {"a": {"type": "int", "low": 1, "high": 2}}}},
+            f"search, which the file does not have, would call 'theirs:train'; {ONLY_VALUES}",
+        ),
+        ({"steps": [{"name": "a", "call": "theirs:f"}]}, f"steps, which the file does not have, would call 'theirs:f'; {ONLY_VALUES}"),
+        ({"cross_validation.scoring": "r2"}, f"cross_validation lacks the keys estimator, data, for the file has no cross_validation; {ONLY_VALUES_THERE}"),
+        ({"train.evaluate.data.with.rows": 5}, f"train.evaluate.data lacks the key call; {ONLY_VALUES_THERE}"),
+        (
+            {"train.evaluate.call": "theirs:f"},
+            "train.evaluate.call has 'theirs:f', where the file has nothing; "
+            "allowed: values, for a trigger does not set what is called; write that in the file.",
+        ),
+    ],
+)
+def test_what_a_trigger_adds_is_checked_as_the_file_is_and_brings_nothing_to_call(tmp_path: Path, overrides: dict[str, Any], sentence: str) -> None:
     path = tmp_path / "small.yml"
     path.write_text(SMALL)
-    assert sentences(path, {"search.trials": 5}) == [
-        f"Trigger parameter overrides: there is nothing to set at 'search.trials'; allowed: keys of what {path} has; it has no search."
-    ]
+    assert sentences(path, overrides) == [f"Trigger parameter overrides: {sentence.replace('FILE', str(path))}"]
 
 
 @pytest.mark.parametrize("name", ["../wine", "a/b", "/etc/passwd", "wine.yml", ".hidden", "", "wine\n", None, 3])
@@ -311,6 +383,13 @@ def test_the_folder_of_a_run_stays_where_runs_are(run_id: str) -> None:
     assert folder.resolve().parent == Path("/runs") and folder.name
 
 
+class Fold(NamedTuple):
+    """What a step may give."""
+
+    train: str
+    test: str
+
+
 def test_references_become_objects_or_text() -> None:
     model = object()
     values = {"run_dir": "/runs/1", "steps": {"split": ("a", "b"), "made": {"train": Path("/t.csv")}}, "model": model}
@@ -318,6 +397,8 @@ def test_references_become_objects_or_text() -> None:
     assert references.resolve({"x": ["{{ run_dir }}/{{ steps.split.1 }}.csv", 5]}, values) == {"x": ["/runs/1/b.csv", 5]}
     assert references.resolve("{{ steps.made.train }}", values) == Path("/t.csv")
     assert references.resolve("{{ steps.made.train.name }}", values) == "t.csv"
+    fold = Fold("a", "b")
+    assert [references.resolve(f"{{{{ model.{part} }}}}", {"model": fold}) for part in ("test", "1")] == ["b", "b"]
 
 
 def test_an_argument_is_left_out_when_the_trial_does_not_have_its_parameter() -> None:
@@ -360,6 +441,7 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
         "steps": [],
         "search": None,
         "cross_validation": None,
+        "register": None,
         "deploy": None,
         "train": {"call": call, "with": arguments, "evaluate": evaluate},
     }
@@ -368,6 +450,155 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     with pytest.raises(Mistakes) as caught:
         checking.check(content, "x.yml", {}, lab_environments.project(), cast("Any", package))
     assert caught.value.sentences[0].startswith(sentence)
+
+
+RESULTS = """
+from __future__ import annotations
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypedDict
+if TYPE_CHECKING:
+    from nowhere import Unknown
+
+class Fold(NamedTuple):
+    train: str
+    test: str
+
+@dataclasses.dataclass
+class Tables:
+    main: Fold
+    size: int = 0
+    @property
+    def rows(self): return 3
+
+@dataclasses.dataclass
+class Grown:
+    main: str
+    def __post_init__(self): self.later = 1
+
+class Counts(TypedDict, total=False):
+    n: int
+
+class Scores(TypedDict):
+    auc: float
+    by_class: Counts
+
+class Open(TypedDict):
+    auc: float
+    more: dict[str, float]
+
+def tables() -> Tables: ...
+def perhaps() -> Optional[Tables]: ...
+def either() -> Tables | Fold: ...
+def known_in_part() -> Tables | dict[str, str]: ...
+def pair() -> tuple[str, int]: ...
+def grown() -> Grown: ...
+def unknown() -> Unknown: ...
+def silent(): ...
+def anything() -> Any: ...
+async def later() -> Tables: ...
+def text() -> str: ...
+def nothing() -> None: ...
+def number() -> float: ...
+def perhaps_number() -> float | None: ...
+def two() -> tuple[float, float]: ...
+def several() -> list[float]: ...
+def mapping() -> dict[str, float]: ...
+def yields() -> Iterator[float]: yield 1.0
+def yields_texts() -> Iterator[str]: yield ""
+def scores() -> Scores: ...
+def open_scores() -> Open: ...
+"""
+
+
+def said_of_results(**expected: Any) -> list[str]:
+    """What is said of functions of the package `theirs`, of which each is a step, with what is expected of their results."""
+    steps = expected.pop("steps", {})
+    made = {f"steps.{name}": (f"theirs:{name}", callables.load(f"theirs:{name}")) for name in steps}
+    made |= {key: (f"theirs:{name}", callables.load(f"theirs:{name}")) for key, name in expected.pop("functions", {}).items()}
+    parts = [("train.with.x", f"steps.{name}.{part}") for name, part in steps.items()]
+    return [sentence for _, sentence in returns.mistakes(made, parts, expected.get("numbers", 0), expected.get("metric"))]
+
+
+@pytest.mark.parametrize(
+    ("step", "part", "says"),
+    [
+        *((step, part, "") for step in ("tables", "perhaps", "either", "later") for part in ("main", "main.test", "main.1", "size", "rows")),
+        *((step, "mian", "") for step in ("known_in_part", "grown", "unknown", "silent", "anything", "mapping")),
+        ("pair", "1", ""),
+        ("tables", "mian", "steps.tables is a Tables by the annotation of theirs:tables; allowed: {{ steps.tables.main }}, {{ steps.tables.size }}."),
+        ("later", "mian", "steps.later is a Tables by the annotation of theirs:later; allowed: {{ steps.later.main }}, {{ steps.later.size }}."),
+        ("perhaps", "mian", "steps.perhaps is a Tables by the annotation of theirs:perhaps; allowed: {{ steps.perhaps.main }}, {{ steps.perhaps.size }}."),
+        (
+            "tables",
+            "main.tset",
+            "steps.tables.main is a Fold by the annotation of theirs:tables; allowed: {{ steps.tables.main.train }}, {{ steps.tables.main.test }}.",
+        ),
+        ("pair", "2", "steps.pair is tuple[str, int] by the annotation of theirs:pair; allowed: {{ steps.pair.0 }}, {{ steps.pair.1 }}."),
+        ("scores", "by_class.m", "steps.scores.by_class is a Counts by the annotation of theirs:scores; allowed: {{ steps.scores.by_class.n }}."),
+        ("nothing", "x", "steps.nothing is nothing by the annotation of theirs:nothing; allowed: {{ steps.nothing }} as a whole."),
+    ],
+)
+def test_a_part_that_a_step_says_it_does_not_return_is_a_mistake(theirs: Callable[[str], None], step: str, part: str, says: str) -> None:
+    theirs(RESULTS)
+    wanted = [f"train.with.x has '{{{{ steps.{step}.{part} }}}}', and {says}"] if says else []
+    assert said_of_results(steps={step: part}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "says"),
+    [
+        *((name, 1, "") for name in ("number", "perhaps_number", "yields", "several", "anything", "unknown", "silent")),
+        *((name, 2, "") for name in ("two", "several", "anything")),
+        *((name, 0, "") for name in ("text", "nothing")),
+        ("text", 1, "a str by its annotation; allowed: a number."),
+        ("nothing", 1, "nothing by its annotation; allowed: a number."),
+        ("mapping", 1, "dict[str, float] by its annotation; allowed: a number."),
+        ("tables", 1, "a Tables by its annotation; allowed: a number."),
+        ("two", 1, "tuple[float, float] by its annotation; allowed: a number."),
+        ("yields_texts", 1, "collections.abc.Iterator[str] by its annotation; allowed: a number."),
+        ("number", 2, "a float by its annotation; allowed: a list of 2 numbers, as there are directions."),
+    ],
+)
+def test_an_objective_that_says_it_returns_no_number_is_a_mistake(theirs: Callable[[str], None], name: str, numbers: int, says: str) -> None:
+    theirs(RESULTS)
+    wanted = [f"search.objective.call has 'theirs:{name}', which returns {says}"] if says else []
+    assert said_of_results(functions={"search.objective": name}, numbers=numbers) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "says"),
+    [
+        *(("scores", metric, "") for metric in ("auc", "by_class.n", "f1")),
+        *((name, "nobody_knows", "") for name in ("open_scores", "mapping", "anything", "silent")),
+        ("scores", "acu", "register.champion.metric has 'acu'; allowed: a metric of train.evaluate: auc, by_class.n, f1."),
+        (
+            "several",
+            "f1",
+            "train.evaluate.call has 'theirs:several', which returns list[float] by its annotation; allowed: a mapping of metric names to numbers.",
+        ),
+    ],
+)
+def test_a_champions_metric_that_nothing_makes_is_a_mistake(theirs: Callable[[str], None], name: str, metric: str, says: str) -> None:
+    theirs(RESULTS)
+    assert said_of_results(functions={"train.evaluate": name}, metric=(metric, ["f1"])) == ([says] if says else [])
+
+
+def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str], None], tmp_path: Path) -> None:
+    theirs("def f(a) -> None: ...\ndef train(): ...\n")
+    path = tmp_path / "logs.yml"
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
+    said: dict[str, str] = {}
+    for metric in (", metric: val_auc", ""):
+        text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
+        path.write_text(SMALL + text.replace("METRIC", metric))
+        try:
+            checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
+        except Mistakes as error:  # this environment need not have Optuna
+            said[metric] = str(error)
+    assert "search.objective" not in said.get(", metric: val_auc", "")
+    assert "line 2: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
 
 
 def test_a_class_will_do_as_a_factory_and_of_many_names_the_like_are_told() -> None:
@@ -409,6 +640,21 @@ def test_a_package_whose_import_fails_is_told_with_its_traceback(theirs: Callabl
         callables.load("theirs:train")
     told = capfd.readouterr().out
     assert 'theirs.py", line 1' in told and "lab_experiment" not in told
+
+
+def test_pages_have_the_addresses_that_people_can_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LAB_MLFLOW_PUBLIC_URL", "LAB_MODELS_PUBLIC_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("LAB_MODELS_URL", "http://models:8000")
+    assert (pages.run("1", "abc"), pages.models()) == ("http://mlflow:5000/#/experiments/1/runs/abc", "http://models:8000")
+    monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "https://mlflow.example.com/")
+    monkeypatch.setenv("LAB_MODELS_PUBLIC_URL", "https://models.example.com/")
+    assert pages.run("1", "abc") == "https://mlflow.example.com/#/experiments/1/runs/abc"
+    assert pages.model("my model", 3) == "https://mlflow.example.com/#/models/my%20model/versions/3"
+    assert (pages.model(None, None), pages.models()) == ("", "https://models.example.com")
+    monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "file:///runs")
+    assert pages.run("1", "abc") == "", "files have no pages"
 
 
 def test_a_trigger_that_sets_what_nobody_reads_is_refused() -> None:

@@ -22,7 +22,7 @@ BROKEN: list[dict[str, Any]] = yaml.safe_load((EXPERIMENTS / "broken.yml").read_
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every_key.yml, and with a file for each way to break it: ``case-00.yml``."""
+    """A folder with every_key.yml, and with a file for each way to break it: ``case-000.yml``."""
     folder = tmp_path_factory.mktemp("broken")
     good = (EXPERIMENTS / "every_key.yml").read_text()
     (folder / "every_key.yml").write_text(good)
@@ -30,7 +30,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = good
         for old, new in ((case["old"], case["new"]), *([case["also"]] if "also" in case else [])):
             text = new if old == "ALL" else text.replace(old, new, 1)
-        (folder / f"case-{number:02}.yml").write_text(text)
+        (folder / f"case-{number:03}.yml").write_text(text)
     return folder
 
 
@@ -63,7 +63,7 @@ def run(*arguments: str | Path, **more: Any) -> tuple[int, str, str]:
 def expected(folder: Path, case: dict[str, Any], number: int, python: str) -> str:
     """The sentence for a case."""
     says = case["says"].replace("PYTHON", python).replace("TARGETS", ", ".join(TARGETS))
-    return f"{folder}/case-{number:02}.yml{'' if says.startswith('this') else ', '}{says}"
+    return f"{folder}/case-{number:03}.yml{'' if says.startswith('this') else ', '}{says}"
 
 
 def test_there_are_many_kinds_of_broken_files() -> None:
@@ -76,7 +76,7 @@ def test_without_an_image_each_broken_file_is_one_sentence_and_the_callables_are
     assert code == 1
     wanted = [expected(Path(broken.name), case, number, "") for number, case in enumerate(BROKEN) if not case.get("callables")]
     assert said.splitlines() == wanted
-    left = [f"case-{number:02}" for number, case in enumerate(BROKEN) if case.get("callables")]
+    left = [f"case-{number:03}" for number, case in enumerate(BROKEN) if case.get("callables")]
     assert (
         output
         == f"Right: {', '.join([*left, 'every_key'])} (the callables were not looked at, for this machine has no image of the lab (make lab builds it)).\n"
@@ -85,7 +85,7 @@ def test_without_an_image_each_broken_file_is_one_sentence_and_the_callables_are
 
 def test_with_an_image_the_callables_are_looked_at(broken: Path, engine: dict[str, str], project_python: Path) -> None:
     numbers = [number for number, case in enumerate(BROKEN) if case.get("callables")]
-    code, output, said = run("every_key", *(f"case-{number:02}" for number in numbers), "--experiments", broken, cwd=broken.parent, env=engine)
+    code, output, said = run("every_key", *(f"case-{number:03}" for number in numbers), "--experiments", broken, cwd=broken.parent, env=engine)
     assert code == 1
     assert said.splitlines() == [expected(Path(broken.name), BROKEN[number], number, str(project_python)) for number in numbers]
     assert output == "Right: every_key (file and callables).\n"
@@ -119,7 +119,7 @@ def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: 
     assert run("every_key", "--experiments", broken, "--image", "")[0] == 0
     code, _, said = run("every-key", "--experiments", broken, "--image", "")
     assert code == 1
-    assert said.startswith("Parameter experiment: there is no file ") and "case-00, case-01" in said
+    assert said.startswith("Parameter experiment: there is no file ") and "case-000, case-001" in said
 
 
 def test_an_image_that_does_not_start_is_a_mistake_with_its_words(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_image_that_does_not_start_is_a_mistake_with_its_words(broken: Path, 
 
 
 def test_the_command_of_the_dag_says_the_same(broken: Path, project_python: Path) -> None:
-    names = [f"case-{number:02}" for number in range(len(BROKEN))]
+    names = [f"case-{number:03}" for number in range(len(BROKEN))]
     command: list[str | Path] = [project_python, "-B", "-c", experiment_check.IN_IMAGE, ROOT / "dags", broken, *names]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(EXPERIMENTS)}, text=True, capture_output=True, check=False)
     answers = json.loads(done.stdout.splitlines()[-1])

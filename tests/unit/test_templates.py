@@ -156,6 +156,8 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     worker = stack(parts)["services"]["airflow-worker"]
     assert sources(worker) == {"broker_url", "result_backend", "secret_key", "optuna_url", "models_credentials", "mlflow_credentials"}
     assert not re.search(r"FERNET|JWT|SQL_ALCHEMY", " ".join(worker["environment"]))
+    public = {name: worker["environment"][name] for name in ("LAB_MLFLOW_PUBLIC_URL", "LAB_MODELS_PUBLIC_URL")}
+    assert public == {"LAB_MLFLOW_PUBLIC_URL": "https://mlflow.example.com", "LAB_MODELS_PUBLIC_URL": "https://models.example.com"}
     mounted = {volume.split(":")[0] for volume in worker["volumes"]}
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
 

@@ -692,6 +692,7 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         return
     assert done.returncode == 0, done.stdout
     assert given["conf"] == {"experiment": "wine", "trials": 6, "overrides": {"inputs.share": 0.3, "search.sampler": "random"}}
+    assert given["note"] == "Experiment wine"
     assert given["dag_run_id"].startswith("wine-20")
     assert (tmp_path / "stack/experiments/wine.yml").is_file()
     assert "accuracy             0.9778\nmodel                models:/wine/3\n" in done.stdout, done.stdout

@@ -13,6 +13,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from lab_deployment.target import Deployment, Option, Target
+from lab_experiment import pages
 from lab_experiment.failures import Failure, Mistakes
 
 LIVE, CANDIDATE = "live", "candidate"
@@ -89,7 +90,8 @@ class Endpoint(Target):
             self._alias = LIVE
             self._wait(LIVE)
         assert self.model.name
-        return self._server.address(self.model.name, LIVE)
+        self.page = f"{pages.models()}/models"
+        return f"{self.page}/{quote(self.model.name, safe='')}"
 
     def confirm(self) -> None:
         """Prove the live version, and drop the candidate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -43,9 +44,15 @@ def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
     numbers = iter(range(100))
     made: list[run.Job] = []
 
-    def make(objective: Callable[..., Any] | str, run_id: str = "", others: dict[str, Any] | None = None, **settings: Any) -> run.Job:
-        if callable(objective):
-            write("theirs", score=objective)
+    def make(
+        objective: Callable[..., Any] | dict[str, Any] | str,
+        run_id: str = "",
+        others: dict[str, Any] | None = None,
+        functions: dict[str, Callable[..., Any]] | None = None,
+        **settings: Any,
+    ) -> run.Job:
+        if callable(objective) or functions:
+            write("theirs", **(functions or {"score": objective}))
         space = settings.get("space", X)
         content = {
             "name": "searched",
@@ -227,6 +234,54 @@ def test_failing_trials_are_counted_and_too_many_end_the_search_for_good(job: Ma
 def test_a_wrong_value_names_the_callable(job: Make) -> None:
     with pytest.raises(Failure, match=r"search\.objective: theirs:score returned 'good'; allowed is a number"):
         searched(job(lambda x: "good", allowed_failures=0))
+
+
+def test_what_a_package_logs_may_be_the_objective(job: Make) -> None:
+    def fit(x: float) -> None:
+        import mlflow
+
+        with mlflow.start_run():
+            for step in range(3):
+                mlflow.log_metric("auc", x - 2 + step, step=step)
+            with mlflow.start_run(nested=True):
+                mlflow.log_metric("auc", -1.0)
+
+    one = job({"call": "theirs:score", "with": {"x": "{{ params.x }}"}, "metric": "auc"}, direction=["maximize"], functions={"score": fit}, parallel=2)
+    trials = searched(one, 1, 2)
+    assert [trial.value for trial in trials] == [pytest.approx(trial.params["x"]) for trial in trials], "the last value of the trial's own run counts"
+    assert len(trials) == 4 and search.settle(one)["x"] == max(trial.params["x"] for trial in trials)
+    own = [made for made in runs(one, "package") if made.data.tags["mlflow.parentRunId"] == one.run["search_run_id"]]
+    assert sorted(made.data.tags["lab.trial"] for made in own) == ["0", "1", "2", "3"]
+
+
+def test_a_trial_that_logs_no_value_says_what_it_logged(job: Make, tmp_path: Path) -> None:
+    def fit(how: str) -> None:
+        import mlflow
+
+        if how == "open":  # and left open: the next trial has a run of its own
+            mlflow.log_metric("auc", 0.5)
+        elif how == "other":
+            mlflow.log_metrics({"loss": 1, "accuracy": 0.5})
+        elif how == "nan":
+            mlflow.log_metric("auc", math.nan)
+        elif how == "away":
+            mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/o.db")
+            mlflow.set_experiment("own")
+            mlflow.log_metric("auc", 1)
+
+    hows = {
+        "open": None,
+        "other": "logged no metric 'auc' in MLflow; it logged accuracy, loss",
+        "silent": "logged no metric 'auc' in MLflow; it started no run there",
+        "nan": "logged 'auc' as nan; allowed is a number",
+        "away": f"logged no metric 'auc' in MLflow; it started no run there, for it set MLflow's address to sqlite:///{tmp_path}/o.db, which is not the lab's",
+    }
+    settings = {"space": {"how": {"type": "categorical", "choices": list(hows), "when": {}}}, "sampler": {"name": "grid", "options": {}}, "seed": None}
+    objective = {"call": "theirs:score", "with": {"how": "{{ params.how }}"}, "metric": "auc"}
+    trials = searched(job(objective, functions={"score": fit}, trials=5, allowed_failures=5, **settings))
+    assert trials[0].value == 0.5
+    said = {trial.params["how"]: trial.user_attrs.get("failure") for trial in trials}
+    assert said == {how: words and f"search.objective: theirs:score {words}" for how, words in hows.items()}
 
 
 def test_the_time_budget_ends_a_search(job: Make) -> None:

@@ -1,0 +1,190 @@
+"""What functions say of their results, by the annotation of what they return.
+
+Looked at where the package is, before anything runs. What is not said, or cannot be told for certain, is no mistake.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator as GeneratorOf
+from collections.abc import Iterable as IterableOf
+from collections.abc import Iterator as IteratorOf
+from collections.abc import Set as SetOf
+from typing import Any
+
+Functions = Mapping[str, tuple[str, Callable[..., Any]]]
+"""The callables of a document by key: ``package.module:function``, and the function."""
+
+
+def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: int, metric: tuple[str, Sequence[str]] | None) -> Iterator[tuple[str, str]]:
+    """Hold what a document expects of results against what the functions say.
+
+    Args:
+        functions: Those that could be imported.
+        parts: Key and reference of each reference to a part of a step's result.
+        numbers: How many numbers the objective has to return; 0 where nobody looks at what it returns.
+        metric: The champion's metric, and the scorers that are measured beside ``train.evaluate``; None without a champion.
+
+    Yields:
+        The key, and the sentence.
+    """
+    for key, reference in parts:
+        step, _, path = reference.removeprefix("steps.").partition(".")
+        call, function = functions.get(f"steps.{step}", ("", None))
+        lost = _lost(annotation(function), path.split("."))
+        if lost:
+            depth, kind, names = lost
+            place = ".".join(["steps", step, *path.split(".")[:depth]])
+            allowed = ", ".join(f"{{{{ {place}.{name} }}}}" for name in names) or f"{{{{ {place} }}}} as a whole"
+            yield key, f"{key} has '{{{{ {reference} }}}}', and {place} is {_shown(kind)} by the annotation of {call}; allowed: {allowed}."
+    wanted: list[tuple[str, Callable[[Any], bool], str]] = [("train.evaluate", _may_be_mapping, "a mapping of metric names to numbers")]
+    if numbers:
+        allowed = "a number" if numbers == 1 else f"a list of {numbers} numbers, as there are directions"
+        wanted.insert(0, ("search.objective", lambda kind: _may_be_numbers(kind, numbers), allowed))
+    for key, fits, allowed in wanted:
+        call, function = functions.get(key, ("", None))
+        if not fits(kind := annotation(function)):
+            yield f"{key}.call", f"{key}.call has {call!r}, which returns {_shown(kind)} by its annotation; allowed: {allowed}."
+    if metric:
+        name, scorers = metric
+        made = _metrics(annotation(functions.get("train.evaluate", ("", None))[1]))
+        if made and name not in (*made, *scorers):
+            key = "register.champion.metric"
+            yield key, f"{key} has {name!r}; allowed: a metric of train.evaluate: {', '.join(dict.fromkeys([*made, *scorers]))}."
+
+
+def annotation(function: Any) -> Any:
+    """What a function says that it returns, resolved; ``Any`` where it says nothing, or nothing that can be resolved. A class returns what it makes."""
+    if inspect.isclass(function):
+        return function
+    try:
+        function = inspect.unwrap(function)
+        said = types.SimpleNamespace(__annotations__={"return": inspect.get_annotations(function)["return"]})
+        return typing.get_type_hints(said, function.__globals__)["return"]  # type: ignore[no-untyped-call,unused-ignore]
+    except Exception:  # a name that is imported for type checkers only, or whatever a package's own types raise
+        return Any
+
+
+def _shown(kind: Any) -> str:
+    if kind is types.NoneType:
+        return "nothing"
+    return f"a {kind.__name__}" if inspect.isclass(kind) else str(kind).replace("typing.", "")
+
+
+def _members(kind: Any) -> list[Any]:
+    """The kinds of a union, an alias or a new type's own; the kind itself if it is none of these."""
+    if isinstance(kind, typing.NewType):
+        return _members(kind.__supertype__)
+    if type(kind).__name__ == "TypeAliasType":
+        return _members(kind.__value__)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [member for one in typing.get_args(kind) for member in _members(one)]
+    return [kind]
+
+
+def _class_of(kind: Any) -> Any:
+    """The class of a kind: of ``dict[str, float]`` it is ``dict``. ``object``, which may be anything, where it has none."""
+    found = typing.get_origin(kind) or kind
+    return found if inspect.isclass(found) else object
+
+
+def _is_typed_dict(kind: Any) -> bool:
+    return hasattr(kind, "__required_keys__") and hasattr(kind, "__total__")  # of typing_extensions, too
+
+
+def _lost(kind: Any, path: Sequence[str]) -> tuple[int, Any, list[str]] | None:
+    """Where a path of parts leaves what there is: after how many of them, at what kind, and what parts it has. None if it does not, as far as is known."""
+    for depth, part in enumerate(path):
+        members = [member for member in _members(kind) if member is not types.NoneType] or [types.NoneType]
+        there: dict[str, Any] = {}
+        for member in members:
+            parts = _parts(member)
+            if parts is None or (part not in parts and hasattr(_class_of(member), part)):
+                return None
+            there |= parts
+        if part not in there:
+            named = [name for name in there if not name.isdigit()]  # those of a NamedTuple have numbers, too
+            return depth, members[0] if len(members) == 1 else kind, named or list(there)
+        kind = there[part] if len(members) == 1 else Any
+    return None
+
+
+PLAIN = (str, int, float, bool, types.NoneType)
+"""What has no parts."""
+
+
+def _parts(kind: Any) -> dict[str, Any] | None:
+    """The parts of a kind and their own kinds, by name; None where nobody can tell. A dataclass may make more in ``__post_init__`` or ``__getattr__``."""
+    made_by, arguments = _class_of(kind), typing.get_args(kind)
+    if made_by in PLAIN:
+        return {}
+    if _is_typed_dict(made_by):
+        return _hints(made_by, sorted(made_by.__required_keys__ | made_by.__optional_keys__))
+    if issubclass(made_by, tuple) and hasattr(made_by, "_fields"):
+        named = _hints(made_by, made_by._fields)
+        return named | {str(number): one for number, one in enumerate(named.values())}
+    if made_by is tuple and arguments and Ellipsis not in arguments:
+        return {str(number): one for number, one in enumerate(arguments)}
+    of_its_own = issubclass(made_by, Mapping | Sequence) or {"__post_init__", "__getattr__"} & set(dir(made_by))
+    if dataclasses.is_dataclass(made_by) and not of_its_own:
+        return _hints(made_by, [field.name for field in dataclasses.fields(made_by)])
+    return None
+
+
+def _hints(kind: Any, names: Sequence[str]) -> dict[str, Any]:
+    try:
+        hints = typing.get_type_hints(kind)
+    except Exception:  # as in `annotation`
+        hints = {}
+    return {name: hints.get(name, Any) for name in names}
+
+
+def _may_be_number(kind: Any) -> bool:
+    made_by = _class_of(kind)
+    if issubclass(made_by, str | bytes | bytearray | complex | types.NoneType | Mapping | SetOf | list | tuple):
+        return False
+    return not dataclasses.is_dataclass(made_by) or hasattr(made_by, "__float__") or hasattr(made_by, "__index__")
+
+
+def _may_be_numbers(kind: Any, count: int) -> bool:
+    """Whether a value of a kind can be so many numbers: one by itself, or in a list or a tuple. Of a generator it is what it yields, or returns in the end."""
+    if len(members := _members(kind)) > 1:
+        return any(_may_be_numbers(member, count) for member in members)
+    kind = members[0]
+    made_by, arguments = _class_of(kind), typing.get_args(kind)
+    if made_by in (GeneratorOf, IteratorOf, IterableOf):
+        return not arguments or any(_may_be_numbers(one, count) for one in (arguments[0], arguments[-1]))
+    if issubclass(made_by, tuple) and hasattr(made_by, "_fields"):
+        return len(made_by._fields) == count
+    if made_by is tuple and arguments and Ellipsis not in arguments:
+        return len(arguments) == count and all(_may_be_numbers(one, 1) for one in arguments)
+    if issubclass(made_by, list | tuple):
+        return not arguments or _may_be_numbers(arguments[0], 1)
+    return _may_be_number(kind) and (count == 1 or made_by not in PLAIN)
+
+
+def _may_be_mapping(kind: Any) -> bool:
+    if len(members := _members(kind)) > 1:
+        return any(map(_may_be_mapping, members))
+    made_by = _class_of(members[0])
+    return issubclass(made_by, Mapping) or not (
+        issubclass(made_by, str | bytes | complex | SetOf | list | tuple) or made_by in PLAIN or dataclasses.is_dataclass(made_by)
+    )
+
+
+def _metrics(kind: Any) -> list[str] | None:
+    """The names of all metrics in a mapping of a kind, those of a mapping in it with a dot; None where there may be others."""
+    [member, *others] = _members(kind)
+    if others or not _is_typed_dict(_class_of(member)):
+        return None
+    names: list[str] = []
+    for name, one in (_parts(member) or {}).items():
+        below = [name] if hasattr(_class_of(one), "__float__") else [f"{name}.{inner}" for inner in _metrics(one) or []]
+        if not below:
+            return None
+        names += below
+    return names
