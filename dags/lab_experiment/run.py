@@ -184,17 +184,16 @@ def train(job: Job) -> Answer:
     """Fit the model with the best parameters, evaluate it, record it and register it.
 
     Returns:
-        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics``, ``plots``, ``model_id``, ``model_uri``, ``deploy`` and,
-        when registered, ``registered_model``, ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was
-        trained.
+        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics``, ``plots``, ``model_id``, ``model_uri``, ``deploy`` (None if
+        the model is not to be deployed), ``example`` (see :func:`lab_experiment.tracking.serving_request`) and, when registered, ``registered_model``,
+        ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was trained.
     """
     document, client, run_id = job.document, job.client, job.run["mlflow_run_id"]
     outcome: Answer = {
         "experiment": document["name"],
         "mlflow_experiment": document["track"]["experiment"],
         "mlflow_run_id": run_id,
-        **dict.fromkeys(("model_id", "model_uri", "registered_model", "version", "champion")),
-        "deploy": document["deploy"],
+        **dict.fromkeys(("model_id", "model_uri", "registered_model", "version", "champion", "example")),
     }
     with tracking.working_on(client, run_id, job.tags, last=True):
         params = best(job)
@@ -209,6 +208,7 @@ def train(job: Job) -> Answer:
     if deploy and deploy.get("when") == "champion" and not (outcome["champion"] or {}).get("promoted"):
         print(f"[deploy] {outcome['model_uri']} is not the champion, so it is not deployed; deploy.when: always deploys every model", flush=True)
         deploy = None
+    outcome["deploy"] = deploy
     return {"result": outcome, "event": {"model_uri": outcome["model_uri"], "experiment": document["name"], "deploy": deploy}}
 
 
@@ -241,7 +241,7 @@ class Training:
         return outcome
 
     def trained(self) -> Answer:
-        """Fit, evaluate and record: ``metrics`` under the names that the package gave them, ``plots``, ``model_id`` and ``model_uri``.
+        """Fit, evaluate and record: ``metrics`` under the names that the package gave them, ``plots``, ``model_id``, ``model_uri`` and ``example``.
 
         All that may be refused is looked at before the model is logged, so that no try leaves a second one.
         """
@@ -265,9 +265,9 @@ class Training:
                 print(f"[metrics] MLflow takes no metric named {storable.short(name)}; it is recorded as {legal!r}", flush=True)
         if lost := [name for name, value in metrics.items() if not math.isfinite(value)]:
             print(f"[metrics] {', '.join(lost)}: no finite number, so it is null in the result of this task", flush=True)
+        files = job.folder / folders.KEPT / ("fetched" if logged else "model")
         if logged is None:
-            saved = job.folder / folders.KEPT / "model"
-            logged = tracking.log_model(run_id, saved, job.package.ask("save", folder=str(saved))["flavor"])
+            logged = tracking.log_model(run_id, files, job.package.ask("save", folder=str(files))["flavor"])
         if metrics:
             tracking.log_metrics(client, run_id, {names[name]: value for name, value in metrics.items()}, logged.model_id)
             if not job.document["track"]["run_name"]:
@@ -279,7 +279,13 @@ class Training:
                 client.log_artifact(run_id, plot, "plots")
         with tracking.failures("recording the data"):
             environment.record_data(client, run_id, job.package.ask("inputs"))
-        return {"metrics": metrics, "plots": [f"plots/{Path(plot).name}" for plot in plots], "model_id": logged.model_id, "model_uri": logged.uri}
+        return {
+            "metrics": metrics,
+            "plots": [f"plots/{Path(plot).name}" for plot in plots],
+            "model_id": logged.model_id,
+            "model_uri": logged.uri,
+            "example": tracking.serving_request(files) if (job.document["deploy"] or {}).get("target") == "endpoint" else None,
+        }
 
     def fit(self) -> tuple[tracking.Logged | None, dict[str, float]]:
         """Train. Gives where the model is if the package logged it itself, and the metrics that the package then logged."""

@@ -51,6 +51,8 @@ BATCH = 100
 """Parameters in one request, at most."""
 METRICS = 500
 """Metrics in one request; MLflow takes at most 1000 of all kinds."""
+LONGEST_REQUEST = 4000
+"""Characters of a request that somebody may want to copy from a terminal."""
 TRAINED = "training.json"
 """The artifact that says what a training recorded, once all of it is; the tag ``lab.trained`` of the run says that it is there."""
 
@@ -393,6 +395,24 @@ def fetch(uri: str, folder: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return str(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+def serving_request(folder: Path) -> str | None:
+    """What to send to a service of a model whose files are below a folder: the first row of its input example, as MLflow's scoring protocol takes it.
+
+    None where the model has no example, or where the text would have more than ``LONGEST_REQUEST`` characters.
+    """
+    file = next(folder.rglob("serving_input_example.json"), None)
+    request = json.loads(file.read_text(encoding="utf-8")) if file else None
+    if not isinstance(request, dict):
+        return None
+    for key, rows in request.items():
+        if isinstance(rows, list):
+            request[key] = rows[:1]
+        elif key == "dataframe_split":
+            request[key] = {name: part if name == "columns" else part[:1] for name, part in rows.items()}
+    text = json.dumps(request)
+    return text if len(text) <= LONGEST_REQUEST else None
 
 
 def register(client: Any, logged: Logged, name: str, description: str, tags: Mapping[str, str]) -> int:

@@ -37,7 +37,9 @@ options:
     type: str
     required: true
   then:
-    description: DAG that the end of this run sets going by its asset, to be told of as well; empty for none.
+    description:
+      - DAG that the end of this run sets going by its asset, to be told of as well; empty for none.
+      - With O(result_of) only when that result has C(deploy).
     type: str
     default: ""
   first_run:
@@ -253,7 +255,7 @@ def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: b
                 answer = airflow.ask(f"{path}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(params['result_of'])}/xcomEntries/return_value")
                 value = answer.body.get("value") if answer.status == 200 else None
                 look.outcome = value if isinstance(value, dict) else {}
-            if look.state == "success" and params["then"]:
+            if look.state == "success" and params["then"] and (not params["result_of"] or look.outcome.get("deploy")):
                 look_at_next(airflow, path, run_id, params["then"], params["retry"] and not check_mode, look)
     except Refused as error:
         look.problem = f"{error}: the lab was set up with another one, write that one into the vault."

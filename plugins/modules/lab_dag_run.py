@@ -37,7 +37,9 @@ options:
     type: str
     required: true
   then:
-    description: DAG that the end of this run sets going by its asset, to be waited for as well; empty for none.
+    description:
+      - DAG that the end of this run sets going by its asset, to be waited for as well; empty for none.
+      - With O(result_of) only when that result has C(deploy).
     type: str
     default: ""
   first_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import shlex
 import shutil
 import threading
 import urllib.parse
@@ -657,9 +658,15 @@ def test_the_verdict_through_ansible(control: Control) -> None:
     assert PASSWORD not in control.report.read_text(encoding="utf-8") + page
 
 
-@pytest.mark.parametrize("experiment", ["wine", "nothing"])
-def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_path: Path, tool: Run, experiment: str) -> None:
-    """The playbook `run` triggers with what is set for this run alone, and shows what the training ended with."""
+EXAMPLE = '{"dataframe_split": {"columns": ["it\'s"], "data": [[13.2]]}}'
+
+
+@pytest.mark.parametrize(
+    ("experiment", "deployed"),
+    [("wine", ""), ("nothing", ""), ("wine_search", "success"), ("wine_search", "failed")],
+)
+def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_path: Path, tool: Run, experiment: str, deployed: str) -> None:
+    """The playbook `run` triggers with what is set for this run alone, follows the deployment, and shows what the training ended with."""
     given: dict[str, Any] = {}
 
     def trigger(_method: str, body: Any) -> Any:
@@ -667,7 +674,14 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         path = f"/api/v2/dags/train/dagRuns/{body['dag_run_id']}"
         lab.answers[path] = {"state": "success"}
         lab.answers[f"{path}/taskInstances"] = {"task_instances": []}
-        outcome = {"metrics": {"accuracy": 0.97777}, "model_uri": "models:/wine/3", "mlflow_run_id": "abc123"}
+        outcome: dict[str, Any] = {"metrics": {"accuracy": 0.97777}, "model_uri": "models:/wine/3", "mlflow_run_id": "abc123", "registered_model": "wine"}
+        if deployed:
+            outcome |= {"deploy": {"target": "endpoint", "options": {}}, "example": EXAMPLE}
+            task = {"task_id": "deploy", "state": deployed, "start_date": "2026-11-24T07:00:00Z", "try_number": 1}
+            lab.answers["/api/v2/dags/deploy/dagRuns"] = {"dag_runs": [{"dag_run_id": "d", "run_type": "asset_triggered", "state": deployed}]}
+            lab.answers["/api/v2/dags/deploy/dagRuns/d/upstreamAssetEvents"] = {"asset_events": [{"source_run_id": body["dag_run_id"]}]}
+            lab.answers["/api/v2/dags/deploy/dagRuns/d/taskInstances"] = {"task_instances": [task]}
+            lab.answers["/api/v2/dags/deploy/dagRuns/d/taskInstances/deploy/logs/1"] = {"content": [{"event": "Failure: the proof failed"}]}
         lab.answers[f"{path}/taskInstances/train/xcomEntries/return_value"] = {"value": outcome}
         return {"dag_run_id": body["dag_run_id"]}
 
@@ -690,10 +704,20 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         assert done.returncode != 0 and "There is no experiment nothing in " in done.stdout and "wine_search" in done.stdout, done.stdout
         assert not given and not (tmp_path / "stack").exists()
         return
-    assert done.returncode == 0, done.stdout
-    assert given["conf"] == {"experiment": "wine", "trials": 6, "overrides": {"inputs.share": 0.3, "search.sampler": "random"}}
-    assert given["note"] == "Experiment wine"
-    assert given["dag_run_id"].startswith("wine-20")
-    assert (tmp_path / "stack/experiments/wine.yml").is_file()
+    assert (done.returncode != 0) == (deployed == "failed"), done.stdout
+    assert given["conf"] == {"experiment": experiment, "trials": 6, "overrides": {"inputs.share": 0.3, "search.sampler": "random"}}
+    assert given["note"] == f"Experiment {experiment}"
+    assert given["dag_run_id"].startswith(f"{experiment}-20")
+    assert (tmp_path / "stack/experiments" / f"{experiment}.yml").is_file()
     assert "accuracy             0.9778\nmodel                models:/wine/3\n" in done.stdout, done.stdout
     assert f"/dags/train/runs/{given['dag_run_id']}" in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    call = [line for line in lines if line.startswith("curl ")]
+    if deployed == "success":
+        [line] = call
+        words = shlex.split(line)
+        assert words[:3] == ["curl", "-u", "admin"] and words[words.index("-d") + 1] == EXAMPLE
+        assert words[-1] == "http://127.0.0.1:8002/models/wine/invocations"
+        assert "make password" in done.stdout or "mlops.lab.password" in done.stdout
+    else:
+        assert not call and (not deployed or "the proof failed" in done.stdout), done.stdout

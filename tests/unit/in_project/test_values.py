@@ -12,11 +12,12 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from lab_experiment import cross_validation, inside, run, storable
+from lab_experiment import cross_validation, inside, run, storable, tracking
 from lab_experiment.__main__ import main
 from lab_experiment.failures import Failure, Stopped
 
@@ -167,6 +168,23 @@ def test_a_bad_fold_ends_a_cross_validation_or_is_left_out(capsys: pytest.Captur
     assert [math.isnan(fold["accuracy"]) for fold in scores.folds] == [True, False, False, False] and math.isfinite(scores.mean["accuracy"])
     with pytest.raises(Failure, match="roc_auc gave a finite number on none of the 4 folds"):
         cross_validation.run({"splitter": folds, "scoring": "roc_auc", "bad_folds": "skip"}, DummyClassifier, (x, [0, 1] + [1] * 38))
+
+
+def test_what_is_deployed_to_the_endpoint_comes_with_a_request_of_one_row(theirs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "https://mlflow.example.com")
+    frame = pd.DataFrame({"a": NUMBERS, "b": NUMBERS})
+    functions = {"make": DecisionTreeClassifier, "read": lambda: (frame, [0, 1] * 20)}
+    served = {"register": {"name": "served", "description": "", "champion": None}, "deploy": {"target": "endpoint", "options": {}, "when": "always"}}
+    one = theirs(functions, FITTED, FOLDS, **served)
+    outcome = run.train(one)["result"]
+    assert json.loads(outcome["example"]) == {"dataframe_split": {"columns": ["a", "b"], "data": [[0.0, 0.0]]}}
+    assert outcome["deploy"]["target"] == "endpoint"
+    version = mlflow.MlflowClient().get_model_version("served", str(outcome["version"]))
+    assert version.description.endswith(f": https://mlflow.example.com/#/experiments/{one.run['experiment_id']}/runs/{one.run['mlflow_run_id']}")
+    for request, text in (({"inputs": [[1, 2], [3, 4]]}, '{"inputs": [[1, 2]]}'), ({"inputs": [["x" * 5000]]}, None), (None, None)):
+        (tmp_path / "serving_input_example.json").write_text(json.dumps(request))
+        assert tracking.serving_request(tmp_path) == text
+    assert tracking.serving_request(tmp_path / "nothing") is None
 
 
 def test_data_without_targets_is_one_sentence() -> None:
