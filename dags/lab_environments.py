@@ -59,9 +59,12 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. `make lab` locks environments/{name}.in and brings it."])
     text = lock.read_text(encoding="utf-8")
     head = header(text)
-    for source in (lock.with_suffix(ending) for ending in (".in", ".txt", ".toml")):
-        if source.is_file() and not head.get("asked", "").startswith(hashlib.sha256(source.read_bytes()).hexdigest()[:32]):
-            raise Mistakes([f"environment has {name!r}, whose {source.name} changed since {lock.name} was made of it; `make lab` makes it anew."])
+    files = {f"{name}{ending}": [folder / f"{name}{ending}"] for ending in (".in", ".txt", ".toml")}
+    for shown, paths in {**files, f"{name}/uv.lock": [folder / name / "pyproject.toml", folder / name / "uv.lock"]}.items():
+        if not all(path.is_file() for path in paths):
+            continue
+        if not head.get("asked", "").startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
+            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make lab` makes it anew."])
     key, interpreter = made(text, head.get("python", ""), say)
     return Environment(name, interpreter, lock, key)
 
