@@ -124,7 +124,13 @@ PARTS: dict[str, dict[str, Any]] = {
 
 def stacks() -> list[Case]:
     """Return the compose file of Airflow."""
-    options = {"": {}, " with options": {"airflow_stack_environment": {"AIRFLOW__CORE__PARALLELISM": 16, "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: #'}}}
+    options = {
+        "": {},
+        " with options": {
+            "airflow_stack_data_dir": "/srv/data",
+            "airflow_stack_environment": {"AIRFLOW__CORE__PARALLELISM": 16, "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: #'},
+        },
+    }
     return [
         Case(f"{version}, {parts}{name}", "airflow_stack", "compose.yml.j2", {**STACK, **values, **more, "airflow_stack_image": f"mlops-lab/airflow:{version}"})
         for version, _python in VERSIONS

@@ -160,6 +160,14 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
 
 
+def test_a_worker_reads_data_and_writes_results_and_nobody_else_sees_them() -> None:
+    services = stack("one host")["services"]
+    assert {"/opt/mlops-lab/airflow_stack/data:/opt/data:ro", "/opt/mlops-lab/airflow_stack/output:/opt/output"} <= set(services["airflow-worker"]["volumes"])
+    assert not any("/opt/data" in volume for name, service in services.items() if name != "airflow-worker" for volume in service.get("volumes", []))
+    mounts = stack("worker alone", airflow_stack_data_dir="/srv/data", airflow_stack_output_dir="/srv/out")["services"]["airflow-worker"]["volumes"]
+    assert {"/srv/data:/opt/data:ro", "/srv/out:/opt/output"} <= set(mounts)
+
+
 def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
     assert set(stack("worker alone")["secrets"]) == {
         "broker_url",
