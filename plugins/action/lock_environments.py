@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.mlops.lab.plugins.action.lab_preflight import stop
+from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, set_at, source_of, stop
 from ansible_collections.mlops.lab.plugins.modules.lock_environments import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
@@ -135,9 +135,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Lock what changed; see the module documentation."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION), required_if=[("frozen", False, ["project_src"])])
         folder = Path(args["src"])
         wanted = files_of(folder)
+        if args["frozen"]:
+            return self._frozen(folder, wanted, args["must"], args["variable"], task_vars or {})
         locked: list[str] = []
         unfit: dict[str, list[str]] = {}
         warnings: list[str] = []
@@ -185,6 +187,28 @@ class ActionModule(ActionBase):
         warnings += [f"environment {name} is left as it was: {sentence}" for name, sentences in unfit.items() for sentence in sentences]
         result: dict[str, Any] = {"changed": bool(locked or removed), "locked": locked, "removed": removed}
         return {**result, "warnings": warnings} if warnings else result
+
+    def _frozen(self, folder: Path, wanted: dict[str, list[Path]], names: list[str], variable: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the locks of environments as they are; see the option of this name."""
+        inventory = Inventory.of_task(self._loader, task_vars)
+        source = source_of(variable, task_vars.get, inventory)
+        who, locks, problems = f"{source}, set {set_at(inventory, source)}, names", dict[str, str](), list[str]()
+        remedy = "`make start` locks it; on a lab that does not run yet, leave the name out for the first `make lab`"
+        for name in names:
+            if name not in wanted:
+                problems.append(f"{who} {name}, which is not in {folder}: write {name}.in there, or take the name out.")
+                continue
+            try:
+                entries_of(name, wanted[name])
+                texts_of(wanted[name][0])
+                locks[name], digest = former_of(folder / f"{name}.lock"), asked(wanted[name][0], []).partition("/")[0]
+                if not locks[name]:
+                    problems.append(f"{who} {name}, which is not locked yet: {remedy}.")
+                elif f"\n# asked: {digest}/" not in locks[name]:
+                    problems.append(f"{who} {name}, whose {name}.lock was made from something else than what is there now: {remedy}.")
+            except Unfit as error:
+                problems += error.sentences
+        return stop(len(problems), "before the image is built", problems) if problems else {"changed": False, "locks": locks}
 
     def _resolved(self, directory: str, path: Path, request: dict[str, Any]) -> dict[str, Any]:
         """Have the service on the host resolve requirements.

@@ -24,9 +24,8 @@ options:
     type: path
     required: true
   project_src:
-    description: Directory on the host with the compose file of the environments' service.
+    description: Directory on the host with the compose file of the environments' service. Required unless O(frozen) is true.
     type: path
-    required: true
   needs:
     description: What the lab itself needs in an environment. It is left out where it contradicts the requirements, which the lock then says.
     type: list
@@ -37,6 +36,14 @@ options:
     type: list
     elements: str
     default: []
+  frozen:
+    description: Resolve and write nothing; give the locks of O(must), and fail when one is not there or was made from other requirements.
+    type: bool
+    default: false
+  variable:
+    description: The variable that says O(must), for the sentences of O(frozen).
+    type: str
+    default: ""
   upgrade:
     description: Resolve all again, to newer versions.
     type: bool
@@ -51,6 +58,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+locks:
+  description: The texts of the locks by the names of their environments.
+  returned: with O(frozen)
+  type: dict
 locked:
   description: Names of the environments whose locks were written.
   returned: success

@@ -54,6 +54,7 @@ def airflow_images() -> list[Case]:
     credentials = {"airflow_image_index_url": INDEX, "airflow_image_nexus_user": "reader", "airflow_image_nexus_pass": CANARY}
     options = {
         "plain": {},
+        "with environments": {"airflow_image_environments": ["churn", "Wine_2"]},
         "with providers and packages": {"airflow_image_providers": ["apache-airflow-providers-http"], "airflow_image_apt_packages": ["libgomp1", "git"]},
     }
     return [

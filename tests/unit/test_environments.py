@@ -127,7 +127,8 @@ def lock_environments(engine: str) -> Locks:
     """The module of this name, run by Ansible; gives its result."""
 
     def lock(folder: Path, *options: str, **more: Any) -> Done:
-        options_of = {"src": str(folder), "project_src": "/opt/x", "needs": NEEDS, **more}
+        given = {"src": str(folder), "project_src": "/opt/x", "needs": NEEDS, **more}
+        options_of = {name: value for name, value in given.items() if value is not None}
         with TemporaryDirectory() as own:
             return play(Path(own), [{"mlops.lab.lock_environments": options_of, "register": "result"}], *options, PATH=engine)
 
@@ -460,3 +461,79 @@ def test_files_that_are_no_environment_are_named_and_nothing_of_theirs_is_remove
     assert "uv.lock was not written by the lab" in words and (tmp_path / "uv.lock").exists(), words
     assert "half has no uv.lock; `uv lock` in the project writes it." in words
     assert "churn-0.1.0-py3-none-any.whl is a wheel; publish it to the lab's index, write churn==0.1.0 into churn.in beside it, and remove it here." in words
+
+
+def test_an_environment_in_the_image_is_used_without_asking_the_service(
+    lock_environments: Locks, service: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel(wheels, "lab_test_baked", [], "ANSWER = 42\n")
+    (tmp_path / "baked.in").write_text("lab-test-baked\n")
+    lock_environments(tmp_path, needs=[])
+    program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
+    image = tmp_path / "opt"
+    image.mkdir()
+    settings = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(image), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(wheels)}
+
+    def build(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, program, "--in-image", name, tmp_path / f"{name}.lock"]
+        return subprocess.run(command, env=settings, text=True, capture_output=True)
+
+    assert build("baked").returncode == 0
+    key = ask(service, do="make", requirements=(tmp_path / "baked.lock").read_text())[-1]["made"]["key"]
+    assert sorted(path.name for path in image.iterdir()) == sorted([key, "baked", "baked.lock"]), "the key is that of the service, and no cache is left"
+
+    monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(image))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "no service is here"))
+    monkeypatch.syspath_prepend(str(ROOT / "dags"))
+    import lab_environments
+    from lab_experiment.failures import Failure, Mistakes
+
+    made = lab_environments.provide("baked")
+    assert (made.key, made.interpreter) == (key, str(image / key / "bin" / "python"))
+    subprocess.run([made.interpreter, "-c", "import lab_test_baked; assert lab_test_baked.ANSWER == 42"], check=True)
+    (tmp_path / "other.lock").write_text("lab-test-baked==9.0\n")
+    with pytest.raises(Failure, match="service of this host does not answer"):
+        lab_environments.provide("other")
+    (tmp_path / "baked.lock").write_text((tmp_path / "baked.lock").read_text() + "# locked again\n")
+    with pytest.raises(Mistakes, match=r"whose baked\.lock changed since the image was built; `make build` and `make start` bring the new one"):
+        lab_environments.provide("baked")
+    failed = build("other")
+    assert failed.returncode == 1 and failed.stdout.splitlines()[-1].startswith("the environment other cannot be made: ")
+
+
+def test_environments_for_the_image_are_locked_or_named_before_it_is_built(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "good.in").write_text("six==1.17.0\n")
+    (tmp_path / "stale.in").write_text("six==1.17.0\n")
+    lock_environments(tmp_path, needs=[])
+    (tmp_path / "stale.in").write_text("six==1.16.0\n")
+    (tmp_path / "new.in").write_text("six\n")
+    frozen = {"frozen": True, "variable": "airflow_image_environments", "project_src": None}
+    assert lock_environments(tmp_path, must=["good"], **frozen).result["locks"] == {"good": (tmp_path / "good.lock").read_text()}
+    done = lock_environments(tmp_path, must=["good", "stale", "new", "nowhere"], **frozen)
+    assert done.returncode
+    for words in (
+        "3 to put right before the image is built",
+        "stale, whose stale.lock was made from something else than what is there now: `make start` locks it; on a lab that does not run yet",
+        "new, which is not locked yet: `make start` locks it",
+        f"nowhere, which is not in {tmp_path}: write nowhere.in there, or take the name out.",
+    ):
+        assert words in " ".join(done.output.replace("\\n", " ").split()), done.output
+    assert not (tmp_path / "new.lock").exists()
+
+
+def test_the_image_is_built_from_the_locks_and_the_script_of_the_service(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "churn.in").write_text("six==1.17.0\n")
+    lock_environments(tmp_path, needs=[])
+
+    def files(names: list[str]) -> dict[str, str]:
+        own = {"airflow_image_environments": names, "airflow_image_environments_folder": str(tmp_path)}
+        values = json.dumps({**own, "role_path": str(ROOT / "roles" / "airflow_image")})  # which a task of the role has
+        role = {"name": "mlops.lab.airflow_image", "tasks_from": "environments"}
+        done = play(tmp_path, [{"import_role": role}, {"set_fact": {"result": "{{ __airflow_image_environment_files }}"}}], "-e", values)
+        assert done.returncode == 0, done.output
+        return done.result
+
+    script = (ROOT / "roles" / "environments" / "files" / "environments_server.py").read_text()
+    assert files(["churn"]) == {"churn.lock": (tmp_path / "churn.lock").read_text(), "environments_server.py": script}
+    assert files([]) == {}

@@ -6,6 +6,7 @@ so that no package code runs beside the credential.
     environments_server.py            serve until the process is stopped
     environments_server.py --check    say whether it serves
     environments_server.py --ask      read a request from standard input, and print the answers
+    environments_server.py --in-image <name> <lock>  make an environment while an image is built, in LAB_ENVIRONMENTS_DIR
 
 A client connects to the unix socket ``<LAB_ENVIRONMENTS_DIR>/.service/socket``, sends one line of JSON, and reads lines of JSON until the last::
 
@@ -89,7 +90,7 @@ def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """
     begun = time.monotonic()
     python, lines = str(request.get("python") or PYTHON), pins(request["requirements"])
-    key = hashlib.sha256("\n".join([python, *lines]).encode()).hexdigest()[:24]
+    key = key_of(python, lines)
     place = FOLDER / key
     with alone(key, say):
         new = not (place / "complete").is_file()
@@ -99,6 +100,27 @@ def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
     if new:
         threading.Thread(target=afterwards, args=[place], daemon=True).start()
     return {"made": {"key": key, "interpreter": str(place / "bin" / "python"), "new": new, "seconds": round(time.monotonic() - begun, 3)}}
+
+
+def key_of(python: str, lines: list[str]) -> str:
+    """What an environment is found by."""
+    return hashlib.sha256("\n".join([python, *lines]).encode()).hexdigest()[:24]
+
+
+def make_in_image(name: str, lock: Path) -> None:
+    """Make the environment of a lock where the DAGs look for those that are in the image: under its key, with a link of its name, and the lock beside it.
+
+    Raises:
+        Mistake: See :func:`make`.
+        Failure: It cannot be installed.
+    """
+    text = lock.read_text(encoding="utf-8")
+    found = re.search(r"^# python: (\S+)$", text, re.MULTILINE)
+    python, lines = found[1] if found else PYTHON, pins(text)
+    key = key_of(python, lines)
+    install(FOLDER / key, python, lines, lambda line: print(line, flush=True))
+    (FOLDER / name).symlink_to(key)
+    (FOLDER / f"{name}.lock").write_text(text, encoding="utf-8")
 
 
 def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -414,6 +436,13 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--ask"]:
         for line in ask(sys.stdin.read()):
             print(line, end="", flush=True)
+        return 0
+    if arguments[:1] == ["--in-image"]:
+        try:
+            make_in_image(arguments[1], Path(arguments[2]))
+        except (Mistake, Failure) as error:
+            print(f"the environment {arguments[1]} cannot be made: {error}", flush=True)
+            return 1
         return 0
     serve()
     return 0
