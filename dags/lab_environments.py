@@ -1,6 +1,7 @@
 """Python environments beside the project's own: found by name, and made on this host by the environments' service (role ``environments``).
 
-Nothing is installed here: the service has the index and its credential, and this process sees what it made.
+Nothing is installed here: the service has the index and its credential, and this process sees what it made. Those that the lab put into the image
+(``airflow_image_environments``) are used from there, and the service is not asked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Environment:
     lock: Path | None
     """What it was made from; None for a project's environment without a lock."""
     key: str = ""
-    """What the service calls it; empty for the project's."""
+    """What the service calls it, or would; empty for the project's."""
 
 
 def project() -> Environment:
@@ -40,7 +41,7 @@ def project() -> Environment:
 
 
 def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Environment:
-    """The environment of that name, made on this host if it is not there yet.
+    """The environment of that name: the one in the image, or else made on this host if it is not there yet.
 
     Args:
         name: ``project``, or the name of a lock in the folder that LAB_ENVIRONMENT_LOCKS names.
@@ -59,9 +60,18 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. `make lab` locks environments/{name}.in and brings it."])
     text = lock.read_text(encoding="utf-8")
     head = header(text)
-    for source in (lock.with_suffix(ending) for ending in (".in", ".txt", ".toml")):
-        if source.is_file() and not head.get("asked", "").startswith(hashlib.sha256(source.read_bytes()).hexdigest()[:32]):
-            raise Mistakes([f"environment has {name!r}, whose {source.name} changed since {lock.name} was made of it; `make lab` makes it anew."])
+    files = {f"{name}{ending}": [folder / f"{name}{ending}"] for ending in (".in", ".txt", ".toml")}
+    for shown, paths in {**files, f"{name}/uv.lock": [folder / name / "pyproject.toml", folder / name / "uv.lock"]}.items():
+        if not all(path.is_file() for path in paths):
+            continue
+        if not head.get("asked", "").startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
+            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make lab` makes it anew."])
+    in_image = Path(os.environ.get("LAB_ENVIRONMENTS_IN_IMAGE", "/opt/environments-in-image"))
+    if (in_image / f"{name}.lock").is_file():  # chosen to be there, so that nothing is installed at run time
+        if (in_image / f"{name}.lock").read_text(encoding="utf-8") != text:
+            raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; `make build` and `make start` bring the new one."])
+        key = os.readlink(in_image / name)
+        return Environment(name, str(in_image / key / "bin" / "python"), lock, key)
     key, interpreter = made(text, head.get("python", ""), say)
     return Environment(name, interpreter, lock, key)
 

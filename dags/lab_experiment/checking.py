@@ -75,7 +75,7 @@ def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[
     if environment.name == PROJECT or not environment.lock:
         return
     without = header(environment.lock.read_text(encoding="utf-8")).get("without", "")
-    why = f": the lab's own needs do not go with environments/{environment.name}.in ({without})" if without else ""
+    why = f": the lab's own needs do not go with the pins of the environment {environment.name} ({without})" if without else ""
     if document["train"]:
         yield "train", "mlflow", f"which writes the model{why}"
     if document["cross_validation"]:

@@ -19,7 +19,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lab_environments import Environment
-from lab_experiment import storable
+from lab_experiment import data_files, storable
 from lab_experiment.callables import say
 
 FOLDER = "environment"
@@ -96,6 +96,25 @@ def record_data(client: Any, run_id: str, inputs: Sequence[dict[str, Any]]) -> N
     found = [DatasetInput(Dataset(**one["dataset"]), [InputTag("mlflow.data.context", one["context"])]) for one in inputs]
     if found:
         client.log_inputs(run_id, found)
+
+
+def record_files(client: Any, run_id: str, document: Mapping[str, Any], runs: Path) -> None:
+    """Record the files and folders below ``/opt/data`` that an experiment names: path, digest, size, and the key that names them.
+
+    The digest is the start of the SHA-256, as that of any file here; the profile has all of it. What cannot be read is said.
+    """
+    inputs = []
+    for named in data_files.named_by(document):
+        try:
+            content = data_files.content_of(named, runs)
+            dataset = MetaDataset(_source(str(named.path)), name=named.name, digest=content.sha256[:16]).to_dict()
+        except Exception as error:
+            say(f"[data] {named.path} is not recorded ({storable.raised(error)})")
+            continue
+        profile = json.dumps({"sha256": content.sha256, "bytes": content.size, "files": content.files})
+        inputs.append({"dataset": {key: dataset[key] for key in ("name", "digest", "source_type", "source")} | {"profile": profile}, "context": named.key})
+        print(f"[data] {named.key}: {named.path}, {content.size} bytes, sha256 {content.sha256}", flush=True)
+    record_data(client, run_id, inputs)
 
 
 def inputs_of(data: Sequence[Data]) -> list[dict[str, Any]]:

@@ -108,6 +108,8 @@ def prepare(job: Job) -> Answer:
         with tracking.failures("logging parameters to MLflow"):
             tracking.log(client, parent.info.run_id, params=tracking.parameters(document))
             client.log_dict(parent.info.run_id, dict(document), "experiment.json")
+        with tracking.failures("recording the data"):
+            environment.record_files(client, parent.info.run_id, document, job.folder.parent)
         print(f"[steps] done: {', '.join(job.package.ask('steps')) or 'none'}", flush=True)
         if document["search"]:
             job.run |= search.prepare(job)

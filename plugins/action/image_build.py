@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.errors import AnsibleActionFail
+from ansible_collections.mlops.lab.plugins.action.lab_preflight import stop
 from ansible_collections.mlops.lab.plugins.modules.image_build import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
@@ -101,7 +102,7 @@ class ActionModule(WatchingAction):
         if args["output"] is None:
             image_id = self._image_id(image)
             if image_id:
-                return {**result, "image_id": image_id, **self._move_alias(args["alias"], image, image_id)}
+                return {**result, "image_id": image_id, **self._move_alias(args, image, image_id)}
         if self._task.check_mode:
             return {**result, "changed": True, "image_id": "", "msg": f"{image} would be built."}
         if missing:
@@ -126,7 +127,9 @@ class ActionModule(WatchingAction):
         if args["output"] is not None:
             return {**result, "changed": True}
         image_id = self._image_id(image)
-        moved = self._move_alias(args["alias"], image, image_id)
+        moved = self._move_alias(args, image, image_id)
+        if moved.get("failed"):
+            return {**result, **moved}
         if args["keep"] > 0:
             self._remove_older(f"{args['repository']}:{args['version']}-", image, args["keep"])
         return {**result, **moved, "changed": True, "image_id": image_id}
@@ -180,16 +183,28 @@ class ActionModule(WatchingAction):
         answer = self.on_host(f"docker image inspect --format '{{{{.Id}}}}' {shlex.quote(image)} 2>/dev/null")
         return answer["stdout"].strip() if answer["rc"] == 0 else ""
 
+    def _lacking(self, image: str, command: list[str], data: str) -> list[str]:
+        """Return the lines that a command prints in an image, which has no network there; none when it cannot be run, for then nothing is known."""
+        options = ["--rm", "--interactive", "--pull=never", "--network=none", "--read-only", "--cap-drop=ALL", f"--entrypoint={command[0]}"]
+        answer = self.on_host(shlex.join(["docker", "run", *options, image, *command[1:]]), data.encode() + b"\n")
+        return str(answer["stdout"]).splitlines() if answer["rc"] == 0 else []
+
     def _remove_older(self, prefix: str, image: str, keep: int) -> None:
         """Remove the images whose names begin with `prefix`, but `image` and those before it, `keep` in all; Docker refuses for those that have containers."""
         names = f"docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' {shlex.quote(prefix.rpartition(':')[0])}"  # the newest first
         others = f"grep -F {shlex.quote(prefix)} | grep -vxF {shlex.quote(image)} | tail -n +{keep}"
         self.on_host(f"{names} | {others} | xargs -r -n 1 docker image rm >/dev/null 2>&1")
 
-    def _move_alias(self, alias: str | None, image: str, image_id: str) -> dict[str, Any]:
-        """Point the alias to the image; say whether that changed anything."""
-        if not alias or self._image_id(alias) == image_id:
+    def _move_alias(self, args: dict[str, Any], image: str, image_id: str) -> dict[str, Any]:
+        """Point the alias to the image, unless that lacks what the present one has; say whether that changed anything."""
+        alias = args["alias"]
+        present = self._image_id(alias) if alias else ""
+        if not alias or present == image_id:
             return {"changed": False}
+        if present and args["compare"]:
+            lacking = [self._lacking(name, args["compare"], args["compare_input"]) for name in (alias, image)]
+            if lost := [line for line in lacking[1] if line not in lacking[0]]:
+                return stop(len(lost), f"before {image} takes the place of {alias}, which stays", lost)
         if not self._task.check_mode:
             self.on_host(f"docker tag {shlex.quote(image)} {shlex.quote(alias)}")
         return {"changed": True}

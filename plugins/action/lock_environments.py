@@ -15,15 +15,17 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.mlops.lab.plugins.action.lab_preflight import stop
+from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, set_at, source_of, stop
 from ansible_collections.mlops.lab.plugins.modules.lock_environments import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
-ENDINGS = (".in", ".txt", ".toml")
+ENDINGS = (".in", ".txt", ".toml", ".whl")
+PROJECT = ("pyproject.toml", "uv.lock")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 PYTHON = re.compile(r"^#\s*python:\s*(3\.[0-9]+)\s*$", re.MULTILINE)
-HEAD = "# Resolved by mlops.lab from {file}; commit it. It is resolved again when that file changes, or when this one is removed.\n"
+OURS = "# Resolved by mlops.lab "
+HEAD = OURS + "from {file}; commit it. It is resolved again when that file changes, or when this one is removed.\n"
 
 
 class Unfit(Exception):
@@ -35,26 +37,58 @@ class Unfit(Exception):
 
 
 def files_of(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of requirements of a folder by the name of their environment."""
+    """Return the files of requirements, and the folders of projects, of a folder by the name of their environment."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*")):
-        if path.suffix in ENDINGS and path.is_file() and not path.name.startswith("."):
-            found.setdefault(path.stem, []).append(path)
+        if path.name.startswith("."):
+            continue
+        if path.suffix in ENDINGS and path.is_file():
+            found.setdefault(path.stem.partition("-")[0] if path.suffix == ".whl" else path.stem, []).append(path)
+        elif any((path / name).is_file() for name in PROJECT):
+            found.setdefault(path.name, []).append(path)
     return found
 
 
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that an environment is made from: itself, or those of a project's folder."""
+    return [path / name for name in PROJECT] if path.is_dir() else [path]
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """Return the texts that an environment is made from, by the names of their files.
+
+    Raises:
+        Unfit: one is missing, or is no text.
+    """
+    texts = {}
+    for file in parts_of(path):
+        if not file.is_file():
+            how = "copy it from the project, beside its uv.lock" if file.suffix == ".toml" else "`uv lock` in the project writes it"
+            raise Unfit(f"{path} has no {file.name}; {how}.")
+        try:
+            texts[file.name] = sources.decoded(file.read_bytes())
+        except sources.Refused as error:
+            raise Unfit(f"{file} {error}") from None
+    return texts
+
+
 def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
-    """Return the requirements of an environment.
+    """Return the requirements of an environment; none of a project with a ``uv.lock``, which uv itself reads.
 
     Raises:
         Unfit: its name is none, it has two files, or a line cannot be used.
     """
     path = paths[0]
+    if wheel := next((path for path in paths if path.suffix == ".whl"), None):
+        version = [*wheel.stem.split("-"), "<version>"][1]
+        raise Unfit(f"{wheel} is a wheel; publish it to the lab's index, write {name}=={version} into {name}.in beside it, and remove it here.")
     if len(paths) > 1:
         raise Unfit(f"{path.parent} has {' and '.join(path.name for path in paths)}, which are both the environment {name}; keep one of them.")
     if not NAME.fullmatch(name) or name == "project":
         allowed = "a name of letters, digits, - and _" if name != "project" else "another name, for project is the environment in the lab's image"
         raise Unfit(f"{path} cannot be called so; give it {allowed}.")
+    if path.is_dir():
+        return []
     value: Any = str(path)
     if path.suffix == ".toml":
         try:
@@ -70,8 +104,27 @@ def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
 
 def asked(path: Path, needs: list[str]) -> str:
     """Return what a lock is made from, as its head says it: digest of the file, digest of the lab's own needs."""
-    digests = (hashlib.sha256(data).hexdigest()[:32] for data in (path.read_bytes(), "\n".join(needs).encode()))
+    content = b"".join(file.read_bytes() for file in parts_of(path))
+    digests = (hashlib.sha256(data).hexdigest()[:32] for data in (content, "\n".join(needs).encode()))
     return "/".join(digests)
+
+
+def former_of(lock: Path) -> str:
+    """Return a lock that was written here before, or nothing.
+
+    Raises:
+        Unfit: it is somebody else's, which is neither replaced nor removed.
+    """
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
+    if text and not text.startswith(OURS):
+        where = f"{lock.parent.name}/<name>/uv.lock, beside the project's pyproject.toml"
+        raise Unfit(f"{lock} was not written by the lab, whose own locks have this ending; move it away, the lock of a project to {where}.")
+    return text
+
+
+def python_of(texts: dict[str, str]) -> str:
+    """Return the Python that a comment names, or nothing."""
+    return next((found.group(1) for text in texts.values() if (found := PYTHON.search(text))), "")
 
 
 class ActionModule(ActionBase):
@@ -82,26 +135,34 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Lock what changed; see the module documentation."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION), required_if=[("frozen", False, ["project_src"])])
         folder = Path(args["src"])
         wanted = files_of(folder)
+        if args["frozen"]:
+            return self._frozen(folder, wanted, args["must"], args["variable"], task_vars or {})
         locked: list[str] = []
         unfit: dict[str, list[str]] = {}
         warnings: list[str] = []
         for name, paths in wanted.items():
             try:
-                entries = entries_of(name, paths)
+                entries, texts = entries_of(name, paths), texts_of(paths[0])
                 lock = folder / f"{name}.lock"
-                former = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+                former = former_of(lock)
                 digest = asked(paths[0], args["needs"])
                 if f"# asked: {digest}\n" in former and not args["upgrade"]:
                     continue
                 locked.append(name)
                 if self._task.check_mode:
                     continue
-                previous = "" if args["upgrade"] else sources.preferred(former, entries)
-                answer = self._resolved(args["project_src"], paths[0], entries, args["needs"], previous)
-                head = [HEAD.format(file=paths[0].name), f"{sources.asked_for(entries)}\n", f"# asked: {digest}\n", f"# python: {answer['python']}\n"]
+                request: dict[str, Any] = {"needs": "\n".join(args["needs"]), "previous": former, "python": python_of(texts)}
+                if paths[0].is_dir():
+                    source, said = paths[0] / PROJECT[1], []
+                    request["project"] = texts
+                else:
+                    source, said = paths[0], [f"{sources.asked_for(entries)}\n"]
+                    request |= {"requirements": "\n".join(str(entry.requirement) for entry in entries), "previous": sources.preferred(former, entries)}
+                answer = self._resolved(args["project_src"], source, request | ({"previous": ""} if args["upgrade"] else {}))
+                head = [HEAD.format(file=source.relative_to(folder)), *said, f"# asked: {digest}\n", f"# python: {answer['python']}\n"]
                 if answer["without"]:
                     warnings.append(f"environment {name}: what the lab needs does not go with its pins, so that it trains no model: {answer['without']}")
                     head.append(f"# without: {answer['without']}\n")
@@ -109,7 +170,14 @@ class ActionModule(ActionBase):
             except Unfit as error:
                 unfit[name] = error.sentences
                 locked = [other for other in locked if other != name]
-        removed = [path.stem for path in sorted(folder.glob("*.lock")) if path.stem not in wanted]
+        removed = []
+        for lock in sorted(folder.glob("*.lock")):
+            if lock.stem not in wanted:
+                try:
+                    former_of(lock)
+                    removed.append(lock.stem)
+                except Unfit as error:
+                    unfit[lock.stem] = error.sentences
         if not self._task.check_mode:
             for name in removed:
                 (folder / f"{name}.lock").unlink()
@@ -120,23 +188,38 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = {"changed": bool(locked or removed), "locked": locked, "removed": removed}
         return {**result, "warnings": warnings} if warnings else result
 
-    def _resolved(self, directory: str, path: Path, entries: list[sources.Entry], needs: list[str], previous: str) -> dict[str, Any]:
+    def _frozen(self, folder: Path, wanted: dict[str, list[Path]], names: list[str], variable: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the locks of environments as they are; see the option of this name."""
+        inventory = Inventory.of_task(self._loader, task_vars)
+        source = source_of(variable, task_vars.get, inventory)
+        who, locks, problems = f"{source}, set {set_at(inventory, source)}, names", dict[str, str](), list[str]()
+        remedy = "`make start` locks it; on a lab that does not run yet, leave the name out for the first `make lab`"
+        for name in names:
+            if name not in wanted:
+                problems.append(f"{who} {name}, which is not in {folder}: write {name}.in there, or take the name out.")
+                continue
+            try:
+                entries_of(name, wanted[name])
+                texts_of(wanted[name][0])
+                locks[name], digest = former_of(folder / f"{name}.lock"), asked(wanted[name][0], []).partition("/")[0]
+                if not locks[name]:
+                    problems.append(f"{who} {name}, which is not locked yet: {remedy}.")
+                elif f"\n# asked: {digest}/" not in locks[name]:
+                    problems.append(f"{who} {name}, whose {name}.lock was made from something else than what is there now: {remedy}.")
+            except Unfit as error:
+                problems += error.sentences
+        return stop(len(problems), "before the image is built", problems) if problems else {"changed": False, "locks": locks}
+
+    def _resolved(self, directory: str, path: Path, request: dict[str, Any]) -> dict[str, Any]:
         """Have the service on the host resolve requirements.
 
         Raises:
             Unfit: there is no solution.
             AnsibleActionFail: the service does not answer.
         """
-        python = PYTHON.search(path.read_text(encoding="utf-8", errors="replace"))
-        request = {
-            "do": "resolve",
-            "requirements": "\n".join(str(entry.requirement) for entry in entries),
-            "needs": "\n".join(needs),
-            "previous": previous,
-            "python": python.group(1) if python else "",
-        }
+        asked = json.dumps({"do": "resolve", **request})
         command = f"docker compose --project-directory {shlex.quote(directory)} exec -T environments python /opt/service/environments_server.py --ask"
-        outcome = self._low_level_execute_command(command, sudoable=True, in_data=json.dumps(request).encode() + b"\n")
+        outcome = self._low_level_execute_command(command, sudoable=True, in_data=asked.encode() + b"\n")
         answer = json.loads(outcome["stdout"].strip().splitlines()[-1]) if outcome["rc"] == 0 and outcome["stdout"].strip() else {}
         if "resolved" in answer:
             resolved: dict[str, Any] = answer["resolved"]

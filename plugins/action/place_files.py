@@ -20,9 +20,14 @@ from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import arg
 
 
 def tree_files(root: Path, hidden: Collection[str] = ()) -> dict[str, bytes]:
-    """Return relative path -> content of the files below `root`, without caches and hidden files other than those named `hidden`."""
+    """Return relative path -> content of the files below `root`, those of :func:`tree_paths`."""
+    return {name: path.read_bytes() for name, path in tree_paths(root, hidden).items()}
+
+
+def tree_paths(root: Path, hidden: Collection[str] = ()) -> dict[str, Path]:
+    """Return relative path -> path of the files below `root`, without caches and hidden files other than those named `hidden`."""
     return {
-        path.relative_to(root).as_posix(): path.read_bytes()
+        path.relative_to(root).as_posix(): path
         for path in sorted(root.rglob("*"))
         if path.is_file()
         and path.suffix != ".pyc"

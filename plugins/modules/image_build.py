@@ -29,6 +29,18 @@ options:
   alias:
     description: A second full name that is moved onto the image.
     type: str
+  compare:
+    description:
+      - Command that prints a line for each thing that an image lacks. It is run, without network, in the image that O(alias) names and in the new one.
+        A line of the new one alone fails the task, and the alias stays where it is.
+      - Without a present image, or where the command cannot be run, nothing is known, and nothing is refused.
+    type: list
+    elements: str
+    default: []
+  compare_input:
+    description: What that command gets on its standard input.
+    type: str
+    default: ""
   keep:
     description:
       - After a build, how many images of the same repository and version stay on the host, the new one and the newest of the others.

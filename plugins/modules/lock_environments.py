@@ -9,12 +9,13 @@ module: lock_environments
 short_description: Resolve the requirements of environments to locks beside them, where they changed
 version_added: 0.1.0
 description:
-  - Reads C(<name>.in), C(<name>.txt) and C(<name>.toml) (C(project.dependencies) of a C(pyproject.toml)) of a folder on the control node.
+  - Reads C(<name>.in), C(<name>.txt) and C(<name>.toml) (C(project.dependencies) of a C(pyproject.toml)) of a folder on the control node,
+    and C(<name>/pyproject.toml) with C(<name>/uv.lock), whose versions and hashes stay.
     Each whose lock C(<name>.lock) was made from something else is resolved by the environments' service on the host, which has the
     index, and the lock is written beside it.
   - An environment that cannot be resolved keeps its former lock and stops nobody else; it is named in a warning. Only those in O(must) make
     the task fail.
-  - A lock whose requirements are gone is removed.
+  - A lock whose requirements are gone is removed; a file with the ending C(.lock) that was not written here never is.
 author:
   - The mlops.lab authors (@mlops-lab)
 options:
@@ -23,9 +24,8 @@ options:
     type: path
     required: true
   project_src:
-    description: Directory on the host with the compose file of the environments' service.
+    description: Directory on the host with the compose file of the environments' service. Required unless O(frozen) is true.
     type: path
-    required: true
   needs:
     description: What the lab itself needs in an environment. It is left out where it contradicts the requirements, which the lock then says.
     type: list
@@ -36,6 +36,14 @@ options:
     type: list
     elements: str
     default: []
+  frozen:
+    description: Resolve and write nothing; give the locks of O(must), and fail when one is not there or was made from other requirements.
+    type: bool
+    default: false
+  variable:
+    description: The variable that says O(must), for the sentences of O(frozen).
+    type: str
+    default: ""
   upgrade:
     description: Resolve all again, to newer versions.
     type: bool
@@ -50,6 +58,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+locks:
+  description: The texts of the locks by the names of their environments.
+  returned: with O(frozen)
+  type: dict
 locked:
   description: Names of the environments whose locks were written.
   returned: success

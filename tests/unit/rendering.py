@@ -54,6 +54,7 @@ def airflow_images() -> list[Case]:
     credentials = {"airflow_image_index_url": INDEX, "airflow_image_nexus_user": "reader", "airflow_image_nexus_pass": CANARY}
     options = {
         "plain": {},
+        "with environments": {"airflow_image_environments": ["churn", "Wine_2"]},
         "with providers and packages": {"airflow_image_providers": ["apache-airflow-providers-http"], "airflow_image_apt_packages": ["libgomp1", "git"]},
     }
     return [
@@ -126,7 +127,13 @@ PARTS: dict[str, dict[str, Any]] = {
 
 def stacks() -> list[Case]:
     """Return the compose file of Airflow."""
-    options = {"": {}, " with options": {"airflow_stack_environment": {"AIRFLOW__CORE__PARALLELISM": 16, "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: #'}}}
+    options = {
+        "": {},
+        " with options": {
+            "airflow_stack_data_dir": "/srv/data",
+            "airflow_stack_environment": {"AIRFLOW__CORE__PARALLELISM": 16, "AIRFLOW__LOGGING__LOG_FORMAT": '"%(x)s" $HOME: #'},
+        },
+    }
     return [
         Case(f"{version}, {parts}{name}", "airflow_stack", "compose.yml.j2", {**STACK, **values, **more, "airflow_stack_image": f"mlops-lab/airflow:{version}"})
         for version, _python in VERSIONS

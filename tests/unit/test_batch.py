@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lab_deployment import environments
+from lab_deployment.targets.batch import Batch
 from lab_experiment.failures import Failure, Mistakes
 from tests.unit import test_object_store as stores
 from tests.unit.conftest import make_environment, serving_environments
@@ -123,7 +124,7 @@ def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: sto
         ): f"target_options: input has '{tmp_path}/nothing', where this worker finds no file; allowed: a file, or a folder of files, ending in {known}.",
         (f"{tmp_path}/x.txt", out): f"target_options: input has '{tmp_path}/x.txt', with the file 'x.txt'; allowed are names ending in {known}.",
         ("s3://models/x", out): "target_options lacks 'connection', the id of the Airflow connection for s3://models/x.",
-        ("relative/x.csv", out): "target_options: input has 'relative/x.csv'; allowed: text such as /opt/airflow/data/orders.parquet or s3://bucket/orders.",
+        ("relative/x.csv", out): "target_options: input has 'relative/x.csv'; allowed: text such as /opt/data/orders.parquet or s3://bucket/orders.",
     }
     for (source, output), sentence in cases.items():
         answer = airflow.check("models:/plain/1", "batch", input=source, output=output)
@@ -175,3 +176,13 @@ def test_the_index_is_asked_with_the_credentials_of_a_file_that_nobody_sees(
             environments.of_model(model)
     with pytest.raises(Failure, match=r"the environments' service of this host does not answer at .*socket"):
         environments.of_model(model)
+
+
+def test_an_output_where_nothing_can_be_written_is_named_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.csv").write_text("x\n1\n")
+    options = {"input": str(tmp_path / "x.csv"), "output": str(tmp_path / "scored" / "today"), "connection": None}
+    assert Batch.check(options, {}) == []
+    monkeypatch.setattr("os.access", lambda path, _mode: path != tmp_path)  # a file system that is mounted read-only says so to root, too
+    (words,) = Batch.check(options, {})
+    allowed = "a folder below /opt/output, or an address in an object store"
+    assert words == f"target_options: output has '{tmp_path}/scored/today', where this worker may not write; allowed: {allowed}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import json
 import os
@@ -126,7 +127,8 @@ def lock_environments(engine: str) -> Locks:
     """The module of this name, run by Ansible; gives its result."""
 
     def lock(folder: Path, *options: str, **more: Any) -> Done:
-        options_of = {"src": str(folder), "project_src": "/opt/x", "needs": NEEDS, **more}
+        given = {"src": str(folder), "project_src": "/opt/x", "needs": NEEDS, **more}
+        options_of = {name: value for name, value in given.items() if value is not None}
         with TemporaryDirectory() as own:
             return play(Path(own), [{"mlops.lab.lock_environments": options_of, "register": "result"}], *options, PATH=engine)
 
@@ -349,7 +351,7 @@ def test_pins_that_forbid_what_the_lab_needs_are_named_and_such_a_package_still_
     assert "result" in answer, (answer, printed)
     (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\ntrain: {call: 'lab_test_eva:double', with: {x: 21}}\n")
     answer, printed = experiment(lab, "eva", own)
-    assert "has no module 'mlflow', which writes the model: the lab's own needs do not go with environments/eva.in (" in answer["mistakes"][0], (
+    assert "has no module 'mlflow', which writes the model: the lab's own needs do not go with the pins of the environment eva (" in answer["mistakes"][0], (
         answer,
         printed,
     )
@@ -366,3 +368,172 @@ def test_a_lock_that_is_not_there_or_stale_is_a_sentence(lab: Lab, settings: dic
     (lab.folder / "anna.in").write_text("anna==2.0\n")
     answer, _ = experiment(lab, "anna", own)
     assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; `make lab` makes it anew."]
+
+
+def project(folder: Path, name: str, dependencies: list[str], packages: list[tuple[str, str, str, str]], python: str = ">=3.11", packaged: bool = True) -> Path:
+    """Write ``pyproject.toml`` and ``uv.lock`` of a project as `uv lock` does: packages are name, version, source and hash of the wheel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    build = '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"\n' if packaged else ""
+    head = f'[project]\nname = "{name}"\nversion = "1.0"\nrequires-python = "{python}"\n'
+    (folder / "pyproject.toml").write_text(f"{head}dependencies = {json.dumps(dependencies)}\n{build}")
+    needs = "".join(f'    {{ name = "{package}" }},\n' for package, *_ in packages)
+    lock = f'version = 1\nrevision = 3\nrequires-python = "{python}"\n\n[[package]]\nname = "{name}"\nversion = "1.0"\n'
+    lock += f'source = {{ {"editable" if packaged else "virtual"} = "." }}\ndependencies = [\n{needs}]\n'
+    for package, version, source, digest in packages:
+        lock += f'\n[[package]]\nname = "{package}"\nversion = "{version}"\nsource = {source}\n'
+        if digest:
+            lock += f'wheels = [{{ url = "http://index.example.com/{package.replace("-", "_")}-{version}-py3-none-any.whl", hash = "sha256:{digest}" }}]\n'
+    (folder / "uv.lock").write_text(lock)
+    return folder
+
+
+SOMEWHERE = '{ registry = "http://index.example.com/simple" }'
+
+
+def sha256(path: Path) -> str:
+    """What `sha256sum` says of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_project_with_its_uv_lock_is_an_environment_of_its_versions_and_of_itself(
+    lock_environments: Locks, service: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = wheel(wheels, "lab_test_part", [], "WHICH = 'old'\n")
+    wheel(wheels, "lab_test_part", [], "WHICH = 'new'\n", version="2.0")
+    wheel(wheels, "lab_test_whole", ["lab-test-part"], "import lab_test_part\n")
+    pins = [("lab-test-part", "1.0", SOMEWHERE, sha256(old))]
+    folder = project(tmp_path / "whole", "lab-test-whole", ["lab-test-part"], pins)
+    done = lock_environments(tmp_path, needs=["six==1.17.0"])
+    assert done.result["locked"] == ["whole"], done.output
+    text = (tmp_path / "whole.lock").read_text()
+    assert text.startswith("# Resolved by mlops.lab from whole/uv.lock;")
+    assert f"lab-test-part==1.0 \\\n    --hash=sha256:{sha256(old)}\n" in text and "lab-test-whole==1.0" in text and "six==1.17.0" in text
+    assert lock_environments(tmp_path, needs=["six==1.17.0"]).result["changed"] is False
+    monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(service))
+    monkeypatch.syspath_prepend(str(ROOT / "dags"))
+    import lab_environments
+    from lab_experiment.failures import Mistakes
+
+    interpreter = lab_environments.provide("whole").interpreter
+    assert subprocess.run([interpreter, "-c", "import lab_test_whole, lab_test_part as it; print(it.WHICH)"], capture_output=True, text=True).stdout == "old\n"
+    (folder / "uv.lock").write_text((folder / "uv.lock").read_text() + "\n")
+    with pytest.raises(Mistakes, match=r"environment has 'whole', whose whole/uv\.lock changed since whole\.lock was made of it"):
+        lab_environments.provide("whole")
+
+
+@pytest.mark.parametrize(
+    ("source", "digest", "python", "words"),
+    [
+        ('{ editable = "../own" }', "", ">=3.11", "lab-test-own comes from ../own; publish it to the lab's index as a wheel"),
+        ('{ directory = "libs/own" }', "", ">=3.11", "lab-test-own comes from ./libs/own; publish"),
+        ('{ path = "lab_test_own-1.0-py3-none-any.whl" }', "", ">=3.11", "lab-test-own comes from ./lab_test_own-1.0-py3-none-any.whl; publish"),
+        ('{ git = "https://git.example.com/own?rev=v1#0123456789012345678901234567890123456789" }', "", ">=3.11", "lab-test-own comes from git+https://git"),
+        (
+            '{ url = "https://me:hush@files.example.com/lab_test_own-1.0-py3-none-any.whl" }',
+            "0" * 64,
+            ">=3.11",
+            "lab-test-own comes from https://files.example.com/lab_test_own-1.0-py3-none-any.whl;",
+        ),
+        (SOMEWHERE, "0" * 64, ">=3.11", "the lab's index has another lab-test-own 1.0 than the one that is locked"),
+        (SOMEWHERE, "0" * 64, ">=3.8,<3.9", "it is locked for Python <3.9,>=3.8, and the environment has Python 3."),
+    ],
+)
+def test_what_a_uv_lock_takes_from_elsewhere_is_named_with_its_file(
+    lock_environments: Locks, wheels: Path, tmp_path: Path, source: str, digest: str, python: str, words: str
+) -> None:
+    wheel(wheels, "lab_test_own", [])
+    folder = project(tmp_path / "mine", "lab-test-mine", ["lab-test-own"], [("lab-test-own", "1.0", source, digest)], python, packaged=False)
+    if "path" in source:
+        wheels_of = f'wheels = [{{ filename = "lab_test_own-1.0-py3-none-any.whl", hash = "sha256:{"0" * 64}" }}]\n'
+        (folder / "uv.lock").write_text((folder / "uv.lock").read_text() + wheels_of)
+    done = lock_environments(tmp_path, needs=[], must=["mine"])
+    said = " ".join(done.output.split())
+    assert done.returncode and f"mine/uv.lock cannot be resolved: {words}" in said and "hush" not in said, done.output
+
+
+def test_files_that_are_no_environment_are_named_and_nothing_of_theirs_is_removed(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").write_text("version = 1\n")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "pyproject.toml").write_text("[project]\nname = 'half'\n")
+    (tmp_path / "churn-0.1.0-py3-none-any.whl").write_bytes(b"")
+    words = " ".join(lock_environments(tmp_path, needs=[]).result["warnings"])
+    assert "uv.lock was not written by the lab" in words and (tmp_path / "uv.lock").exists(), words
+    assert "half has no uv.lock; `uv lock` in the project writes it." in words
+    assert "churn-0.1.0-py3-none-any.whl is a wheel; publish it to the lab's index, write churn==0.1.0 into churn.in beside it, and remove it here." in words
+
+
+def test_an_environment_in_the_image_is_used_without_asking_the_service(
+    lock_environments: Locks, service: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel(wheels, "lab_test_baked", [], "ANSWER = 42\n")
+    (tmp_path / "baked.in").write_text("lab-test-baked\n")
+    lock_environments(tmp_path, needs=[])
+    program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
+    image = tmp_path / "opt"
+    image.mkdir()
+    settings = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(image), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(wheels)}
+
+    def build(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, program, "--in-image", name, tmp_path / f"{name}.lock"]
+        return subprocess.run(command, env=settings, text=True, capture_output=True)
+
+    assert build("baked").returncode == 0
+    key = ask(service, do="make", requirements=(tmp_path / "baked.lock").read_text())[-1]["made"]["key"]
+    assert sorted(path.name for path in image.iterdir()) == sorted([key, "baked", "baked.lock"]), "the key is that of the service, and no cache is left"
+
+    monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(image))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "no service is here"))
+    monkeypatch.syspath_prepend(str(ROOT / "dags"))
+    import lab_environments
+    from lab_experiment.failures import Failure, Mistakes
+
+    made = lab_environments.provide("baked")
+    assert (made.key, made.interpreter) == (key, str(image / key / "bin" / "python"))
+    subprocess.run([made.interpreter, "-c", "import lab_test_baked; assert lab_test_baked.ANSWER == 42"], check=True)
+    (tmp_path / "other.lock").write_text("lab-test-baked==9.0\n")
+    with pytest.raises(Failure, match="service of this host does not answer"):
+        lab_environments.provide("other")
+    (tmp_path / "baked.lock").write_text((tmp_path / "baked.lock").read_text() + "# locked again\n")
+    with pytest.raises(Mistakes, match=r"whose baked\.lock changed since the image was built; `make build` and `make start` bring the new one"):
+        lab_environments.provide("baked")
+    failed = build("other")
+    assert failed.returncode == 1 and failed.stdout.splitlines()[-1].startswith("the environment other cannot be made: ")
+
+
+def test_environments_for_the_image_are_locked_or_named_before_it_is_built(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "good.in").write_text("six==1.17.0\n")
+    (tmp_path / "stale.in").write_text("six==1.17.0\n")
+    lock_environments(tmp_path, needs=[])
+    (tmp_path / "stale.in").write_text("six==1.16.0\n")
+    (tmp_path / "new.in").write_text("six\n")
+    frozen = {"frozen": True, "variable": "airflow_image_environments", "project_src": None}
+    assert lock_environments(tmp_path, must=["good"], **frozen).result["locks"] == {"good": (tmp_path / "good.lock").read_text()}
+    done = lock_environments(tmp_path, must=["good", "stale", "new", "nowhere"], **frozen)
+    assert done.returncode
+    for words in (
+        "3 to put right before the image is built",
+        "stale, whose stale.lock was made from something else than what is there now: `make start` locks it; on a lab that does not run yet",
+        "new, which is not locked yet: `make start` locks it",
+        f"nowhere, which is not in {tmp_path}: write nowhere.in there, or take the name out.",
+    ):
+        assert words in " ".join(done.output.replace("\\n", " ").split()), done.output
+    assert not (tmp_path / "new.lock").exists()
+
+
+def test_the_image_is_built_from_the_locks_and_the_script_of_the_service(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "churn.in").write_text("six==1.17.0\n")
+    lock_environments(tmp_path, needs=[])
+
+    def files(names: list[str]) -> dict[str, str]:
+        own = {"airflow_image_environments": names, "airflow_image_environments_folder": str(tmp_path)}
+        values = json.dumps({**own, "role_path": str(ROOT / "roles" / "airflow_image")})  # which a task of the role has
+        role = {"name": "mlops.lab.airflow_image", "tasks_from": "environments"}
+        done = play(tmp_path, [{"import_role": role}, {"set_fact": {"result": "{{ __airflow_image_environment_files }}"}}], "-e", values)
+        assert done.returncode == 0, done.output
+        return done.result
+
+    script = (ROOT / "roles" / "environments" / "files" / "environments_server.py").read_text()
+    assert files(["churn"]) == {"churn.lock": (tmp_path / "churn.lock").read_text(), "environments_server.py": script}
+    assert files([]) == {}

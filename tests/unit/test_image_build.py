@@ -51,6 +51,12 @@ elif words[:2] == ["image", "ls"]:
 elif words[:2] == ["image", "rm"]:
     if words[2] in (state / "used").read_text(): sys.exit("conflict: a container uses it")
     images.write_text("".join(f"{name} {known[name]}\\n" for name in known if name != words[2]))
+elif words[0] == "run":
+    image = next(word for word in words[1:] if not word.startswith("--"))
+    (state / f"asked-{known[image][7:]}").write_text(json.dumps([words, sys.stdin.read()]))
+    lines = state / f"lacks-{known[image][7:]}"
+    if not lines.exists(): sys.exit(125)
+    print(lines.read_text(), end="")
 elif words[0] == "tag":
     images.write_text(images.read_text() + f"{words[2]} {known[words[1]]}\\n")
 elif words[:2] == ["buildx", "build"]:
@@ -223,6 +229,51 @@ def test_a_moved_alias_is_a_change_without_a_build(builder: Builder) -> None:
     done = builder.run(alias="lab/thing:current")
     assert done.result["changed"] and builder.build is None
     assert builder.run(alias="lab/thing:current").result["changed"] is False
+
+
+def test_an_image_that_lacks_what_the_present_one_has_does_not_take_its_place(builder: Builder) -> None:
+    compare: dict[str, Any] = {"alias": "lab/thing:current", "compare": ["python", "-c", "x 'y'"], "compare_input": '{"wine.yml": "z"}'}
+    assert builder.run(**compare).returncode == 0, "without a present image nothing is compared"
+    assert not list(builder.path.glob("asked-*"))
+    (builder.path / "lacks-1").write_text("draft.yml never worked\n", encoding="utf-8")
+    (builder.path / "lacks-3").write_text("draft.yml never worked\nwine.yml calls wine:x\n", encoding="utf-8")
+    for moment in ("built", "there already"):
+        done = builder.run(**compare, files={})
+        assert done.returncode, moment
+        assert "1 to put right before lab/thing:1.0-" in done.output and "- wine.yml calls wine:x" in done.output and "never worked" not in done.output
+        assert dict(line.split() for line in (builder.path / "images").read_text(encoding="utf-8").splitlines())["lab/thing:current"] == "sha256:1", moment
+    words, data = json.loads((builder.path / "asked-3").read_text(encoding="utf-8"))
+    assert "--network=none" in words and words[-2:] == ["-c", "x 'y'"] and data.strip() == '{"wine.yml": "z"}'
+    (builder.path / "lacks-3").write_text("draft.yml never worked\n", encoding="utf-8")
+    done = builder.run(**compare, files={})
+    assert done.returncode == 0 and done.result["changed"], done.output
+
+
+def test_experiments_name_the_modules_that_are_gone() -> None:
+    experiments = {
+        "wine.yml": "steps: [{name: a, call: 'gone.data:read', with: {x: 'json:no'}}, {name: b, call: 'gone:write'}]\ntrain: {call: 'json:dumps'}\n",
+        "own.yml": "environment: own\ntrain: {call: 'gone:fit'}\n",
+        "named.yml": "environment: project\ntrain: {evaluate: {data: {call: 'lost.deep.er:read'}}}\n",
+        "broken.yml": "train: {call: 'gone:fit'\n",
+        "empty.yml": "",
+        "quiet.yml": "# call: gone:x\ntrain: {call: 'json:dumps'}\n",
+    }
+    script = (ROOT / "roles" / "airflow_image" / "files" / "missing_modules.py").read_text(encoding="utf-8")
+    done = subprocess.run([sys.executable, "-I", "-c", script], input=json.dumps(experiments), text=True, capture_output=True, check=True)
+    sentence = "{} calls {}, and no package of the project's environment has the module {} any more: keep its package in airflow_image_requirements"
+    found = [line.partition(" or airflow_image")[0] for line in done.stdout.splitlines()]
+    assert found == [sentence.format("named.yml", "lost.deep.er:read", "lost"), sentence.format("wine.yml", "gone.data:read", "gone")]
+
+
+def test_the_role_gives_the_experiments_to_the_comparison(tmp_path: Path) -> None:
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / "wine.yml").write_text("train: {call: 'wine:fit'}\n", encoding="utf-8")
+    role = {"name": "mlops.lab.airflow_image", "tasks_from": "environments"}
+    for files, expected in ((str(folder), {"wine.yml": "train: {call: 'wine:fit'}"}), (str(tmp_path / "none"), {}), ("", {})):
+        values = json.dumps({"airflow_image_experiments": files, "airflow_image_environments": []})
+        done = play(tmp_path, [{"import_role": role}, {"set_fact": {"result": "{{ __airflow_image_experiments }}"}}], "-e", values)
+        assert done.returncode == 0 and done.result == expected, done.output
 
 
 def test_a_failed_build_says_why_and_leaves_nothing(builder: Builder) -> None:

@@ -169,6 +169,14 @@ def test_a_worker_that_is_stopped_has_time_to_end_its_tasks(parts: str) -> None:
     assert worker["stop_grace_period"] == "600s" and worker["environment"]["DUMB_INIT_SETSID"] == "0"
 
 
+def test_a_worker_reads_data_and_writes_results_and_nobody_else_sees_them() -> None:
+    services = stack("one host")["services"]
+    assert {"/opt/mlops-lab/airflow_stack/data:/opt/data:ro", "/opt/mlops-lab/airflow_stack/output:/opt/output"} <= set(services["airflow-worker"]["volumes"])
+    assert not any("/opt/data" in volume for name, service in services.items() if name != "airflow-worker" for volume in service.get("volumes", []))
+    mounts = stack("worker alone", airflow_stack_data_dir="/srv/data", airflow_stack_output_dir="/srv/out")["services"]["airflow-worker"]["volumes"]
+    assert {"/srv/data:/opt/data:ro", "/srv/out:/opt/output"} <= set(mounts)
+
+
 def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
     assert set(stack("worker alone")["secrets"]) == {
         "broker_url",
@@ -248,14 +256,15 @@ def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case
     names = ("nexus_user", "nexus_pass") if case.role in ("airflow_image", "mlflow_server", "model_server") else ()
     if case.values.get("base_images_index_user"):
         names = ("index_user", "index_password")
-    installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(r"\b(?:uv pip (?:install|compile)|pip install)\b", line)]
+    tools = r"\b(?:uv pip (?:install|compile)|pip install|environments_server\.py --in-image)\b"
+    installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(tools, line)]
     assert installing or case.template in ("Dockerfile.postgres.j2", "Dockerfile.redis.j2")
     for line in installing:
         mounts = re.findall(r"--mount=(\S+)", line)
         for name in names:
             assert any(f"id={name}," in mount and "type=secret" in mount and "required=true" in mount for mount in mounts), f"{name}: {line}"
         assert all(mount.startswith("type=secret,") for mount in mounts), "a cache would outlive the build"
-        assert "--no-cache" in line, "what pip and uv keep would be in the layer"
+        assert "--no-cache" in line or "UV_NO_CACHE=1" in line, "what pip and uv keep would be in the layer"
         assert not re.search(r"://[^/\s'\"]*@", line), "credentials in an URL"
 
 
@@ -294,3 +303,16 @@ def test_requested_providers_and_packages_are_installed_under_airflow_s_constrai
             wanted = "with providers" in case.name
             assert ("apt-get install -y --no-install-recommends libgomp1 git" in text) is wanted
             assert ('--constraint "$HOME/constraints.txt" -r /tmp/providers.txt' in text) is wanted
+
+
+def test_each_environment_in_the_image_has_a_stage_and_a_layer_and_without_any_the_image_stays_as_it_was() -> None:
+    cases = {case.name.partition(", ")[2]: case for case in DOCKERFILES if case.role == "airflow_image" and case.name.startswith("3.3.2")}
+    found = instructions(cases["with environments"].render())
+    last = max(number for number, line in enumerate(found) if line.startswith("FROM"))
+    assert [line for line in found if line.startswith("FROM")][-3:] == ["FROM base AS in-image-1", "FROM base AS in-image-2", "FROM base"]
+    assert [line for line in found if "--in-image" in line and "--in-image churn /tmp/environments/churn.lock" in line] == [
+        found[found.index("FROM base AS in-image-1") + 5]
+    ]
+    copies = [line for line in found[last:] if line.startswith("COPY --from")]
+    assert copies == [f"COPY --from=in-image-{number} /opt/environments-in-image /opt/environments-in-image" for number in (1, 2)]
+    assert not re.search(r"in-image|environments_server", cases["plain"].render())

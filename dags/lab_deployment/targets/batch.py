@@ -32,7 +32,7 @@ class Batch(Target):
             str,
             required=True,
             pattern=PLACE,
-            example="/opt/airflow/data/orders.parquet or s3://bucket/orders",
+            example="/opt/data/orders.parquet or s3://bucket/orders",
         ),
         "output": Option(
             "the folder that the predictions and the report go to; it must not be there yet",
@@ -77,6 +77,9 @@ class Batch(Target):
             sentences.append(f"target_options: input has {options['input']!r}, with the file {strange[0]!r}; allowed are names ending in {known}.")
         if Place(options["output"], options["connection"]).files():
             sentences.append(f"target_options: output has {options['output']!r}, where files lie already; allowed: a folder that is not there or empty.")
+        elif not Place(options["output"], options["connection"]).writable():
+            allowed = "a folder below /opt/output, or an address in an object store"
+            sentences.append(f"target_options: output has {options['output']!r}, where this worker may not write; allowed: {allowed}.")
         return sentences
 
     @classmethod
@@ -166,6 +169,10 @@ class Place:
         else:
             names = [path.relative_to(self._path).as_posix() for path in self._path.rglob("*") if path.is_file()]
         return sorted(name for name in names if not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts))
+
+    def writable(self) -> bool:
+        """Whether files may be written there, as far as that can be known before: of an object store it cannot."""
+        return self._store is not None or os.access(next(path for path in (self._path, *self._path.parents) if path.exists()), os.W_OK)
 
     def fetch(self, folder: Path) -> int:
         """Bring the files into a folder of this worker; those of this host are linked. Returns their bytes."""

@@ -6,6 +6,7 @@ so that no package code runs beside the credential.
     environments_server.py            serve until the process is stopped
     environments_server.py --check    say whether it serves
     environments_server.py --ask      read a request from standard input, and print the answers
+    environments_server.py --in-image <name> <lock>  make an environment while an image is built, in LAB_ENVIRONMENTS_DIR
 
 A client connects to the unix socket ``<LAB_ENVIRONMENTS_DIR>/.service/socket``, sends one line of JSON, and reads lines of JSON until the last::
 
@@ -13,6 +14,8 @@ A client connects to the unix socket ``<LAB_ENVIRONMENTS_DIR>/.service/socket``,
         {"made": {"key": ..., "interpreter": ..., "new": true, "seconds": 1.2}}
     {"do": "resolve", "requirements": "churn\n", "needs": "mlflow-skinny\n", "previous": "<the last lock>", "python": ""}
         {"resolved": {"lock": ..., "python": "3.13", "without": "why the needs are not in it, or nothing"}}
+
+``resolve`` takes ``project`` in the place of ``requirements``: the texts of a project's ``pyproject.toml`` and ``uv.lock``, whose versions and hashes stay.
 
 Before the last line may come ``{"say": "<a line for the log>"}``. In its place may come ``{"mistake": "<sentence>"}``, when asking again is of no use, or
 ``{"failure": "<sentence>"}``. An empty ``python`` stands for the one of this container.
@@ -54,6 +57,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 
 DAY = 86400
 IN_USE = 2 * DAY
@@ -62,6 +66,9 @@ IN_USE = 2 * DAY
 FOLDER = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"))
 SOCKET = FOLDER / ".service" / "socket"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+LOCAL = ("editable", "directory", "path", "virtual")
+"""Kinds of source in a ``uv.lock`` that are places on somebody's disk."""
 
 Say = Callable[[str], None]
 
@@ -83,7 +90,7 @@ def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """
     begun = time.monotonic()
     python, lines = str(request.get("python") or PYTHON), pins(request["requirements"])
-    key = hashlib.sha256("\n".join([python, *lines]).encode()).hexdigest()[:24]
+    key = key_of(python, lines)
     place = FOLDER / key
     with alone(key, say):
         new = not (place / "complete").is_file()
@@ -95,6 +102,27 @@ def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
     return {"made": {"key": key, "interpreter": str(place / "bin" / "python"), "new": new, "seconds": round(time.monotonic() - begun, 3)}}
 
 
+def key_of(python: str, lines: list[str]) -> str:
+    """What an environment is found by."""
+    return hashlib.sha256("\n".join([python, *lines]).encode()).hexdigest()[:24]
+
+
+def make_in_image(name: str, lock: Path) -> None:
+    """Make the environment of a lock where the DAGs look for those that are in the image: under its key, with a link of its name, and the lock beside it.
+
+    Raises:
+        Mistake: See :func:`make`.
+        Failure: It cannot be installed.
+    """
+    text = lock.read_text(encoding="utf-8")
+    found = re.search(r"^# python: (\S+)$", text, re.MULTILINE)
+    python, lines = found[1] if found else PYTHON, pins(text)
+    key = key_of(python, lines)
+    install(FOLDER / key, python, lines, lambda line: print(line, flush=True))
+    (FOLDER / name).symlink_to(key)
+    (FOLDER / f"{name}.lock").write_text(text, encoding="utf-8")
+
+
 def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Resolve requirements to a lock with hashes; with ``needs``, or without them where they contradict the requirements.
 
@@ -102,7 +130,8 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
         Mistake: The requirements hold something else than packages of the index.
         Failure: There is no solution.
     """
-    python, asked, needs = str(request.get("python") or PYTHON), pins(request["requirements"]), pins(request.get("needs", ""))
+    python, needs = str(request.get("python") or PYTHON), pins(request.get("needs", ""))
+    asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
     previous = request.get("previous", "")
     try:
         return {"resolved": {"lock": locked(python, [*asked, *needs], previous), "python": python, "without": ""}}
@@ -135,6 +164,39 @@ def pins(text: str) -> list[str]:
     return sorted(found)
 
 
+def project_pins(files: dict[str, str], python: str) -> list[str]:
+    """The pins of a project's ``uv.lock`` with their hashes, and the project itself by its version: the index has it as a wheel.
+
+    Args:
+        files: The texts of ``pyproject.toml`` and ``uv.lock``.
+        python: The Python of the environment.
+
+    Raises:
+        Mistake: The lock is for other Pythons, takes something from elsewhere than an index, or does not say the project's version.
+        Failure: uv cannot read it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("pyproject.toml", "uv.lock"):
+            Path(folder, name).write_text(files[name], encoding="utf-8")
+        options = ["--frozen", "--no-default-groups", "--no-emit-project", "--no-header", "--no-annotate", "--format", "requirements-txt"]
+        uv(["export", "--quiet", *options, "-o", "pins.txt"], lambda line: None, folder)
+        text = Path(folder, "pins.txt").read_text(encoding="utf-8")
+    lock = tomllib.loads(files["uv.lock"])
+    wanted = SpecifierSet(lock.get("requires-python", ""))
+    if not any(wanted.contains(f"{python}.{patch}") for patch in range(100)):
+        raise Mistake(f"it is locked for Python {wanted}, and the environment has Python {python}; change requires-python, and lock again")
+    local = {str(place): package["name"] for package in lock["package"] for kind, place in package["source"].items() if kind in LOCAL}
+    for line in text.splitlines():
+        name, _, place = line.rstrip(" \\").partition(" ;")[0].removeprefix("-e ").partition(" @ ")
+        if place or name.removeprefix("./") in local:
+            name, place = (name, place) if place else (local[name.removeprefix("./")], name)
+            raise Mistake(f"{name} comes from {without_secret(place)[:200]}; publish it to the lab's index as a wheel, and lock it from an index")
+    own = [package for package in lock["package"] if package["source"].get("editable") == "."]
+    if any("version" not in package for package in own):
+        raise Mistake(f"it has no version of {own[0]['name']} itself; write project.version into pyproject.toml instead of a dynamic one, and lock again")
+    return pins("\n".join([text, *(f"{package['name']}=={package['version']}" for package in own)]))
+
+
 def install(place: Path, python: str, lines: list[str], say: Say) -> None:
     """Make an environment; what is not complete is made anew by whoever asks next."""
     say(f"making {place.name}: Python {python}, {len(lines)} packages")
@@ -161,7 +223,27 @@ def locked(python: str, lines: list[str], previous: str) -> str:
         text = lock.read_text(encoding="utf-8")
     if "--hash=md5:" in text and os.environ.get("LAB_SHA256_LOCK"):
         text = with_sha256(text)
-    return text
+    return as_locked(text, lines)
+
+
+def as_locked(lock: str, lines: list[str]) -> str:
+    """A lock that has no other hashes of what was asked for with hashes; uv does not hold what it finds against them.
+
+    Raises:
+        Mistake: The index has none of the files that these are the hashes of.
+    """
+    asked = {re.sub(r"\[.*?\]", "", line.partition(";")[0].split()[0]): set(re.findall(r"--hash=(\S+)", line)) for line in lines}
+    blocks = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
+    for number, block in enumerate(blocks):
+        pin, wanted = block.split(" ")[0].strip(), asked.get(block.split(" ")[0].strip())
+        if not wanted:
+            continue
+        if not (same := [digest for digest in re.findall(r"--hash=(\S+)", block) if digest in wanted]):
+            what = f"the lab's index has another {pin.replace('==', ' ')} than the one that is locked"
+            raise Mistake(f"{what}; publish that file, or lock again from the lab's index")
+        comments = re.findall(r"^ +#.*\n", block, re.MULTILINE)
+        blocks[number] = " \\\n    ".join([pin, *(f"--hash={digest}" for digest in same)]) + "\n" + "".join(comments)
+    return "".join(blocks)
 
 
 def with_sha256(lock: str) -> str:
@@ -354,6 +436,13 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--ask"]:
         for line in ask(sys.stdin.read()):
             print(line, end="", flush=True)
+        return 0
+    if arguments[:1] == ["--in-image"]:
+        try:
+            make_in_image(arguments[1], Path(arguments[2]))
+        except (Mistake, Failure) as error:
+            print(f"the environment {arguments[1]} cannot be made: {error}", flush=True)
+            return 1
         return 0
     serve()
     return 0

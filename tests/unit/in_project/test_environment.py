@@ -109,3 +109,19 @@ def test_data_is_found_with_its_digest_and_its_source(
     out = capsys.readouterr().out
     assert "[environment] model is not recorded as a data set (TypeError: a object is neither a frame nor an array)" in out
     assert "[environment] words is not recorded as a data set (FileNotFoundError" in out
+
+
+def test_files_that_an_experiment_names_are_data_sets_of_its_run(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    (tmp_path / "data" / "orders.parquet").write_bytes(b"PAR1")
+    (tmp_path / "data" / "images" / "1.png").write_bytes(b"PNG")
+    given = {"inputs": {"orders": f"{tmp_path}/data/orders.parquet", "images": f"{tmp_path}/data/images"}, "steps": []}
+    environment.record_files(client, run_id, {**given, **dict.fromkeys(("search", "cross_validation", "train"))}, tmp_path)
+    found = {one.dataset.name: one for one in client.get_run(run_id).inputs.dataset_inputs}
+    sha256 = hashlib.sha256(b"PAR1").hexdigest()
+    orders = found["orders.parquet"]
+    assert orders.dataset.digest == sha256[:16] and f"{tmp_path}/data/orders.parquet" in orders.dataset.source
+    assert json.loads(orders.dataset.profile) == {"sha256": sha256, "bytes": 4, "files": 1}
+    assert [tag.value for tag in orders.tags] == ["inputs.orders"]
+    assert json.loads(found["images"].dataset.profile)["files"] == 1
