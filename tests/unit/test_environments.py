@@ -452,6 +452,14 @@ def test_what_a_uv_lock_takes_from_elsewhere_is_named_with_its_file(
     assert done.returncode and f"mine/uv.lock cannot be resolved: {words}" in said and "hush" not in said, done.output
 
 
+def test_a_project_whose_lock_does_not_say_its_version_is_told_so(lock_environments: Locks, tmp_path: Path) -> None:
+    folder = project(tmp_path / "mine", "lab-test-mine", [], [])
+    for file in ("pyproject.toml", "uv.lock"):
+        (folder / file).write_text((folder / file).read_text().replace('version = "1.0"\n', 'dynamic = ["version"]\n' if file == "pyproject.toml" else ""))
+    done = lock_environments(tmp_path, needs=[], must=["mine"])
+    assert "it has no version of lab-test-mine itself; write project.version into pyproject.toml instead of a dynamic one" in " ".join(done.output.split())
+
+
 def test_files_that_are_no_environment_are_named_and_nothing_of_theirs_is_removed(lock_environments: Locks, tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text("version = 1\n")
     (tmp_path / "half").mkdir()
@@ -475,7 +483,7 @@ def test_an_environment_in_the_image_is_used_without_asking_the_service(
     settings = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(image), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(wheels)}
 
     def build(name: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, program, "--in-image", name, tmp_path / f"{name}.lock"]
+        command = [sys.executable, str(program), "--in-image", name, str(tmp_path / f"{name}.lock")]
         return subprocess.run(command, env=settings, text=True, capture_output=True)
 
     assert build("baked").returncode == 0
