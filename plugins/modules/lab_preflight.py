@@ -81,6 +81,7 @@ options:
         choices: [user, password, fernet]
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
+      needed: {description: Whether the lab needs it; one that it does not need is not looked at., type: bool, default: true}
   placeholders:
     description: Values that an example uses and nobody should keep.
     type: list
