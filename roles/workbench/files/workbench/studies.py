@@ -57,7 +57,10 @@ class ReadOnly:
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]
             print(f"[studies] {type(error).__name__}: {first}", file=sys.stderr, flush=True)
-            return say("503 Service Unavailable", f"No study can be shown: the database does not answer, or no search has made its tables yet ({type(error).__name__}).")
+            return say(
+                "503 Service Unavailable",
+                f"No study can be shown: the database does not answer, or no search has made its tables yet ({type(error).__name__}).",
+            )
         return self.inner(environ, start_response)
 
     def knows(self, authorization: str) -> bool:
