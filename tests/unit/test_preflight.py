@@ -245,6 +245,12 @@ def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> Non
     assert "did you mean it by vault_redis_pasword" in found[1]
 
 
+def test_a_credential_that_the_lab_does_not_need_may_be_missing(inventory: judge.Inventory) -> None:
+    wanted = [{"name": "vault_one", "needed": False}, {"name": "vault_two", "needed": True}]
+    found = judge.credential_problems(wanted, [], str, [], {}, "run `make vault`.", inventory)
+    assert len(found) == 1 and found[0].startswith("Credential vault_two is not defined")
+
+
 def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
     """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
     example_file = root / "playbooks/files/credentials_example.yml"

@@ -21,6 +21,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
+class Empty(Exception):
+    """There is nothing to show yet; one sentence."""
+
+
 class ReadOnly:
     """A WSGI application that lets through who knows the login, and only to read."""
 
@@ -54,13 +58,12 @@ class ReadOnly:
         try:
             with self.lock:
                 self.inner = self.inner or self.opening()
+        except Empty as error:
+            return say("200 OK", str(error))
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]
             print(f"[studies] {type(error).__name__}: {first}", file=sys.stderr, flush=True)
-            return say(
-                "503 Service Unavailable",
-                f"No study can be shown: the database does not answer, or no search has made its tables yet ({type(error).__name__}).",
-            )
+            return say("503 Service Unavailable", f"No study can be shown, since the database cannot be read ({type(error).__name__}); try again.")
         return self.inner(environ, start_response)
 
     def knows(self, authorization: str) -> bool:
@@ -74,12 +77,25 @@ class ReadOnly:
 
 
 def dashboard(url: str) -> Wsgi:
-    """Optuna's dashboard on a database that is there: no table is made, and Postgres refuses every change."""
+    """Optuna's dashboard on a database that is there: no table is made, and Postgres refuses every change.
+
+    Raises:
+        Empty: no search has made the tables yet.
+    """
     import optuna_dashboard
+    import sqlalchemy
     from optuna.storages import RDBStorage
 
     readonly = {"connect_args": {"options": "-c default_transaction_read_only=on", "connect_timeout": 10}} if url.startswith("postgresql") else {}
-    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **readonly}, skip_table_creation=True)
+    options: dict[str, Any] = {"pool_pre_ping": True, **readonly}
+    engine = sqlalchemy.create_engine(url, **options)
+    try:
+        if not sqlalchemy.inspect(engine).has_table("version_info"):
+            raise Empty("There is no study yet: the first experiment with a search makes one.")
+    finally:
+        engine.dispose()
+    # The dashboard has a page of its own for tables of another Optuna.
+    storage = RDBStorage(url, engine_kwargs=options, skip_compatibility_check=True, skip_table_creation=True)
     application: Wsgi = optuna_dashboard.wsgi(storage)
     return application
 
