@@ -362,7 +362,7 @@ def lab(
         "MLFLOW_TRACKING_URI": mlflow_server.uri,
     }
     url = f"http://127.0.0.1:{port}"
-    command = [workbench_python, "-m", "jupyterlab", f"--config={ROLE}/files/workbench/jupyter_config.py", "--allow-root"]
+    command: list[str | Path] = [workbench_python, "-m", "jupyterlab", f"--config={ROLE}/files/workbench/jupyter_config.py", "--allow-root"]
 
     def cell(name: str, code: str) -> dict[str, Any]:
         done = subprocess.run([workbench_python, ROOT / "tests/cell.py", url, token, name, code], text=True, capture_output=True, check=False)
