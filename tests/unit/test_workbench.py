@@ -24,6 +24,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.unit.conftest import Mlflow, make_environment, uv
+from tests.unit.plays import Done, play
 from tests.unit.rendering import COMPOSE_FILES, DOCKERFILES, Case
 
 ROLE = ROOT / "roles" / "workbench"
@@ -465,8 +466,37 @@ def test_the_image_holds_every_file_and_none_can_be_changed_by_who_runs_it() -> 
     assert "COPY" in before and "COPY" not in after and "--chown" not in before and "ENTRYPOINT" in after
 
 
-def test_an_empty_password_stops_before_anything_is_built() -> None:
-    first = yaml.safe_load((ROLE / "tasks" / "present.yml").read_text())[0]
-    assert first["ansible.builtin.assert"]["that"] == "workbench_password | length > 0"
+REQUIRED = {f"workbench_{name}": "x" for name in ("index_url", "nexus_user", "nexus_pass", "password", "mlflow_password", "optuna_password")}
+
+
+def workbench(folder: Path, containers: str = "", *arguments: str, **values: Any) -> tuple[Done, list[str]]:
+    """Run the role on this machine with an engine that is none; gives what came of it, and what the engine was asked to do."""
+    program, log = folder / "bin" / "docker", folder / "docker.log"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$*" >>{log}\ntest "$1" != ps || printf "{containers}"\n')
+    program.chmod(0o755)
+    task = {
+        "ansible.builtin.include_role": {"name": "mlops.lab.workbench", "apply": {"environment": {"PATH": f"{program.parent}:/usr/bin:/bin"}}},
+        "vars": {**REQUIRED, "workbench_dir": str(folder / "workbench"), **values},
+    }
+    done = play(folder, [task], *arguments)
+    return done, log.read_text().splitlines() if log.exists() else []
+
+
+def test_an_empty_password_stops_before_anything_is_built(tmp_path: Path) -> None:
+    done, asked = workbench(tmp_path, workbench_password="")
+    assert done.returncode != 0 and not asked and not (tmp_path / "workbench").exists()
+    assert "workbench_password is empty, and JupyterLab would let everybody in" in done.output
     config = (ROLE / "files" / "workbench" / "jupyter_config.py").read_text()
     assert "if not token:" in config
+
+
+@pytest.mark.parametrize("containers", ["", "one\\ntwo\\n"])
+def test_what_is_turned_off_goes_but_for_the_notebooks(tmp_path: Path, containers: str) -> None:
+    secret = tmp_path / "workbench" / "secrets" / "token"
+    secret.parent.mkdir(parents=True)
+    secret.touch()
+    done, asked = workbench(tmp_path, containers, workbench_state="absent")
+    assert done.returncode == 0, done.output
+    assert asked[1:] == (["compose --project-name mlops-lab-workbench down --remove-orphans"] if containers else []), "volumes stay"
+    assert not secret.parents[1].exists()
