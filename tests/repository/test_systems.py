@@ -15,7 +15,7 @@ from tests.unit.rendering import COMPOSE_FILES
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
 ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project")
-ASKED += ("workbench_state", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials")
+ASKED += ("workbench_enabled", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials")
 CREDENTIALS = {f"vault_{name}": "a-password-of-the-lab" for name in ("airflow_admin_password", "workbench_password")}
 
 
@@ -89,7 +89,7 @@ def test_the_workbench_runs_when_it_is_asked_for_and_can_be_removed_in_any_case(
     off, on = values(), values(lab_workbench="true")  # as -e writes it
     ports = {port["variable"] for port in SYSTEMS["workbench"]["ports"]}
     assert ports & {port["variable"] for port in off["preflight_ports"]} == set() and ports <= {port["variable"] for port in on["preflight_ports"]}
-    assert (off["workbench_state"], on["workbench_state"]) == ("absent", "present")
+    assert (off["workbench_enabled"], on["workbench_enabled"]) == (False, "true")
     assert (off["lab_backup_workbench_project"], on["lab_backup_workbench_project"]) == ("", "mlops-lab-workbench")
     assert [[page["name"] for page in found["verdict_pages"]] for found in (off, on)] == [[], ["JupyterLab", "Optuna's dashboard"]]
     assert on["verdict_urls"].keys() - off["verdict_urls"].keys() == {"Workbench", "Studies"}

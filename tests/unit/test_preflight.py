@@ -551,6 +551,7 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
         change(lab, "lab_mlflow_port", "80800"),
         change(lab, "lab_models_port", "0"),
         change(lab, "lab_bind_address", '"::1"'),
+        change(lab, "lab_workbench", "ture").rstrip(", ") + ": 'ture' is not true or false",
         change(lab, "lab_first_experiment", "wine_serch"),
         change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
     ]
@@ -560,7 +561,7 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
     for place in (*places[:-1], f"{image}:{line} (airflow_image_requirements, set by the collection itself"):
         assert [one.startswith(place) for one in found].count(True) == 1, (place, found)
     assert any("/nonexistent/mine.txt, which does not exist" in one for one in found)
-    assert len(found) == 8, found
+    assert len(found) == 9, found
 
 
 def test_a_value_where_the_collection_s_own_wins_is_named_with_its_place(lab: Path, tool: Run) -> None:

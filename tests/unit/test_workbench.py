@@ -496,7 +496,7 @@ def test_what_is_turned_off_goes_but_for_the_notebooks(tmp_path: Path, container
     secret = tmp_path / "workbench" / "secrets" / "token"
     secret.parent.mkdir(parents=True)
     secret.touch()
-    done, asked = workbench(tmp_path, containers, workbench_state="absent")
+    done, asked = workbench(tmp_path, containers, workbench_enabled="false")  # as -e writes it
     assert done.returncode == 0, done.output
     assert asked[1:] == (["compose --project-name mlops-lab-workbench down --remove-orphans"] if containers else []), "volumes stay"
     assert not secret.parents[1].exists()
