@@ -14,8 +14,10 @@ from tests.unit.rendering import COMPOSE_FILES
 
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
-ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project")
-ASKED += ("workbench_enabled", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials")
+ASKED = (
+    *("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project"),
+    *("workbench_enabled", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials"),
+)
 CREDENTIALS = {f"vault_{name}": "a-password-of-the-lab" for name in ("airflow_admin_password", "workbench_password")}
 
 
