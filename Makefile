@@ -28,7 +28,7 @@ provision: ## install Docker on every host, and provide the base images
 publish: ## run the package index, or prove that yours works, and publish the example projects; or your own: PROJECT=../churn
 build: ## build the lab's Airflow image
 start: ## run MLflow and Airflow
-serve: ## run the service that models are deployed to
+serve: ## run the service that models are deployed to, and the workbench if it is on
 train: ## train the first model
 verify: ## drive the lab as a user would, and write the verdict
 clean: ## remove what an interrupted run may have left on the hosts

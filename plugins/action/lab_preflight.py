@@ -526,6 +526,7 @@ def credential_problems(
 ) -> list[str]:
     """Report credentials that are missing, empty, left at the example's value, too short or no key."""
     problems, missing = [], []
+    wanted = [credential for credential in wanted if credential.get("needed", True)]
     names = [credential["name"] for credential in wanted]
     defined = set(defined)
     opens = "that credential and the one of type Vault" if inventory.awx else "the vault password and the value's own expression"

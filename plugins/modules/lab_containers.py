@@ -33,6 +33,11 @@ options:
     description: Address at which workers on other hosts reach these services. Publishing them there, and nowhere else, is accepted.
     type: str
     default: ""
+  guests:
+    description: Services of other projects that may share their network, as C(<project>/<service>).
+    type: list
+    elements: str
+    default: []
   secrets:
     description: Credentials by name.
     type: dict
@@ -63,7 +68,7 @@ import os
 import re
 import socket
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -139,7 +144,7 @@ def project_of(container: dict[str, Any]) -> str:
     return str((container["Config"].get("Labels") or {}).get("com.docker.compose.project", ""))
 
 
-def open_doors(present: list[dict[str, Any]], service: str, cluster_address: str) -> list[str]:
+def open_doors(present: list[dict[str, Any]], service: str, cluster_address: str, guests: Collection[str] = ()) -> list[str]:
     """Return the ways by which containers of a service can be reached from outside their project's network."""
     found = []
     for container in present:
@@ -154,7 +159,7 @@ def open_doors(present: list[dict[str, Any]], service: str, cluster_address: str
         networks = set(container["NetworkSettings"].get("Networks") or {})
         for other in present:
             shared = networks & set(other["NetworkSettings"].get("Networks") or {})
-            if shared and project_of(other) != project_of(container):
+            if shared and project_of(other) != project_of(container) and f"{project_of(other)}/{service_of(other)}" not in guests:
                 found.append(f"{name} shares network {sorted(shared)[0]} with {other['Name'].lstrip('/')}")
     return found
 
@@ -173,12 +178,12 @@ def listening(address: str, port: int) -> bool:
         return False
 
 
-def private(present: list[dict[str, Any]], service: str, port: int, cluster_address: str) -> str:
+def private(present: list[dict[str, Any]], service: str, port: int, cluster_address: str, guests: Collection[str] = ()) -> str:
     """Check that a service is out of reach, and return what was tried."""
     ours = [container for container in present if service_of(container) == service]
     if not ours:
         return "not on this host"
-    doors = open_doors(present, service, cluster_address)
+    doors = open_doors(present, service, cluster_address, guests)
     if doors:
         raise Failed("; ".join(doors))
     with open("/proc/net/fib_trie", encoding="ascii") as file:
@@ -235,6 +240,7 @@ def main() -> None:
                 "options": {"service": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
             },
             "cluster_address": {"type": "str", "default": ""},
+            "guests": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
@@ -251,7 +257,7 @@ def main() -> None:
     for item in params["private_services"]:
         checks.run(
             f"{item['service'].capitalize()} cannot be reached from outside its network",
-            partial(private, present, item["service"], item["port"], params["cluster_address"]),
+            partial(private, present, item["service"], item["port"], params["cluster_address"], params["guests"]),
         )
     checks.run("No container or process shows a credential", lambda: clean(present, params["secrets"]))
     module.exit_json(changed=False, checks=checks.found)

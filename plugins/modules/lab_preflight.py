@@ -82,6 +82,7 @@ options:
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
       without: {description: Characters that it cannot hold., type: str}
+      needed: {description: Whether the lab needs it; one that it does not need is not looked at., type: bool, default: true}
   kept:
     description: Credentials that data on a host was made with. While the data is there, another value is refused.
     type: list

@@ -84,6 +84,17 @@ options:
     description: The user's password.
     type: str
     required: true
+  pages:
+    description: More pages, which have to refuse a stranger and to answer whoever has the password.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: What it is., type: str, required: true}
+      url: {description: "Its address, as the host reaches it.", type: str, required: true}
+      path: {description: What is asked for there., type: str, required: true}
+      user: {description: "Its user. Without one, the password is sent as a token, as JupyterLab takes it.", type: str, default: ""}
+      password: {description: Its password., type: str, required: true}
   timeout:
     description: Seconds that what still starts up is waited for, all in all.
     type: int
@@ -137,6 +148,7 @@ versions:
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -211,6 +223,9 @@ class Verdict:
         checks.run("MLflow has its registered model", self.registered)
         if self.params["deploy_dag"]:
             checks.run("Its end set the deployment going, which succeeded", self.deployed)
+        for page in self.params["pages"]:
+            checks.run(f"{page['name']} refuses a stranger", partial(self.refuses, page["url"], page["path"]))
+            checks.run(f"{page['name']} answers with its password", partial(self.answers, page))
         return checks.found
 
     def look_around(self) -> None:
@@ -253,6 +268,14 @@ class Verdict:
                 if status not in (401, 403):
                     raise Failed(f"{url}{path.split('?')[0]} answered {status} to somebody without a password")
         return f"HTTP {', '.join(sorted(set(answers)))} without a password and with a wrong one"
+
+    def answers(self, page: dict[str, str]) -> str:
+        """Ask a page with its password."""
+        api = Api(page["url"], page["user"], page["password"])
+        if not page["user"]:
+            api.headers["Authorization"] = f"token {page['password']}"
+        wanted(api.ask(page["path"]), page["path"])
+        return f"{page['url']}{page['path']} answers"
 
     def celery_workers(self) -> str:
         """Ask Flower for the workers that are online."""
@@ -466,6 +489,12 @@ def main() -> None:
             "flower_url": text,
             "flower_user": text,
             "flower_password": secret,
+            "pages": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"name": text, "url": text, "path": text, "user": {"type": "str", "default": ""}, "password": secret},
+            },
             "timeout": {"type": "int", "default": 25},
         },
         supports_check_mode=True,

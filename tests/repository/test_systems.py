@@ -14,7 +14,11 @@ from tests.unit.rendering import COMPOSE_FILES
 
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
-ASKED = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project")
+ASKED = (
+    *("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project"),
+    *("workbench_enabled", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials"),
+)
+CREDENTIALS = {f"vault_{name}": "a-password-of-the-lab" for name in ("airflow_admin_password", "workbench_password")}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def values(tool: Run) -> Any:
 
     def ask(**more: str) -> dict[str, Any]:
         message = "{{ {" + ", ".join(f"'{name}': {name}" for name in ASKED) + "} }}"
-        where = ["-i", "localhost,", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps(more), "-c", "local"]
+        where = ["-i", "localhost,", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps(CREDENTIALS | more), "-c", "local"]
         done = tool(["ansible", "localhost", *where, "-m", "ansible.builtin.debug", "-a", f"msg={message}"], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
         assert done.returncode == 0, done.stdout
         found: dict[str, Any] = json.loads(done.stdout.partition("=>")[2])["msg"]
@@ -72,7 +76,8 @@ def test_what_is_derived_has_every_system(values: Any) -> None:
     assert found["lab_projects"] == [f"mlops-lab-{name}" for name in SYSTEMS]
     assert found["lab_directories"] == [f"/opt/mlops-lab/{system['role']}" for system in SYSTEMS.values()]
     assert found["sensitive_files_compose_files"] == [f"{place}/compose.yml" for place in found["lab_directories"]]
-    assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")}
+    optional = {port["variable"] for port in SYSTEMS["workbench"]["ports"]}
+    assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")} - optional
 
 
 def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
@@ -80,6 +85,19 @@ def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
     assert {port["variable"] for port in found["preflight_ports"]} == {"lab_airflow_port", "lab_flower_port", "lab_models_port"}
     assert found["lab_backup_mlflow_project"] == ""
     assert len(found["lab_projects"]) == len(SYSTEMS), "what an earlier setting started can still be stopped"
+
+
+def test_the_workbench_runs_when_it_is_asked_for_and_can_be_removed_in_any_case(values: Any) -> None:
+    off, on = values(), values(lab_workbench="true")  # as -e writes it
+    ports = {port["variable"] for port in SYSTEMS["workbench"]["ports"]}
+    assert ports & {port["variable"] for port in off["preflight_ports"]} == set() and ports <= {port["variable"] for port in on["preflight_ports"]}
+    assert (off["workbench_enabled"], on["workbench_enabled"]) == (False, "true")
+    assert (off["lab_backup_workbench_project"], on["lab_backup_workbench_project"]) == ("", "mlops-lab-workbench")
+    assert [[page["name"] for page in found["verdict_pages"]] for found in (off, on)] == [[], ["JupyterLab", "Optuna's dashboard"]]
+    assert on["verdict_urls"].keys() - off["verdict_urls"].keys() == {"Workbench", "Studies"}
+    assert [one["needed"] for one in off["preflight_credentials"] if "needed" in one] == [False]
+    for found in (off, on):
+        assert "mlops-lab-workbench" in found["lab_projects"] and "mlops-lab-workbench_notebooks" in found["lab_volumes"]
 
 
 def test_a_backup_saves_the_data_of_every_system() -> None:

@@ -66,7 +66,10 @@ def test_a_backup_is_whole_and_for_root_alone(host: Host, saved: str) -> None:
     manifest = json.loads(host.file(f"{saved}/manifest.json").content_string)
     sums = host.check_output(f"cd {saved} && sha256sum $(ls | grep -v ^manifest)").splitlines()
     assert sums == [f"{file['sha256']}  {file['name']}" for file in manifest["files"]]
-    assert {file["name"] for file in manifest["files"]} >= {"airflow.dump", "optuna.dump", "mlflow.dump", "mlflow_artifacts.tar.gz", "index_packages.tar.gz"}
+    expected = {f"{name}.dump" for name in ("airflow", "optuna", "mlflow")} | {
+        f"{name}.tar.gz" for name in ("mlflow_artifacts", "index_packages", "workbench_notebooks")
+    }
+    assert {file["name"] for file in manifest["files"]} >= expected
 
 
 def test_no_credential_is_in_a_backup(host: Host, saved: str) -> None:

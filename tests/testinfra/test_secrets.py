@@ -16,7 +16,7 @@ from tests.conftest import ROOT, forms, run_tool
 MARKER = "canary7q"
 PATTERN = "|".join(map(re.escape, sorted(forms(MARKER))))
 # Where the runtime's credentials have to be: files that root alone can reach (a test of the stack looks at their modes).
-AT_HOME = re.compile(r"^/opt/mlops-lab/(airflow_stack|environments|mlflow_server|model_server)/secrets/")
+AT_HOME = re.compile(r"^/opt/mlops-lab/(airflow_stack|environments|mlflow_server|model_server|workbench)/secrets/")
 
 
 def hits(host: Host, *places: str) -> list[str]:

@@ -159,6 +159,15 @@ MODEL_SERVER: dict[str, Any] = {
     "model_server_mlflow_password": CANARY,
     "__model_server_built": {"image": "mlops-lab/models:1.0.0-0123456789ab"},
 }
+WORKBENCH: dict[str, Any] = {
+    "workbench_index_url": INDEX,
+    "workbench_nexus_user": "reader",
+    "workbench_nexus_pass": CANARY,
+    "workbench_password": CANARY,
+    "workbench_mlflow_password": CANARY,
+    "workbench_optuna_password": CANARY,
+    "__workbench_built": {"image": "mlops-lab/workbench:1.0.0-0123456789ab"},
+}
 ENVIRONMENTS: dict[str, Any] = {"environments_index_url": INDEX, "environments_index_user": "reader", "environments_index_password": CANARY}
 PACKAGE_INDEX: dict[str, Any] = {
     "package_index_user": "reader",
@@ -173,6 +182,7 @@ DOCKERFILES = [
     *base_images(),
     Case("default", "mlflow_server", "Dockerfile.j2", MLFLOW),
     Case("default", "model_server", "Dockerfile.j2", MODEL_SERVER),
+    Case("default", "workbench", "Dockerfile.j2", WORKBENCH),
     Case("default index", "package_index", "Dockerfile.j2", PACKAGE_INDEX),
     Case("index", "package_index", "Dockerfile.j2", {**PACKAGE_INDEX, "package_index_upstream_url": INDEX}),
 ]
@@ -187,6 +197,8 @@ COMPOSE_FILES = [
     ),
     Case("default", "model_server", "compose.yml.j2", MODEL_SERVER),
     Case("options", "model_server", "compose.yml.j2", {**MODEL_SERVER, "model_server_environment": {"OMP_NUM_THREADS": 2, "LAB_MODELS_POLL": "5$"}}),
+    Case("default", "workbench", "compose.yml.j2", WORKBENCH),
+    Case("options", "workbench", "compose.yml.j2", {**WORKBENCH, "workbench_environment": {"OMP_NUM_THREADS": 2, "WORDS": '"$x"'}}),
     Case("default", "package_index", "compose.yml.j2", PACKAGE_INDEX),
     Case("default index", "environments", "compose.yml.j2"),
     Case("index", "environments", "compose.yml.j2", ENVIRONMENTS),

@@ -277,6 +277,12 @@ def test_a_password_that_data_was_made_with_stays(
         assert made_with not in found[0]
 
 
+def test_a_credential_that_the_lab_does_not_need_may_be_missing(inventory: judge.Inventory) -> None:
+    wanted = [{"name": "vault_one", "needed": False}, {"name": "vault_two", "needed": True}]
+    found = judge.credential_problems(wanted, [], str, [], {}, "run `make vault`.", inventory)
+    assert len(found) == 1 and found[0].startswith("Credential vault_two is not defined")
+
+
 def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
     """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
     example_file = root / "playbooks/files/credentials_example.yml"
@@ -577,6 +583,7 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
         change(lab, "lab_mlflow_port", "80800"),
         change(lab, "lab_models_port", "0"),
         change(lab, "lab_bind_address", '"::1"'),
+        change(lab, "lab_workbench", "ture").rstrip(", ") + ": 'ture' is not true or false",
         change(lab, "lab_first_experiment", "wine_serch"),
         change(lab.with_name("zz_test.yml"), "airflow_image_custom_requirements", "/nonexistent/mine.txt"),
     ]
@@ -586,7 +593,7 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
     for place in (*places[:-1], f"{image}:{line} (airflow_image_requirements, set by the collection itself"):
         assert [one.startswith(place) for one in found].count(True) == 1, (place, found)
     assert any("/nonexistent/mine.txt, which does not exist" in one for one in found)
-    assert len(found) == 8, found
+    assert len(found) == 9, found
 
 
 def test_environments_for_the_image_and_data_of_the_hosts_are_looked_at_too(lab: Path, tool: Run) -> None:

@@ -94,7 +94,7 @@ def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("models", [True, False])
 def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
-    urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002/models"} if models else {})
+    urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002/models", "Workbench": "http://127.0.0.1:8888"} if models else {})
     given: dict[str, Any] = {
         **yaml.safe_load((ROOT / "roles/verdict/vars/main.yml").read_text(encoding="utf-8")),
         "__verdict_checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
@@ -116,7 +116,7 @@ def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
         "The lab is ready: 2 checks passed in 2.2 s.",
         "Model     wine 3, accuracy 0.9778, f1 0.9",
         "Airflow   http://127.0.0.1:8080   user ada",
-        *(["Models    http://127.0.0.1:8002/models   user bob"] if models else []),
+        *(["Models    http://127.0.0.1:8002/models   user bob", "Workbench http://127.0.0.1:8888"] if models else []),
         "Password  make password",
         *(["Try       curl -u bob http://127.0.0.1:8002/models"] if models else []),
         "Report    /reports/lab.html",

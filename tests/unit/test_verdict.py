@@ -132,6 +132,7 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "mlflow_experiment": "wine",
         "model": "wine-cultivars",
         "timeout": 0,
+        "pages": [],
     }
     return lab_verdict.Verdict({**params, **changes})
 
@@ -285,6 +286,33 @@ def test_a_door_that_is_open_is_found(lab: Lab, url: str, monkeypatch: pytest.Mo
         lab, "answer", lambda m, path, q, auth, body: (200, {"celery@worker1": True}) if path == "/api/workers" else normal(m, path, q, auth, body)
     )
     assert failures(judged(url).judge()) == {"Flower refuses a stranger": f"{url}/api/workers answered 200 to somebody without a password"}
+
+
+def test_more_pages_refuse_a_stranger_and_answer_whoever_has_the_password(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with a user, one that takes its password as a token."""
+    lab.answers |= {"/api/studies": {}, "/api/kernelspecs": {"kernelspecs": {}}}
+    studies = {"name": "Studies", "url": url, "path": "/api/studies", "user": "admin", "password": PASSWORD}
+    notebooks = {"name": "Notebooks", "url": url, "path": "/api/kernelspecs", "user": "", "password": PASSWORD}
+    answer = lab.answer
+
+    def with_token(method: str, path: str, query: dict[str, list[str]], authorization: str, body: Any) -> tuple[int, Any]:
+        if path == "/api/kernelspecs":
+            return (200, {}) if authorization == f"token {PASSWORD}" else (403, "Forbidden")
+        return answer(method, path, query, authorization, body)
+
+    monkeypatch.setattr(lab, "answer", with_token)
+    checks = judged(url, pages=[studies, notebooks]).judge()
+    assert failures(checks) == {}
+    assert [check["name"] for check in checks[-4:]] == [
+        f"{name} {what}" for name in ("Studies", "Notebooks") for what in ("refuses a stranger", "answers with its password")
+    ]
+    wrong = judged(url, pages=[{**studies, "password": "x"}, {**notebooks, "password": "x"}]).judge()
+    assert failures(wrong) == {
+        "Studies answers with its password": "/api/studies: HTTP 401",
+        "Notebooks answers with its password": "/api/kernelspecs: HTTP 403",
+    }
+    monkeypatch.setattr(lab, "answer", lambda *_: (200, {"version": "1"}))
+    assert "answered 200 to somebody without a password" in failures(judged(url, pages=[studies]).judge())["Studies refuses a stranger"]
 
 
 def test_metrics_that_anybody_can_read_are_found(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,12 +523,15 @@ def test_a_leak_fails_the_check() -> None:
 def test_open_doors(changes: dict[str, Any], words: str) -> None:
     """Published while it runs or when it starts again, on the host's network, or in a network with another project."""
     other = container("other", "mlflow", project="q", NetworkSettings__Networks={"shared": {}})
-    assert lab_containers.open_doors([container("db", "postgres", **changes), other], "postgres", "") == [words]
+    assert lab_containers.open_doors([container("db", "postgres", **changes), other], "postgres", "", ["q/page", "p/mlflow"]) == [words]
 
 
 def test_closed_doors() -> None:
     """Nothing published; and what workers on other hosts need, at that address alone."""
     assert lab_containers.open_doors([container("db", "postgres")], "postgres", "") == []
+    guest = container("page", "page", project="q")
+    assert lab_containers.open_doors([container("db", "postgres"), guest], "postgres", "", ["q/page"]) == [], "who is named may share its network"
+    assert len(lab_containers.open_doors([container("db", "postgres"), guest], "postgres", "")) == 1
     published = {"5432/tcp": [{"HostIp": "192.0.2.1", "HostPort": "5432"}]}
     several = [container("db", "postgres", NetworkSettings__Ports=published)]
     assert lab_containers.open_doors(several, "postgres", "192.0.2.1") == []

@@ -1,0 +1,1 @@
+"""What the workbench adds to JupyterLab and to Optuna's dashboard."""

@@ -1,0 +1,149 @@
+"""Start a kernel in an environment of the lab: ``kernel.py <name> <connection file>``.
+
+    project     the environment in the lab's image
+    churn       the environment that environments/churn.lock describes
+    own.churn   the packages in kernels/churn.in of the user's own folder, locked beside it
+
+The environments' service of the host makes the environment, as it does for a run of an experiment: the same lock, the same folder, the same Python. It need not
+have ipykernel. What a kernel needs is in a folder of its own, which comes last on the path: what the environment has counts, and it is left as it is.
+
+An environment that cannot be had gives a kernel that says why in answer to every cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+PROJECT = "/opt/project/bin/python"
+KERNEL = "/opt/kernel"
+"""What a kernel needs besides an environment, for the one Python that this image and all environments have."""
+
+START = "import sys; sys.path[:] = [p for p in sys.path if p] + [{folder!r}]; from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+TRY = "import sys; sys.path.append({folder!r}); import ipykernel.kernelapp, ipykernel.ipkernel, zmq"
+
+
+class Unusable(Exception):
+    """Why there is no such environment; one sentence."""
+
+
+def interpreter_of(name: str) -> str:
+    """Return the interpreter of an environment, which is made now if it is not there yet.
+
+    Raises:
+        Unusable: it cannot be made.
+    """
+    if name == "project":
+        return os.environ.get("LAB_PROJECT_PYTHON", PROJECT)
+    lock = own_lock(name.partition(".")[2]) if name.startswith("own.") else lab_lock(name)
+    python = re.search(r"^# python: (\S+)$", lock, re.MULTILINE)
+    return str(ask({"do": "make", "requirements": lock, "python": python[1] if python else ""})["made"]["interpreter"])
+
+
+def lab_lock(name: str) -> str:
+    """Return the lock of an environment of the lab."""
+    file = Path(os.environ.get("LAB_ENVIRONMENT_LOCKS", "/opt/notebooks/environments"), f"{name}.lock")
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError:
+        raise Unusable(f"the lab has no environment {name} any more; choose another kernel") from None
+
+
+def own_lock(name: str) -> str:
+    """Return the lock of a list of packages of the user's own, which is made now if the list changed."""
+    folder = Path(os.environ.get("LAB_OWN_KERNELS", "/opt/notebooks/kernels"))
+    file, lock = folder / f"{name}.in", folder / f"{name}.lock"
+    try:
+        wanted = file.read_text(encoding="utf-8")
+        former = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+        asked = f"# asked: {hashlib.sha256(wanted.encode()).hexdigest()[:32]}\n"
+        if former.startswith(asked):
+            return former
+        python = re.search(r"^#\s*python:\s*(3\.[0-9]+)\s*$", wanted, re.MULTILINE)
+        request = {"do": "resolve", "requirements": wanted, "previous": former, "python": python[1] if python else ""}
+        resolved = ask(request)["resolved"]
+        text = f"{asked}# python: {resolved['python']}\n{resolved['lock']}"
+        lock.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Unusable(f"{error.filename}: {error.strerror}") from None
+    return text
+
+
+def ask(request: dict[str, Any]) -> dict[str, Any]:
+    """Ask the environments' service of this host; gives its last answer. What it says meanwhile goes to the log.
+
+    Raises:
+        Unusable: it does not answer, or cannot do it.
+    """
+    place = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"), ".service", "socket")
+    answer: dict[str, Any] = {}
+    try:
+        with socket.socket(socket.AF_UNIX) as service:
+            service.connect(str(place))
+            service.sendall(json.dumps(request).encode() + b"\n")
+            with service.makefile(encoding="utf-8") as answers:
+                for line in answers:
+                    answer = json.loads(line)
+                    if "say" in answer:
+                        print(f"[kernel] {answer['say']}", file=sys.stderr, flush=True)
+    except OSError as error:
+        raise Unusable(f"the environments' service of this host does not answer ({error.strerror or error}); try again") from None
+    if words := answer.get("mistake") or answer.get("failure"):
+        raise Unusable(str(words).rstrip("."))
+    if "say" in answer or not answer:
+        raise Unusable("the environments' service of this host ended before it was done; try again")
+    return answer
+
+
+def refuse(sentence: str, connection: str) -> NoReturn:
+    """Be a kernel that answers every cell with a sentence."""
+    from ipykernel.kernelapp import IPKernelApp
+    from ipykernel.kernelbase import Kernel
+
+    class Refusing(Kernel):
+        """Runs nothing."""
+
+        implementation, implementation_version, banner = "lab", "1", sentence
+        language_info: dict[str, Any] = {"name": "python", "mimetype": "text/x-python", "file_extension": ".py"}  # noqa: RUF012
+
+        def do_execute(self, code: str, silent: bool, *_more: Any, **_others: Any) -> dict[str, Any]:
+            """Say why it runs nothing."""
+            found = {"ename": "Unusable", "evalue": sentence, "traceback": [sentence]}
+            if not silent:
+                self.send_response(self.iopub_socket, "error", found)
+            return {"status": "error", "execution_count": self.execution_count, **found}
+
+    IPKernelApp.launch_instance(argv=["-f", connection], kernel_class=Refusing)
+    sys.exit(0)
+
+
+def main(name: str, connection: str) -> None:
+    """Start the kernel in this process."""
+    folder = os.environ.get("LAB_KERNEL_FOLDER", KERNEL)
+    try:
+        python = interpreter_of(name)
+        # What the environment pins may be too old for the kernel: one import tells.
+        tried = subprocess.run([python, "-c", TRY.format(folder=folder)], capture_output=True, text=True, check=False)
+        if tried.returncode:
+            why = (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1]
+            raise Unusable(f"its packages do not go with the kernel's ({why}); write ipykernel into its requirements, so that both are resolved together")
+    except (Unusable, OSError) as error:
+        sentence = f"The environment {name.removeprefix('own.')} cannot be used here: {error}."
+        print(f"[kernel] {sentence}", file=sys.stderr, flush=True)
+        refuse(sentence, connection)
+    home = os.path.dirname(os.path.dirname(python))
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    # What a package brings as a program is found, and what somebody installed into the home folder does not count.
+    environment |= {"VIRTUAL_ENV": home, "PATH": f"{home}/bin:{os.environ.get('PATH', os.defpath)}", "PYTHONNOUSERSITE": "1"}
+    os.execve(python, [python, "-c", START.format(folder=folder), "-f", connection], environment)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
