@@ -9,11 +9,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Generator as GeneratorOf
-from collections.abc import Iterable as IterableOf
-from collections.abc import Iterator as IteratorOf
-from collections.abc import Set as SetOf
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 Functions = Mapping[str, tuple[str, Callable[..., Any]]]
@@ -145,7 +141,7 @@ def _hints(kind: Any, names: Sequence[str]) -> dict[str, Any]:
 
 def _may_be_number(kind: Any) -> bool:
     made_by = _class_of(kind)
-    if issubclass(made_by, str | bytes | bytearray | complex | types.NoneType | Mapping | SetOf | list | tuple):
+    if issubclass(made_by, str | bytes | bytearray | complex | types.NoneType | Mapping | Set | list | tuple):
         return False
     return not dataclasses.is_dataclass(made_by) or hasattr(made_by, "__float__") or hasattr(made_by, "__index__")
 
@@ -156,7 +152,7 @@ def _may_be_numbers(kind: Any, count: int) -> bool:
         return any(_may_be_numbers(member, count) for member in members)
     kind = members[0]
     made_by, arguments = _class_of(kind), typing.get_args(kind)
-    if made_by in (GeneratorOf, IteratorOf, IterableOf):
+    if made_by in (Generator, Iterator, Iterable):
         return not arguments or any(_may_be_numbers(one, count) for one in (arguments[0], arguments[-1]))
     if issubclass(made_by, tuple) and hasattr(made_by, "_fields"):
         return len(made_by._fields) == count
@@ -172,18 +168,18 @@ def _may_be_mapping(kind: Any) -> bool:
         return any(map(_may_be_mapping, members))
     made_by = _class_of(members[0])
     return issubclass(made_by, Mapping) or not (
-        issubclass(made_by, str | bytes | complex | SetOf | list | tuple) or made_by in PLAIN or dataclasses.is_dataclass(made_by)
+        issubclass(made_by, str | bytes | complex | Set | list | tuple) or made_by in PLAIN or dataclasses.is_dataclass(made_by)
     )
 
 
-def _metrics(kind: Any) -> list[str] | None:
+def _metrics(kind: Any, above: tuple[Any, ...] = ()) -> list[str] | None:
     """The names of all metrics in a mapping of a kind, those of a mapping in it with a dot; None where there may be others."""
     [member, *others] = _members(kind)
-    if others or not _is_typed_dict(_class_of(member)):
+    if others or member in above or not _is_typed_dict(_class_of(member)):
         return None
     names: list[str] = []
     for name, one in (_parts(member) or {}).items():
-        below = [name] if hasattr(_class_of(one), "__float__") else [f"{name}.{inner}" for inner in _metrics(one) or []]
+        below = [name] if hasattr(_class_of(one), "__float__") else [f"{name}.{inner}" for inner in _metrics(one, (*above, member)) or []]
         if not below:
             return None
         names += below

@@ -487,6 +487,10 @@ class Open(TypedDict):
     auc: float
     more: dict[str, float]
 
+class Nested(TypedDict):
+    auc: float
+    inner: Nested
+
 def tables() -> Tables: ...
 def perhaps() -> Optional[Tables]: ...
 def either() -> Tables | Fold: ...
@@ -508,6 +512,7 @@ def yields() -> Iterator[float]: yield 1.0
 def yields_texts() -> Iterator[str]: yield ""
 def scores() -> Scores: ...
 def open_scores() -> Open: ...
+def nested_scores() -> Nested: ...
 """
 
 
@@ -570,7 +575,7 @@ def test_an_objective_that_says_it_returns_no_number_is_a_mistake(theirs: Callab
     ("name", "metric", "says"),
     [
         *(("scores", metric, "") for metric in ("auc", "by_class.n", "f1")),
-        *((name, "nobody_knows", "") for name in ("open_scores", "mapping", "anything", "silent")),
+        *((name, "nobody_knows", "") for name in ("open_scores", "nested_scores", "mapping", "anything", "silent")),
         ("scores", "acu", "register.champion.metric has 'acu'; allowed: a metric of train.evaluate: auc, by_class.n, f1."),
         (
             "several",

@@ -35,6 +35,6 @@ def test_in_project(file: str, project_python: Path, mlflow_server: Any, tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout

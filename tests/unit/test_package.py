@@ -200,7 +200,11 @@ IMPORTS = {
     "async def f():\n    yield 1": "which is an asynchronous generator (async def with yield); allowed: def, async def",
     "def f():\n    yield 1": "which is a generator (def with yield); allowed here: functions that return their result",
 }
-TRAINING: dict[str, Any] = {"search": None, "cross_validation": None, "deploy": None, "steps": [], "train": {"call": "theirs:f", "with": {}}}
+TRAINING: dict[str, Any] = {
+    **dict.fromkeys(("search", "cross_validation", "register", "deploy")),
+    "steps": [],
+    "train": {"call": "theirs:f", "with": {}},
+}
 
 
 def check(package: Package) -> None:

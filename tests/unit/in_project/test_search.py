@@ -51,8 +51,9 @@ def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
         functions: dict[str, Callable[..., Any]] | None = None,
         **settings: Any,
     ) -> run.Job:
-        if callable(objective) or functions:
-            write("theirs", **(functions or {"score": objective}))
+        functions = {"score": objective} if callable(objective) else functions
+        if functions:
+            write("theirs", **functions)
         space = settings.get("space", X)
         content = {
             "name": "searched",
