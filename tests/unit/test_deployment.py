@@ -83,6 +83,7 @@ class Answer:
 
     result: Any = None
     mistakes: list[str] = field(default_factory=list)
+    pages: dict[str, str] = field(default_factory=dict)
     failure: str = ""
     output: str = ""
 
@@ -227,7 +228,8 @@ def predicted(service: serving.Server, name: str) -> list[float]:
 def test_a_version_is_deployed_proven_recorded_and_rolled_back(endpoint: Deployer, service: serving.Server) -> None:
     first = endpoint.deploy("models:/plain/1")
     assert first.result, first
-    assert (first.result["where"], first.result["page"]) == (f"{service.url}/models/plain", f"{service.url}/models")
+    assert first.result["where"] == f"{service.url}/models/plain"
+    assert first.pages == {"deployment": f"{service.url}/models", "model": f"{endpoint.mlflow.uri}/#/models/plain/versions/1"}
     assert predicted(service, "plain") == [2, 4]
     assert endpoint.deploy("models:/plain@champion").result
     assert predicted(service, "plain") == [3, 6]

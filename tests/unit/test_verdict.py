@@ -388,7 +388,11 @@ def test_a_model_that_is_missing_is_trained(lab: Lab, url: str) -> None:
     first = looked(url)
     assert (first.state, first.changed, first.problem) == ("queued", True, "")
     assert ("PATCH", "/api/v2/dags/train", {"is_paused": False}) in lab.asked
-    assert ("POST", "/api/v2/dags/train/dagRuns", {"dag_run_id": RUN, "logical_date": None, "conf": {"experiment": "wine"}}) in lab.asked
+    assert (
+        "POST",
+        "/api/v2/dags/train/dagRuns",
+        {"dag_run_id": RUN, "logical_date": None, "conf": {"experiment": "wine"}, "note": "Experiment wine"},
+    ) in lab.asked
     second = looked(url)
     assert (second.state, second.changed) == ("running", False)
     assert "task run: success on worker1 in 3 s" in second.lines
