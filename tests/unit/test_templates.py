@@ -167,6 +167,8 @@ def test_a_worker_that_is_stopped_has_time_to_end_its_tasks(parts: str) -> None:
     """Docker's ten seconds would kill a training; the signal goes to the main process alone, which lets its processes end."""
     worker = stack(parts)["services"]["airflow-worker"]
     assert worker["stop_grace_period"] == "600s" and worker["environment"]["DUMB_INIT_SETSID"] == "0"
+    # Compose stops what others depend on after them: a task that ends has to say so.
+    assert parts != "one host" or {"redis", "postgres", "airflow-apiserver"} <= set(worker["depends_on"])
 
 
 def test_a_worker_reads_data_and_writes_results_and_nobody_else_sees_them() -> None:
