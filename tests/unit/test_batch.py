@@ -113,6 +113,7 @@ def test_parquet_in_an_object_store_is_scored_there(airflow: stores.Airflow, s3:
     assert [(row["id"], round(row["x"], 6), round(row["prediction"], 6)) for row in json.loads(found)] == [("a", 1, 3), ("b", 2, 6), ("c", 4, 12)]
 
 
+@pytest.mark.deep
 def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: stores.Airflow, tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     known = ".csv, .csv.gz, .parquet, .jsonl, .ndjson, .jsonl.gz"

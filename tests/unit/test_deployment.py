@@ -244,6 +244,7 @@ def test_a_version_is_deployed_proven_recorded_and_rolled_back(endpoint: Deploye
     assert not list(endpoint.folder.glob("deploy-*")), "the folders of deployments that went well are still there"
 
 
+@pytest.mark.deep
 def test_a_failed_proof_leaves_the_former_version_in_service(endpoint: Deployer, service: serving.Server) -> None:
     assert endpoint.deploy("models:/moody/1").result
     failed = endpoint.deploy("models:/moody/2")

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.conftest import forms
-from tests.unit.conftest import ROOT, serving_environments
+from tests.unit.conftest import CA_BUNDLE, ROOT, serving_environments
 from tests.unit.plays import Done, play
 from tests.unit.test_training import Lab
 
@@ -480,7 +480,8 @@ def test_an_environment_in_the_image_is_used_without_asking_the_service(
     program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
     image = tmp_path / "opt"
     image.mkdir()
-    settings = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(image), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(wheels)}
+    trusted = {"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}
+    settings = {**trusted, **os.environ, "LAB_ENVIRONMENTS_DIR": str(image), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(wheels)}
 
     def build(name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(program), "--in-image", name, str(tmp_path / f"{name}.lock")]

@@ -22,6 +22,9 @@ import requests
 from tests.unit import test_deployment as deployments
 from tests.unit.conftest import CA_BUNDLE, make_environment
 
+# The store is a program that has to be compiled first.
+pytestmark = pytest.mark.deep
+
 ROOT = Path(__file__).resolve().parents[2]
 # The module, and the digest of its content as Go's checksum database has it. Apache 2.0; it keeps objects as files of a folder.
 GATEWAY, VERSION, SUM = "github.com/versity/versitygw", "v1.8.0", "h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc="
@@ -223,7 +226,6 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.deep
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_models_go_there_are_proven_kept_and_rolled_back(airflow: Airflow, s3: S3, tmp_path: Path, kind: str) -> None:
     where = {"url": "s3://models/plain", "connection": "store"} if kind == "s3" else {"url": f"file://{tmp_path}/store/plain"}
@@ -246,7 +248,6 @@ def test_models_go_there_are_proven_kept_and_rolled_back(airflow: Airflow, s3: S
     assert not list(airflow.folder.glob("deploy-*"))
 
 
-@pytest.mark.deep
 @pytest.mark.parametrize("kind", ["s3", "file"])
 def test_a_damaged_upload_leaves_the_former_model_in_service(airflow: Airflow, s3: S3, tmp_path: Path, kind: str) -> None:
     where = {"url": "s3://models/damaged", "connection": "store"} if kind == "s3" else {"url": f"file://{tmp_path}/store/damaged"}
@@ -261,7 +262,6 @@ def test_a_damaged_upload_leaves_the_former_model_in_service(airflow: Airflow, s
     assert {path.name for path in (folder / ".models").iterdir() if any(path.iterdir())} == {before["digest"]}, "what was uploaded is still there"
 
 
-@pytest.mark.deep
 def test_a_killed_upload_is_never_seen_and_the_next_one_completes_it(airflow: Airflow, s3: S3) -> None:
     where = {"url": "s3://models/killed", "connection": "store"}
     folder = s3.folder / "killed"
