@@ -43,7 +43,7 @@ def test_only_who_has_the_password_gets_in(host: Host, user: tuple[str, str]) ->
 def test_a_cell_runs_in_the_lab_s_environment_and_is_logged_in_to_mlflow(host: Host) -> None:
     code = "import sys, mlflow; print(sys.executable, len(mlflow.search_experiments()) > 0)"
     done = cell(host, "project", code)
-    assert (done["status"], done["text"]) == ("ok", "/opt/project/bin/python True\n"), done
+    assert done["status"] == "ok" and done["text"].startswith("/opt/project/bin/python True\n"), done  # a library may warn after it
 
 
 def test_packages_of_one_s_own_come_through_the_environments_service(host: Host) -> None:
@@ -75,8 +75,9 @@ def test_studies_are_shown_and_nothing_of_them_can_be_changed(host: Host, user: 
     assert [one.status for one in ask(host, *(question(method, STUDIES + path, user=user, body={}) for method, path in changes))] == [405] * 3
     # Below the guard, Postgres itself refuses.
     program = (
-        "import pathlib, sqlalchemy; from workbench import studies; import optuna.storages as s; made = []; real = s.RDBStorage; "
-        "s.RDBStorage = lambda *a, **k: made.append(real(*a, **k)) or made[0]; studies.dashboard(pathlib.Path('/run/secrets/optuna_url').read_text().strip()); "
+        "import pathlib, sqlalchemy; from workbench import studies; import optuna.storages as s; made = []; make = s.RDBStorage.__init__; "
+        "s.RDBStorage.__init__ = lambda self, *a, **k: (make(self, *a, **k), made.append(self))[0]; "
+        "studies.dashboard(pathlib.Path('/run/secrets/optuna_url').read_text().strip()); "
         "print(made[0].engine.connect().execute(sqlalchemy.text('CREATE TABLE x (y int)')))"
     )
     done = host.run(f"docker exec mlops-lab-workbench-optuna-dashboard-1 /opt/workbench/bin/python -c {shlex.quote(program)}")
