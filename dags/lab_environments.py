@@ -12,9 +12,10 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab_experiment.failures import Failure, Mistakes
 
@@ -93,23 +94,37 @@ def made(requirements: str, python: str, say: Callable[[str], None]) -> tuple[st
         Mistakes: It can never be made here.
         Failure: It cannot be made now.
     """
+    answer = asked({"do": "make", "requirements": requirements, "python": python}, say)["made"]
+    return answer["key"], answer["interpreter"]
+
+
+def asked(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """What the service answers to a request; ``roles/environments/files/environments_server.py`` says which there are.
+
+    Args:
+        request: ``do`` and what that takes.
+        say: Is told what it does meanwhile, a line each.
+
+    Raises:
+        Mistakes: It can never be done here.
+        Failure: It cannot be done now.
+    """
     place = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"), ".service", "socket")
-    request = {"do": "make", "requirements": requirements, "python": python}
     try:
         with socket.socket(socket.AF_UNIX) as service:
             service.connect(str(place))
             service.sendall(json.dumps(request).encode() + b"\n")
             with service.makefile(encoding="utf-8") as answers:
                 for line in answers:
-                    answer = json.loads(line)
+                    answer: dict[str, Any] = json.loads(line)
                     if "say" in answer:
                         say(answer["say"])
-                    elif "made" in answer:
-                        return answer["made"]["key"], answer["made"]["interpreter"]
                     elif "mistake" in answer:
                         raise Mistakes([f"{answer['mistake']}."])
-                    else:
+                    elif "failure" in answer:
                         raise Failure(answer["failure"])
+                    else:
+                        return answer
     except OSError as error:
         raise Failure(f"the environments' service of this host does not answer at {place} ({error.strerror or error})") from None
     raise Failure("the environments' service of this host ended before it was done; what is half made is made anew by the next try")

@@ -571,8 +571,19 @@ def kept_problems(names: Iterable[str], kept: Iterable[Mapping[str, Any]], inven
     volumes = {entry["name"]: entry["volume"] for entry in kept}
     return [
         f"Credential {name}, set {set_at(inventory, name, inventory.vault(name))}, is not the one that the data in the volume {volumes[name]} was made with: "
-        "write the former one there, or remove the lab with its data (make destroy)."
+        "write the former one there, or remove the lab with its data."
         for name in names
+    ]
+
+
+def directory_problems(wanted: Iterable[Mapping[str, Any]], missing: Iterable[str], inventory: Inventory) -> list[str]:
+    """Report directories of others that are not there; Docker would make an empty one."""
+    gone = set(missing)
+    return [
+        f"{entry['variable']}, set {set_at(inventory, entry['variable'])}, is '{entry['path']}', which is no directory of this host: "
+        "mount it there, write the path of one that is there, or leave the value empty."
+        for entry in wanted
+        if entry["path"] in gone
     ]
 
 
@@ -821,6 +832,7 @@ class ActionModule(ActionBase):
             return stop(len(problems), what, problems) if problems else {"changed": False}
         ports = [port for port in args["ports"] if is_port(port["port"]) and (not port.get("group") or port["group"] in mine)]
         addresses = sorted({address for port in ports if not address_problems(address := str(port.get("address", "127.0.0.1")), "", inventory)})
+        directories = [entry for entry in args["directories"] if entry["path"] and entry["group"] in mine]
         index_args = self._index_args(index, inventory, task_vars, mine)
 
         lab_problems: list[str] = []
@@ -838,6 +850,7 @@ class ActionModule(ActionBase):
             "ports": [int(port["port"]) for port in ports],
             "addresses": addresses,
             "projects": args["projects"],
+            "directories": [entry["path"] for entry in directories],
             **self._kept_args(args["kept"]),
             **index_args,
         }
@@ -859,6 +872,7 @@ class ActionModule(ActionBase):
                 for address in found["foreign_addresses"]
             ),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
+            *directory_problems(directories, found["missing_directories"], inventory),
             *kept_problems(found["kept_otherwise"], args["kept"], inventory),
             *index_problem(found["index_problem"], index, inventory),
             *missing_packages(found["index_missing"], entries, index, inventory),

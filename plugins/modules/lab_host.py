@@ -60,6 +60,11 @@ options:
     description: Certificates in PEM of an extra authority that may have signed the index's certificate.
     type: str
     default: ""
+  directories:
+    description: Directories that have to be there already, mounts for example.
+    type: list
+    elements: str
+    default: []
   kept:
     description:
       - Credentials that data on the host was made with, each with C(name), the C(file) that holds its value since then, the C(volume) with the data, and the
@@ -314,6 +319,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "ports": taken_ports(set(params["ports"]), present),
         "lab_present": any(c["project"] in own for c in present),
         "foreign_addresses": foreign_addresses(params["addresses"]),
+        "missing_directories": [path for path in params["directories"] if not os.path.isdir(path)],
         "kept_otherwise": kept_otherwise(params["kept"], params["salt"]),
         "index_problem": problem,
         "index_missing": missing,
@@ -335,6 +341,7 @@ def main() -> None:
             "index_user": {"type": "str", "default": ""},
             "index_password": {"type": "str", "default": "", "no_log": True},
             "index_ca_text": {"type": "str", "default": ""},
+            "directories": {"type": "list", "elements": "str", "default": []},
             "kept": {"type": "list", "elements": "dict", "default": []},
             "salt": {"type": "str", "default": "", "no_log": True},
         },

@@ -83,6 +83,15 @@ options:
       min_length: {description: Smallest length of a password., type: int, default: 12}
       without: {description: Characters that it cannot hold., type: str}
       needed: {description: Whether the lab needs it; one that it does not need is not looked at., type: bool, default: true}
+  directories:
+    description: Directories of others that hosts have to have already, C(path) as the value of C(variable); one whose path is empty is not looked for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Path of the directory., type: str, required: true}
+      variable: {description: The variable that says it., type: str, required: true}
+      group: {description: The group whose hosts need it., type: str, required: true}
   kept:
     description: Credentials that data on a host was made with. While the data is there, another value is refused.
     type: list

@@ -116,6 +116,17 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     assert "removed" in done.stdout
 
 
+def test_a_bootstrap_that_fails_leaves_no_image_that_is_taken_for_the_right_one(host: Host, tmp_path: Path) -> None:
+    playbook = tmp_path / "play.yml"
+    values = {"base_images_prefix": "half-made", "base_images_debian_mirror": "http://127.0.0.1:9/debian", "__base_images_release": "trixie"}
+    task = {"ansible.builtin.include_role": {"name": "mlops.lab.base_images", "tasks_from": "debian"}, "vars": values}
+    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "tasks": [task]}]))
+    for _again in range(2):  # the second run has to fail where the first did
+        done = run_tool(["ansible-playbook", "-i", "molecule/inventory", playbook], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+        assert done.returncode != 0 and "E: " in done.stdout, done.stdout
+        assert host.check_output("docker image ls --quiet half-made/debian") == ""
+
+
 TALKER = {
     "image": "mlops-lab/debian:trixie",
     "command": ["sh", "-c", "echo the last words; exit 3"],

@@ -15,9 +15,9 @@ from tests.unit.plays import play
         ("", "", ""),
         ("", "there", ""),
         ("there", "", ""),
-        ("", "nowhere", "airflow_stack_data_dir (lab_data_dir) is '{}/nowhere', which is no directory of localhost: mount it there, write the path of one"),
-        ("", "file", "airflow_stack_data_dir (lab_data_dir) is '{}/file', which is no directory of localhost"),
-        ("there", "there", "{}/there is there, and airflow_stack_data_dir (lab_data_dir) is '{}/there', into which the lab copies nothing: move those files"),
+        ("", "nowhere", "airflow_stack_data_dir is '{}/nowhere', which is no directory of localhost: mount it there, write the path of one"),
+        ("", "file", "airflow_stack_data_dir is '{}/file', which is no directory of localhost"),
+        ("there", "there", "{}/there is there, and airflow_stack_data_dir is '{}/there', into which the lab copies nothing: move those files"),
     ],
 )
 def test_a_directory_of_data_that_cannot_be_used_is_one_sentence(tmp_path: Path, folder: str, mount: str, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -203,8 +204,10 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The notebooks' folder of a lab with two environments, and lists of packages of the user's own."""
     for name in ("environments", "kernels"):
         (tmp_path / name).mkdir()
-    for name in ("churn.lock", "Fraud-2.lock", "churn.in", "not a name.lock"):
-        (tmp_path / "environments" / name).write_text("# python: 3.13\nnumpy==2.3.5\n")
+    (tmp_path / "environments" / "churn.in").write_text("numpy\n")
+    asked = hashlib.sha256(b"numpy\n").hexdigest()[:32]
+    for name in ("churn.lock", "Fraud-2.lock", "not a name.lock"):
+        (tmp_path / "environments" / name).write_text(f"# asked: {asked}/0\n# python: 3.13\nnumpy==2.3.5\n")
     (tmp_path / "kernels" / "try.in").write_text("numpy\n")
     monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path / "environments"))
     monkeypatch.setenv("LAB_OWN_KERNELS", str(tmp_path / "kernels"))
@@ -276,6 +279,20 @@ def test_an_environment_is_made_from_the_lock_that_its_runs_use(notebooks: Path,
     assert kernel.interpreter_of("project") == "/opt/project/bin/python"
 
 
+def test_an_environment_in_the_image_is_used_from_there_as_in_a_run(notebooks: Path, environments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No service is asked; a lock that changed since is said, as a run says it."""
+    image, lock = notebooks / "in-image", notebooks / "environments" / "churn.lock"
+    (image / "key").mkdir(parents=True)
+    (image / "churn").symlink_to("key")
+    (image / "churn.lock").write_text(lock.read_text())
+    monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(image))
+    assert kernel.interpreter_of("churn") == f"{image}/key/bin/python"
+    lock.write_text(lock.read_text() + "scipy==1.17.0\n")
+    with pytest.raises(kernel.Unusable, match="changed since the image was built"):
+        kernel.interpreter_of("churn")
+    assert not (environments / ".service").exists()
+
+
 def test_a_list_of_one_s_own_is_locked_beside_it_when_it_changed(notebooks: Path, environments: Path) -> None:
     file, lock = notebooks / "kernels/try.in", notebooks / "kernels/try.lock"
     resolved = {"resolved": {"lock": "numpy==2.3.5 --hash=sha256:1\n", "python": "3.13", "without": ""}}
@@ -299,8 +316,8 @@ def test_a_list_of_one_s_own_is_locked_beside_it_when_it_changed(notebooks: Path
     ("name", "answer", "words"),
     [
         ("churn", {"mistake": "Python 3.9 is not on this host."}, "Python 3.9 is not on this host"),
-        ("churn", {}, "ended before it was done; try again"),
-        ("gone", None, "the lab has no environment gone any more; choose another kernel"),
+        ("churn", {}, "ended before it was done; what is half made is made anew by the next try"),
+        ("gone", None, "environment has 'gone', of which there is no lock here; allowed: project, Fraud-2, churn"),
         ("own.gone", None, "gone.in: No such file or directory"),
     ],
 )
@@ -326,9 +343,9 @@ Cell = Callable[[str, str], dict[str, Any]]
 def kernel_folder(workbench_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a kernel needs besides an environment, as the Dockerfile installs it."""
     folder = tmp_path_factory.mktemp("kernel")
-    pin = re.search(r"^(ipykernel==[^ ;]+)", LOCK.read_text(), re.MULTILINE)
-    assert pin
-    uv("pip", "install", "--quiet", "--require-hashes", "--python", workbench_python, "--target", folder, "--constraint", LOCK, pin[1])
+    pins = re.findall(r"^(?:ipykernel|ipywidgets)==[^ ;]+", LOCK.read_text(), re.MULTILINE)
+    assert len(pins) == 2
+    uv("pip", "install", "--quiet", "--require-hashes", "--python", workbench_python, "--target", folder, "--constraint", LOCK, *pins)
     return folder
 
 
@@ -357,6 +374,7 @@ def lab(
         "LAB_OWN_KERNELS": str(home / "kernels"),
         "LAB_ENVIRONMENTS_DIR": str(environments_service),
         "LAB_KERNEL_FOLDER": str(kernel_folder),
+        "LAB_DAGS": str(ROOT / "dags"),
         "LAB_PROJECT_PYTHON": str(project_python),
         "JUPYTER_RUNTIME_DIR": str(log.parent / "runtime"),
         "JUPYTER_CONFIG_DIR": str(log.parent / "config"),
@@ -393,6 +411,8 @@ def test_jupyterlab_asks_for_the_password_and_shows_it_nowhere(lab: Lab) -> None
 
 @pytest.mark.deep
 def test_a_notebook_is_logged_in_to_mlflow(lab: Lab, mlflow_server: Mlflow, project_python: Path) -> None:
+    quiet = lab[3]("project", "import sys, mlflow; print(sys.executable, len(mlflow.search_experiments()) > 0)")
+    assert (quiet["status"], quiet["text"]) == ("ok", f"{project_python} True\n"), "no library warns of what a notebook lacks"
     code = "import sys, mlflow; mlflow.set_experiment('from a notebook')\nwith mlflow.start_run(): mlflow.log_metric('one', 1)\nprint(sys.executable)"
     done = lab[3]("project", code)
     assert (done["status"], done["error"]) == ("ok", "") and str(project_python) in done["text"]

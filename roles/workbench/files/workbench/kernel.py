@@ -4,8 +4,9 @@
     churn       the environment that environments/churn.lock describes
     own.churn   the packages in kernels/churn.in of the user's own folder, locked beside it
 
-The environments' service of the host makes the environment, as it does for a run of an experiment: the same lock, the same folder, the same Python. It need not
-have ipykernel. What a kernel needs is in a folder of its own, which comes last on the path: what the environment has counts, and it is left as it is.
+An environment is found and made as for a run of an experiment, by the same code (``lab_environments`` of the DAGs): the same lock, the same folder, the same
+Python. It need not have ipykernel. What a kernel needs is in a folder of its own, which comes last on the path: what the environment has counts, and it is
+left as it is.
 
 An environment that cannot be had gives a kernel that says why in answer to every cell.
 """
@@ -13,14 +14,17 @@ An environment that cannot be had gives a kernel that says why in answer to ever
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
+
+sys.path.append(os.environ.get("LAB_DAGS", "/opt/airflow/dags"))
+
+import lab_environments
+from lab_experiment.failures import Failure, Mistakes
 
 PROJECT = "/opt/project/bin/python"
 KERNEL = "/opt/kernel"
@@ -42,18 +46,13 @@ def interpreter_of(name: str) -> str:
     """
     if name == "project":
         return os.environ.get("LAB_PROJECT_PYTHON", PROJECT)
-    lock = own_lock(name.partition(".")[2]) if name.startswith("own.") else lab_lock(name)
-    python = re.search(r"^# python: (\S+)$", lock, re.MULTILINE)
-    return str(ask({"do": "make", "requirements": lock, "python": python[1] if python else ""})["made"]["interpreter"])
-
-
-def lab_lock(name: str) -> str:
-    """Return the lock of an environment of the lab."""
-    file = Path(os.environ.get("LAB_ENVIRONMENT_LOCKS", "/opt/notebooks/environments"), f"{name}.lock")
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError:
-        raise Unusable(f"the lab has no environment {name} any more; choose another kernel") from None
+        if not name.startswith("own."):
+            return lab_environments.provide(name, say).interpreter
+        lock = own_lock(name.partition(".")[2])
+        return lab_environments.made(lock, lab_environments.header(lock).get("python", ""), say)[1]
+    except (Failure, Mistakes) as error:
+        raise Unusable(str(error).rstrip(".")) from None
 
 
 def own_lock(name: str) -> str:
@@ -68,7 +67,7 @@ def own_lock(name: str) -> str:
             return former
         python = re.search(r"^#\s*python:\s*(3\.[0-9]+)\s*$", wanted, re.MULTILINE)
         request = {"do": "resolve", "requirements": wanted, "previous": former, "python": python[1] if python else ""}
-        resolved = ask(request)["resolved"]
+        resolved = lab_environments.asked(request, say)["resolved"]
         text = f"{asked}# python: {resolved['python']}\n{resolved['lock']}"
         lock.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -76,30 +75,9 @@ def own_lock(name: str) -> str:
     return text
 
 
-def ask(request: dict[str, Any]) -> dict[str, Any]:
-    """Ask the environments' service of this host; gives its last answer. What it says meanwhile goes to the log.
-
-    Raises:
-        Unusable: it does not answer, or cannot do it.
-    """
-    place = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"), ".service", "socket")
-    answer: dict[str, Any] = {}
-    try:
-        with socket.socket(socket.AF_UNIX) as service:
-            service.connect(str(place))
-            service.sendall(json.dumps(request).encode() + b"\n")
-            with service.makefile(encoding="utf-8") as answers:
-                for line in answers:
-                    answer = json.loads(line)
-                    if "say" in answer:
-                        print(f"[kernel] {answer['say']}", file=sys.stderr, flush=True)
-    except OSError as error:
-        raise Unusable(f"the environments' service of this host does not answer ({error.strerror or error}); try again") from None
-    if words := answer.get("mistake") or answer.get("failure"):
-        raise Unusable(str(words).rstrip("."))
-    if "say" in answer or not answer:
-        raise Unusable("the environments' service of this host ended before it was done; try again")
-    return answer
+def say(line: str) -> None:
+    """Write a line to the log of the container."""
+    print(f"[kernel] {line}", file=sys.stderr, flush=True)
 
 
 def refuse(sentence: str, connection: str) -> NoReturn:
@@ -136,7 +114,7 @@ def main(name: str, connection: str) -> None:
             raise Unusable(f"its packages do not go with the kernel's ({why}); write ipykernel into its requirements, so that both are resolved together")
     except (Unusable, OSError) as error:
         sentence = f"The environment {name.removeprefix('own.')} cannot be used here: {error}."
-        print(f"[kernel] {sentence}", file=sys.stderr, flush=True)
+        say(sentence)
         refuse(sentence, connection)
     home = os.path.dirname(os.path.dirname(python))
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
