@@ -55,11 +55,11 @@ def play(folder: Path, tasks: list[dict[str, Any]], *options: str, **more: str) 
     return Done(done.returncode, done.stdout, result, folder)
 
 
-def play_on_each(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dict[str, Any]]) -> dict[str, Done]:
+def play_on_each(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dict[str, Any]]) -> tuple[dict[str, Done], str]:
     """Run the same tasks for several hosts, all of them this machine, each with variables of its own: cheaper than a run for each.
 
     Returns:
-        What each host ended with; its output is what was printed of it.
+        What each host ended with, whose output is what was printed of it; and all that was printed.
     """
     book, inventory = folder / "play.yml", folder / "hosts.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
@@ -73,4 +73,4 @@ def play_on_each(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dic
         assert recap, shown
         own = "\n".join(re.findall(rf"^\w+: \[{host}\].*", shown, re.MULTILINE))
         ended[host] = Done(int(recap[1]) + int(recap[2]), own, {}, folder)
-    return ended
+    return ended, shown

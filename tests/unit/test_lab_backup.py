@@ -128,7 +128,7 @@ class Case:
     """What somebody does to it afterwards."""
 
 
-DAMAGED = "is damaged, since .* "
+DAMAGED = f"Backup {NAME} is damaged, since .* "
 CASES = {
     "fits": Case(),
     "latest": Case(values={"lab_backup_restore": "latest"}),
@@ -158,12 +158,12 @@ CASES = {
     "directory-added": Case(DAMAGED + "(airflow_logs: is not of it)", harm=lambda made: (made / "airflow_logs").mkdir()),
     "exchanged": Case(DAMAGED + "(airflow.dump: FAILED, optuna.dump: FAILED)", harm=exchanged),
     "link": Case(DAMAGED + "(airflow.dump: is not of it)", harm=elsewhere),
-    "manifest-anew": Case("was changed after it was made", harm=resummed),
-    "manifest-no-text": Case("was changed after it was made", harm=lambda made: (made / "manifest.json").write_bytes(b"\xff{{ 1/0 }}")),
-    "manifest-gone": Case("was changed after it was made", harm=lambda made: (made / "manifest.json").unlink()),
-    "seal-gone": Case("has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").unlink()),
-    "seal-no-text": Case("has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").write_bytes(b"\xff\xfe")),
-    "other-seal": Case("was changed after it was made", harm=resealed),
+    "manifest-anew": Case(f"Backup {NAME} was changed after it was made", harm=resummed),
+    "manifest-no-text": Case(f"Backup {NAME} was changed after it was made", harm=lambda made: (made / "manifest.json").write_bytes(b"\xff{{ 1/0 }}")),
+    "manifest-gone": Case(f"Backup {NAME} was changed after it was made", harm=lambda made: (made / "manifest.json").unlink()),
+    "seal-gone": Case(f"Backup {NAME} has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").unlink()),
+    "seal-no-text": Case(f"Backup {NAME} has no seal (manifest.hmac)", harm=lambda made: (made / "manifest.hmac").write_bytes(b"\xff\xfe")),
+    "other-seal": Case(f"Backup {NAME} was changed after it was made", harm=resealed),
 }
 
 
@@ -176,7 +176,10 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
         case.harm(backup(folder / name, **case.manifest))
         hosts[name] = {"case": VALUES | {"lab_backup_dir": str(folder / name)} | case.values}
     values = {name: f"{{{{ case.{name} }}}}" for name in [*VALUES, "lab_backup_dir"]}  # of a task, which win over the role's own
-    return play_on_each(folder, [{"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "check"}, "vars": values}], hosts)
+    role = {"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "check"}, "vars": values}
+    ended, shown = play_on_each(folder, [role], hosts)
+    assert KEY not in shown and PASSWORD not in shown
+    return ended
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.sentence])
