@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password test test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password test test-hosts test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop backup restore destroy
@@ -51,13 +51,16 @@ down:
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
-test: venv-test ## run all tests, the cheapest first, in two processes
+test: venv-test ## run the tests, in two processes
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+
+test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
+	@.venv/bin/pytest tests/molecule -m molecule
 
 test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
 
-test-fresh: ## run the tests, and `make lab` twice, on a bare machine made in a folder (root; no engine may have containers)
+test-fresh: ## run `make lab` twice, the tests, and those on a host, on a bare machine made in a folder (root; no engine may have containers)
 	@.ci/run
 
 nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, the Docker engine and half an hour)

@@ -11,16 +11,15 @@ import pytest
 
 from tests.conftest import BIN, ROOT, environment
 
-# The whole lab is in every run of the tests.
+# The whole lab is in every run of CI.
 SCENARIOS = [
-    name if name == "default" else pytest.param(name, marks=pytest.mark.deep)
+    pytest.param(name, marks=pytest.mark.molecule if name == "default" else pytest.mark.deep)
     for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 ]
 # What a failed task and a failed test say in the middle of thousands of lines.
 TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra/\S+: )""")
 
 
-@pytest.mark.molecule
 @pytest.mark.usefixtures("compose_plugin")  # by one test process at a time
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
