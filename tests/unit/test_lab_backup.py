@@ -147,8 +147,8 @@ CASES = {
         "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring", manifest={"versions": VERSIONS | {"airflow": "3.4.0"}}
     ),
     "newer-postgres": Case("postgres 18.0 (the lab has 17.12)", manifest={"versions": VERSIONS | {"postgres": "18.0"}}),
-    "other-key": Case("was made with another vault_airflow_fernet_key than the vault has", values={"lab_backup_airflow_fernet_key": "another"}),
-    "other-password": Case("was made with another vault_mlflow_admin_password than the vault has", values={"lab_backup_mlflow_admin_password": "another"}),
+    "other-key": Case("was made with another lab_backup_airflow_fernet_key than the vault has", values={"lab_backup_airflow_fernet_key": "another"}),
+    "other-password": Case("was made with another lab_backup_mlflow_admin_password than the vault has", values={"lab_backup_mlflow_admin_password": "another"}),
     "other-name": Case(f"Backup {NAME} is backup 20260101T030000Z under another name", manifest={"name": "20260101T030000Z"}),
     "too-large": Case("takes 9.54 MB beside the lab's data", manifest={"bytes_unpacked": 10**7}),
     "changed": Case(DAMAGED + "(airflow.dump: FAILED)", harm=lambda made: (made / "airflow.dump").write_bytes(b"dato")),
