@@ -775,6 +775,9 @@ def index_problem(answer: str, index: Mapping[str, Any], inventory: Inventory) -
     url, variable = index["url"], index["variable"]
     users = " and ".join(filter(None, [index.get("user_variable"), index.get("password_variable")]))
     place = f"{url} ({variable}, set {set_at(inventory, variable)})"
+    if answer in ("HTTP 401", "HTTP 403") and not users:
+        names = "preflight_index_user_variable and preflight_index_password_variable"
+        return [f"The index {place} answered {answer[5:]}: it wants a user; write the names of the variables with user and password into {names}."]
     if answer == "HTTP 401":
         return [f"The index {place} answered 401: the credentials in {users} are wrong; write those of a user who may read it."]
     if answer == "HTTP 403":

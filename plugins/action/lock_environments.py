@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
         folder = Path(args["src"])
         wanted = files_of(folder)
         if args["frozen"]:
-            return self._frozen(folder, wanted, args["must"], args["variable"], task_vars or {})
+            return self._frozen(folder, wanted, args, task_vars or {})
         locked: list[str] = []
         unfit: dict[str, list[str]] = {}
         warnings: list[str] = []
@@ -188,12 +188,12 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = {"changed": bool(locked or removed), "locked": locked, "removed": removed}
         return {**result, "warnings": warnings} if warnings else result
 
-    def _frozen(self, folder: Path, wanted: dict[str, list[Path]], names: list[str], variable: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _frozen(self, folder: Path, wanted: dict[str, list[Path]], args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the locks of environments as they are; see the option of this name."""
+        names, variable, remedy = args["must"], args["variable"], args["remedy"]
         inventory = Inventory.of_task(self._loader, task_vars)
         source = source_of(variable, task_vars.get, inventory)
         who, locks, problems = f"{source}, set {set_at(inventory, source)}, names", dict[str, str](), list[str]()
-        remedy = "`make start` locks it; on a lab that does not run yet, leave the name out for the first `make lab`"
         for name in names:
             if name not in wanted:
                 problems.append(f"{who} {name}, which is not in {folder}: write {name}.in there, or take the name out.")

@@ -40,6 +40,14 @@ options:
     description: The user's password.
     type: str
     default: ""
+  commands:
+    description: What a user types, for messages; one that is empty is not named.
+    type: dict
+    default: {}
+    suboptions:
+      start: {description: Starts the lab., type: str, default: ""}
+      engine: {description: Starts the Docker engine., type: str, default: ""}
+      logs: {description: Shows the log of the service whose name is appended., type: str, default: ""}
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -84,8 +92,14 @@ def spoken(duration: timedelta) -> str:
     return counted(seconds, "second")
 
 
-def container_lines(found: list[dict[str, Any]], now: datetime) -> tuple[list[str], list[str]]:
-    """Return a line for each container, and a sentence for each that is not well. One that ran to its end without an error has done its work."""
+def container_lines(found: list[dict[str, Any]], now: datetime, logs: str) -> tuple[list[str], list[str]]:
+    """Return a line for each container, and a sentence for each that is not well. One that ran to its end without an error has done its work.
+
+    Args:
+        found: the containers, as Docker describes them.
+        now: the time.
+        logs: what shows the log of the service whose name is appended; empty for nothing.
+    """
     lines, problems = [], []
     for container in sorted(found, key=lambda one: str(one["Name"])):
         state, name = container["State"], str(container["Name"]).lstrip("/")
@@ -97,7 +111,8 @@ def container_lines(found: list[dict[str, Any]], now: datetime) -> tuple[list[st
         restarts = f", restarted {counted(container['RestartCount'], 'time')}" if container.get("RestartCount") else ""
         lines.append(f"{name:<40} {health or '-':<10} {words}{restarts}")
         if state["Status"] != "running" or health not in ("", "healthy", "starting"):
-            problems.append(f"{name} is {health if state['Status'] == 'running' else state['Status']}: make logs SERVICE={service_of(container)}")
+            log = f": {logs}{service_of(container)}" if logs else "."
+            problems.append(f"{name} is {health if state['Status'] == 'running' else state['Status']}{log}")
     return lines, problems
 
 
@@ -129,12 +144,17 @@ def airflow_lines(airflow: Airflow) -> tuple[list[str], list[str]]:
     return lines, problems
 
 
+def starts(command: str) -> str:
+    """Return the end of a sentence about what does not run."""
+    return f": `{command}` starts it." if command else "."
+
+
 def look(params: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Look at everything; returns the lines to show, and what is not well."""
     found = containers(params["projects"])
     if not found:
-        return [], ["Nothing of the lab runs here: `make lab` starts it."]
-    parts = [container_lines(found, datetime.now(UTC)), disk_lines(params["paths"], params["full"])]
+        return [], ["Nothing of the lab runs here" + starts(params["commands"]["start"])]
+    parts = [container_lines(found, datetime.now(UTC), params["commands"]["logs"]), disk_lines(params["paths"], params["full"])]
     if params["airflow_url"]:
         try:
             parts.append(airflow_lines(Airflow(params["airflow_url"], params["airflow_user"], params["airflow_password"])))
@@ -153,13 +173,18 @@ def main() -> None:
             "airflow_url": {"type": "str", "default": ""},
             "airflow_user": {"type": "str", "default": ""},
             "airflow_password": {"type": "str", "default": "", "no_log": True},
+            "commands": {
+                "type": "dict",
+                "default": {},
+                "options": {name: {"type": "str", "default": ""} for name in ("start", "engine", "logs")},
+            },
         },
         supports_check_mode=True,
     )
     try:
         lines, problems = look(module.params)
     except Unreachable as error:
-        lines, problems = [], [f"The Docker engine does not answer ({error}): `make provision` starts it."]
+        lines, problems = [], [f"The Docker engine does not answer ({error})" + starts(module.params["commands"]["engine"])]
     module.exit_json(changed=False, lines=lines, problems=problems)
 
 

@@ -95,6 +95,10 @@ options:
       path: {description: What is asked for there., type: str, required: true}
       user: {description: "Its user. Without one, the password is sent as a token, as JupyterLab takes it.", type: str, default: ""}
       password: {description: Its password., type: str, required: true}
+  train_command:
+    description: What a user types to train the first model, for messages; empty for nothing.
+    type: str
+    default: ""
   timeout:
     description: Seconds that what still starts up is waited for, all in all.
     type: int
@@ -310,7 +314,8 @@ class Verdict:
         path = f"/dags/{quoted(self.params['dag'])}/dagRuns/{quoted(self.run['id'])}"
         answer = self.airflow.ask(path)
         if answer.status == 404:
-            raise Failed(f"there is no run {self.run['id']}: `make train` makes it")
+            command = self.params["train_command"]
+            raise Failed(f"there is no run {self.run['id']}" + (f": `{command}` makes it" if command else ""))
         run = wanted(answer, path)
         self.tasks = wanted(self.airflow.ask(f"{path}/taskInstances"), path)["task_instances"]
         if run["state"] != "success":
@@ -495,6 +500,7 @@ def main() -> None:
                 "default": [],
                 "options": {"name": text, "url": text, "path": text, "user": {"type": "str", "default": ""}, "password": secret},
             },
+            "train_command": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 25},
         },
         supports_check_mode=True,

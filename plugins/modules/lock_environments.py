@@ -44,6 +44,10 @@ options:
     description: The variable that says O(must), for the sentences of O(frozen).
     type: str
     default: ""
+  remedy:
+    description: What a user does about a lock that is not there or too old, for the sentences of O(frozen).
+    type: str
+    default: lock it first
   upgrade:
     description: Resolve all again, to newer versions.
     type: bool

@@ -205,7 +205,7 @@ def test_the_lab_proves_this_index_and_publishes_to_it_once(lab: Lab, tmp_path: 
     swapped = lab.run(role="package_index", **{**values, "package_index_publisher_user": lab.reader[0], "package_index_publisher_password": lab.reader[1]})
     assert swapped.returncode != 0 and "answered 403" in swapped.output and "this user may not upload" in swapped.output, swapped.output
     wrong = lab.run(role="package_index", **{**values, "package_index_password": "wrong"})
-    assert wrong.returncode != 0 and "vault_nexus_pass" in wrong.output and "(401)" in wrong.output, wrong.output
+    assert wrong.returncode != 0 and "package_index_password" in wrong.output and "(401)" in wrong.output, wrong.output
 
 
 # -------------------------------------------------------------------- TLS of a company's own authority
@@ -275,20 +275,23 @@ def test_undo_removes_what_was_declared_and_nothing_else(lab: Lab, tmp_path: Pat
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"nexus_repositories_admin_password": "wrong"}, ["refuses the administrator 'admin'", "(401)", "vault_nexus_admin_password"]),
+        ({"nexus_repositories_admin_password": "wrong"}, ["refuses the administrator 'admin'", "(401)", "nexus_repositories_admin_password"]),
         (
             {"nexus_repositories_admin_password": "wrong", "nexus_repositories_first_password": "wrong too"},
             ["refuses the administrator 'admin'", "and with nexus_repositories_first_password (401)"],
         ),
-        ({"nexus_repositories_url": "http://127.0.0.1:9"}, ["does not reach a Nexus at http://127.0.0.1:9", "lab_index_url", "Connection refused."]),
+        ({"nexus_repositories_url": "http://127.0.0.1:9"}, ["does not reach a Nexus at http://127.0.0.1:9", "(nexus_repositories_url)", "Connection refused."]),
         ({"nexus_repositories_url": "UPSTREAM"}, ["is no Nexus 3 (404"]),
-        ({"nexus_repositories_url": ""}, ["No Nexus is named", "lab_index_url"]),
-        ({"nexus_repositories_url": "http://127.0.0.1:9/repository/pypi-all/simple/"}, ["write the part before /repository"]),
+        ({"nexus_repositories_url": ""}, ["No Nexus is named", "nexus_repositories_url, as in https://nexus.example.com."]),
+        (
+            {"nexus_repositories_url": "http://127.0.0.1:9/repository/pypi-all/simple/"},
+            ["is no address of a Nexus", "write it as in https://nexus.example.com, without"],
+        ),
         (
             {"nexus_repositories_proxy": "their-npm"},
             ["has a repository 'their-npm' already", "'npm hosted' instead of 'pypi proxy'", "nexus_repositories_proxy"],
         ),
-        ({"nexus_repositories_reader_user": "their-user"}, ["has the user 'their-user' already, not made by this role", "vault_nexus_user"]),
+        ({"nexus_repositories_reader_user": "their-user"}, ["has the user 'their-user' already, not made by this role", "nexus_repositories_reader_user"]),
         ({"nexus_repositories_reader_user": "publisher"}, ["have to be three users"]),
         ({"nexus_repositories_routing_rule": "another-rule"}, ["'pypi-no-project-list' already", "nexus_repositories_routing_rule"]),
         ({"nexus_repositories_routing_rule": "their-rule"}, ["lists what is allowed"]),

@@ -154,12 +154,14 @@ def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_go
         "airflow_image_custom_requirements",
         "preflight_credentials_example",
     )
-    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", "verdict_password_command")
+    commands = ("verdict_password_command", "verdict_train_command")
+    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", *commands)
     assert [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if not Path(path).exists()] == []
     assert not [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if Path(path).is_relative_to(ROOT)]
     assert (found["lab_reports_dir"], found["airflow_image_lock_dir"]) == (f"{lab}/reports", f"{lab}/locks")
     assert found["lab_name"] == "churn-lab"
     assert found["verdict_password_command"] == f"ansible-playbook mlops.lab.password -i {lab}/hosts.yml"
+    assert found["verdict_train_command"] == f"ansible-playbook mlops.lab.train -i {lab}/hosts.yml"
 
 
 def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:

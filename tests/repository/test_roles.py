@@ -31,12 +31,6 @@ def described(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         yield from described(option.get("options", {}), f"{prefix}{name}.")
 
 
-def code_of(role: Path) -> Iterator[Path]:
-    """Yield what a role runs: tasks, handlers, templates, internal and public variables."""
-    for folder in ("defaults", "handlers", "tasks", "templates", "vars"):
-        yield from sorted(path for path in (role / folder).rglob("*") if path.is_file())
-
-
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
 def test_a_newcomer_finds_values_spec_readme_and_tests(role: Path) -> None:
     for part in ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "tasks/main.yml"):
@@ -79,19 +73,84 @@ def test_the_readme_s_table_is_current(role: Path) -> None:
     assert readme.is_file() and readme.read_text(encoding="utf-8") == role_docs.readme_of(role), "run `make docs`"
 
 
+# What looks like a variable and is none: packages and modules of the DAGs, the roles themselves with their files, the lab's groups
+NO_VARIABLES = (
+    {path.stem for path in (ROOT / "dags").iterdir()}
+    | {*NAMES, *(path.stem for role in ROLES for path in (role / "files").glob("*"))}
+    | {"lab", *read(ROOT / "inventories/lab/hosts.yml")["lab"]["children"]}
+    | {
+        "lab_result",  # what the callback `terminal` ends with
+        "vault_password",  # an input of a credential of AWX
+        "workbench_notebooks",  # a part of a backup
+    }
+)
+# Files that may name variables of others, and why
+ALLOWED = {
+    "roles/awx/vars/main/surveys.yml": "what a question of a survey sets is a variable of the playbooks that its job runs",
+    "roles/awx/vars/main/inventory.yml": "so is what a host of the controller's inventory has, from an answer or from a credential",
+    "roles/awx/vars/main/credential_types.yml": "and what the file of a credential gives a job instead of the vault",
+}
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield what a file says, each with its line, and without its comments: keys and values of YAML however many lines they have, lines of other files."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".yml":
+        yield from ((number, line) for number, line in enumerate(text.splitlines(), 1) if not line.lstrip().startswith("#"))
+        return
+    nodes = [yaml.compose(text)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.ScalarNode):
+            yield node.start_mark.line + 1, node.value
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            nodes += [part for pair in node.value for part in pair]
+
+
+def foreign_names(role: str, path: Path) -> Iterator[str]:
+    """Yield the variables that a file of a role names, in an expression or a sentence, and that are not the role's own."""
+    others = "|".join(name for name in NAMES if name != role)
+    foreign = re.compile(rf"(?<![\w.])(?:(?:hostvars|groups)(?:\[|\.[a-z]|\s*\|)|(?:__)?(?:{others}|lab|vault)_[a-z]\w*)")
+    for number, text in texts_of(path):
+        for match in foreign.finditer(re.sub(rf"\b_*{role}_\w+", "", text)):
+            if match[0] not in NO_VARIABLES:
+                yield f"{path}:{number}: {match[0]}"
+
+
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
-def test_a_role_reads_nothing_but_its_own_variables(role: Path) -> None:
-    others = "|".join(name for name in NAMES if name != role.name)
-    foreign = re.compile(rf"\b(?:hostvars|groups)\b\[|\b(?:{others})_[a-z]\w*|\bvault_\w+|\blab_\w+")
-    own = re.compile(rf"\b_*{role.name}_\w+")
-    found = []
-    for path in code_of(role):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if line.lstrip().startswith("#"):
-                continue
-            expressions = " ".join(re.findall(r"{{.*?}}|{%.*?%}|^\s*(?:- )?(?:when|that|loop|until|failed_when|changed_when):.*", line))
-            found += [f"{path.relative_to(ROOT)}:{number}: {match[0]}" for match in foreign.finditer(own.sub("", expressions))]
-    assert not found, "\n".join(found)
+def test_a_role_names_nothing_but_its_own_variables(role: Path) -> None:
+    folders = ("defaults", "files", "handlers", "meta", "tasks", "templates", "vars")
+    files = [path for folder in folders for path in sorted((role / folder).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    found = {str(path.relative_to(ROOT)): list(foreign_names(role.name, path)) for path in files}
+    assert not [name for path, names in found.items() if path not in ALLOWED for name in names]
+    assert all(found[path] for path in ALLOWED if path in found), "an exception that nothing needs any more"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("main.yml", "- debug:\n    msg: >-\n      {{ first_model_dag\n      ~ lab_dir }}\n", ["2: lab_dir"]),
+        ("main.yml", "- fail: {msg: Write the right vault_nexus_pass into the vault.}\n  when: groups.lab | length\n", ["1: vault_nexus_pass", "2: groups.l"]),
+        ("main.yml", "# lab_dir\n- mlops.lab.lab_dag_run:\n    run: |\n      echo {{ __verdict_run\n      | trim }} # .vault_password\n", ["3: __verdict_run"]),
+        ("page.j2", "# lab_dir\n{{ hostvars[\n'a'].x }} {{ first_model_lab_dir }}\n{{ mlflow_server_port\n}}\n", ["2: hostvars[", "4: mlflow_server_port"]),
+    ],
+)
+def test_names_are_found_in_expressions_of_several_lines_and_in_sentences(tmp_path: Path, name: str, text: str, names: list[str]) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert sorted(foreign_names("first_model", tmp_path / name)) == [f"{tmp_path / name}:{found}" for found in names]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=NAMES)
+def test_messages_name_what_the_wiring_hands_to_the_role(role: Path) -> None:
+    """`<role>_names` says under which name each value is set: in the role its own, in the wiring what is handed on there."""
+    own, options = read(role / "defaults/main.yml").get(f"{role.name}_names", {}), role_docs.options_of(role)
+    wiring = read(ROOT / f"playbooks/group_vars/all/{role.name}.yml")
+    names = wiring.get(f"{role.name}_names", {})
+    assert own.keys() == names.keys() == options.get(f"{role.name}_names", {}).get("options", {}).keys()
+    for key in [key for key in own if f"{role.name}_{key}" in options]:
+        assert own[key] == f"{role.name}_{key}" and names[key] in str(wiring[own[key]]), f"{own[key]} is not set by {names[key]}"
 
 
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)

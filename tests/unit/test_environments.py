@@ -517,14 +517,14 @@ def test_environments_for_the_image_are_locked_or_named_before_it_is_built(lock_
     lock_environments(tmp_path, needs=[])
     (tmp_path / "stale.in").write_text("six==1.16.0\n")
     (tmp_path / "new.in").write_text("six\n")
-    frozen = {"frozen": True, "variable": "airflow_image_environments", "project_src": None}
+    frozen = {"frozen": True, "variable": "airflow_image_environments", "project_src": None, "remedy": "`make start` locks it"}
     assert lock_environments(tmp_path, must=["good"], **frozen).result["locks"] == {"good": (tmp_path / "good.lock").read_text()}
     done = lock_environments(tmp_path, must=["good", "stale", "new", "nowhere"], **frozen)
     assert done.returncode
     for words in (
         "3 to put right before the image is built",
-        "stale, whose stale.lock was made from something else than what is there now: `make start` locks it; on a lab that does not run yet",
-        "new, which is not locked yet: `make start` locks it",
+        "stale, whose stale.lock was made from something else than what is there now: `make start` locks it.",
+        "new, which is not locked yet: `make start` locks it.",
         f"nowhere, which is not in {tmp_path}: write nowhere.in there, or take the name out.",
     ):
         assert words in " ".join(done.output.replace("\\n", " ").split()), done.output

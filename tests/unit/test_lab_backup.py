@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.lab.plugins.filter.newer_versions import newer_versions
 
 from tests.conftest import BIN, ROOT
 from tests.unit.plays import Done, play, play_on_each
@@ -147,8 +148,8 @@ CASES = {
         "was made by newer versions than the lab's: airflow 3.4.0 (the lab has 3.3.2). Bring", manifest={"versions": VERSIONS | {"airflow": "3.4.0"}}
     ),
     "newer-postgres": Case("postgres 18.0 (the lab has 17.12)", manifest={"versions": VERSIONS | {"postgres": "18.0"}}),
-    "other-key": Case("was made with another vault_airflow_fernet_key than the vault has", values={"lab_backup_airflow_fernet_key": "another"}),
-    "other-password": Case("was made with another vault_mlflow_admin_password than the vault has", values={"lab_backup_mlflow_admin_password": "another"}),
+    "other-key": Case("was made with another lab_backup_airflow_fernet_key than the vault has", values={"lab_backup_airflow_fernet_key": "another"}),
+    "other-password": Case("was made with another lab_backup_mlflow_admin_password than the vault has", values={"lab_backup_mlflow_admin_password": "another"}),
     "other-name": Case(f"Backup {NAME} is backup 20260101T030000Z under another name", manifest={"name": "20260101T030000Z"}),
     "too-large": Case("takes 9.54 MB beside the lab's data", manifest={"bytes_unpacked": 10**7}),
     "changed": Case(DAMAGED + "(airflow.dump: FAILED)", harm=lambda made: (made / "airflow.dump").write_bytes(b"dato")),
@@ -180,6 +181,19 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     ended, shown = play_on_each(folder, [role], hosts)
     assert KEY not in shown and PASSWORD not in shown
     return ended
+
+
+@pytest.mark.parametrize(
+    ("versions", "newer"),
+    [
+        ({"airflow": "3.10.0", "postgres": "17.99"}, ["airflow 3.10.0 (the lab has 3.3.2)"]),  # as numbers, and the same Postgres
+        ({"airflow": "3.3.2", "postgres": "18.0"}, ["postgres 18.0 (the lab has 17.12)"]),
+        ({"airflow": "3.3.1", "mlflow": "9.9", "index": "6.0"}, []),  # the lab's MLflow says none, and it has no index
+        ({"airflow": ""}, []),
+    ],
+)
+def test_what_is_newer_in_a_backup_is_named(versions: dict[str, str], newer: list[str]) -> None:
+    assert newer_versions(versions, {"airflow": "3.3.2", "postgres": "17.12", "mlflow": ""}) == newer
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.sentence])

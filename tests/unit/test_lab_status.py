@@ -28,7 +28,7 @@ def test_containers_are_told_with_their_state_and_what_is_ill_with_its_log() -> 
         container("flower", "exited", code=137),
         container("nginx", "running", started="2026-11-26T11:59:50Z"),
     ]
-    lines, problems = lab_status.container_lines(found, NOW)
+    lines, problems = lab_status.container_lines(found, NOW, "make logs SERVICE=")
     assert [" ".join(line.split()) for line in lines] == [
         "lab-flower-1 - exited with code 137",
         "lab-nginx-1 - running for 10 seconds",
@@ -36,6 +36,7 @@ def test_containers_are_told_with_their_state_and_what_is_ill_with_its_log() -> 
         "lab-worker-1 unhealthy running for 3 hours",
     ]
     assert problems == ["lab-flower-1 is exited: make logs SERVICE=flower", "lab-worker-1 is unhealthy: make logs SERVICE=worker"]
+    assert lab_status.container_lines(found, NOW, "")[1] == ["lab-flower-1 is exited.", "lab-worker-1 is unhealthy."]
 
 
 def test_a_file_system_is_told_once_and_named_when_it_is_full(tmp_path: Path) -> None:
@@ -48,8 +49,9 @@ def test_a_file_system_is_told_once_and_named_when_it_is_full(tmp_path: Path) ->
 
 def test_a_machine_without_the_lab_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab_status, "containers", lambda _projects: [])
-    params = {"projects": ["lab"], "paths": ["/"], "full": 90, "airflow_url": "http://127.0.0.1:9"}
+    params = {"projects": ["lab"], "paths": ["/"], "full": 90, "airflow_url": "http://127.0.0.1:9", "commands": {"start": "make lab"}}
     assert lab_status.look(params) == ([], ["Nothing of the lab runs here: `make lab` starts it."])
+    assert lab_status.look({**params, "commands": {"start": ""}}) == ([], ["Nothing of the lab runs here."])
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,12 @@ PROXY = {
 
 
 def value(expression: str, there: dict[str, Any] | None = None, **values: Any) -> Any:
-    """Return what an expression gives in the role, with `there` as Nexus's answers by path."""
+    """Return what an expression gives in the role, with `there` as Nexus's answers by path, and with the words of a lab for its messages."""
     loader = DataLoader()
     variables: dict[str, Any] = {}
     for name in ("defaults", "vars"):
         variables.update(loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True))
+    wiring = loader.load_from_file(str(ROOT / "playbooks/group_vars/all/nexus_repositories.yml"))
     usual = {"security/anonymous": {"enabled": False}, "blobstores": [{"name": "default"}]}
     answers = [{"json": {**usual, **(there or {})}.get(path, [])} for path in QUESTIONS]
     variables.update(
@@ -42,6 +43,7 @@ def value(expression: str, there: dict[str, Any] | None = None, **values: Any) -
         nexus_repositories_reader_password=PASSWORD,
         nexus_repositories_publisher_user="publisher",
         nexus_repositories_publisher_password=PASSWORD,
+        **{name: wiring[name] for name in ("nexus_repositories_names", "nexus_repositories_trust_hint")},
         __nexus_repositories_second_login={"skipped": True},
         __nexus_repositories_answers={"results": answers},
         __nexus_repositories_pip={"stdout": "https://pip.example/simple"},
@@ -81,6 +83,25 @@ def test_one_sentence_says_what_is_wrong_where_it_was_set_and_what_to_write(answ
 def test_a_nexus_that_works_is_not_complained_about() -> None:
     assert value("__nexus_repositories_login_problem", __nexus_repositories_login={"status": 200, "json": []}) == ""
     assert value("__nexus_repositories_answer_problem") == value("__nexus_repositories_conflict") == value("__nexus_repositories_input_problem") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"nexus_repositories_url": ""}, ["into lab_index_url, as in https://nexus.example.com/repository/pypi-all/simple/."]),
+        (
+            {"nexus_repositories_url": "nexus.example"},
+            ["'nexus.example' is no address of a Nexus (lab_index_url)", "as in https://nexus.example.com/repository"],
+        ),
+        ({"nexus_repositories_admin_password": ""}, ["write vault_nexus_admin_password into the vault"]),
+        ({"nexus_repositories_reader_user": "publisher"}, ["nexus_repositories_admin_user or, in the vault, vault_nexus_user and vault_nexus_publisher_user."]),
+        ({"nexus_repositories_reader_password": ""}, ["vault_nexus_pass and vault_nexus_publisher_pass into the vault"]),
+    ],
+)
+def test_what_is_missing_is_named_as_the_lab_s_user_sets_it(given: dict[str, Any], words: list[str]) -> None:
+    sentence = value("__nexus_repositories_input_problem", **given)
+    assert [word for word in words if word not in sentence] == []
+    assert sentence.endswith(".") and "\n" not in sentence and PASSWORD not in sentence
 
 
 def test_rights_that_are_missing_are_named() -> None:

@@ -17,7 +17,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from passlib.hash import sha512_crypt
 
-ROLE = Path(__file__).resolve().parents[2] / "roles/package_index"
+from tests.conftest import ROOT
+
+ROLE = ROOT / "roles/package_index"
 PASSWORD = 'it\'s a "password" with $6$ {% and : in it'
 
 
@@ -212,9 +214,11 @@ def test_the_form_says_what_twine_would_say(wheel: Path) -> None:
 
 
 def problem(reader: dict[str, Any], publisher: int = 404, **values: Any) -> str:
-    """Return what the role says about an index that answers so."""
+    """Return what the role says in a lab about an index that answers so."""
     answers = [{"msg": "", "content": "", **reader}, {"status": 401}, {"status": publisher}]
-    given = {"package_index_url": "https://nexus.example/repository/pypi-all/simple", **values}
+    wiring = yaml.safe_load((ROOT / "playbooks/group_vars/all/package_index.yml").read_text(encoding="utf-8"))
+    words = {name: wiring[name] for name in ("package_index_names", "package_index_trust_hint")}
+    given = {"package_index_url": "https://nexus.example/repository/pypi-all/simple", **words, **values}
     variables = {"__package_index_answers": {"results": answers}, **given}
     return str(templar(**variables).template(trust_as_template("{{ __package_index_problem }}"))).strip()
 
@@ -242,6 +246,11 @@ def test_one_sentence_says_what_is_wrong_where_it_was_set_and_what_to_write(read
 @pytest.mark.parametrize("publisher", [200, 404])
 def test_an_index_that_works_is_not_complained_about(publisher: int) -> None:
     assert problem({"status": 200, "content": '<a href="x">'}, publisher) == ""
+
+
+def test_a_role_without_the_lab_s_wiring_names_its_own_variables() -> None:
+    own = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))["package_index_names"]
+    assert "package_index_user and package_index_password into" in problem({"status": 401}, package_index_names=own)
 
 
 def test_publishing_without_an_address_for_uploads_is_said_before_anything_is_built() -> None:

@@ -406,6 +406,8 @@ def test_what_the_index_answered(inventory: judge.Inventory, answer: str, words:
         "password_variable": "vault_nexus_pass",
     }
     sentence(judge.index_problem(answer, index, inventory), "nexus.example.com", *words)
+    nobody = judge.index_problem("HTTP 401", {**index, "user_variable": "", "password_variable": ""}, inventory)
+    sentence(nobody, "answered 401: it wants a user")
     assert judge.index_problem("", index, inventory) == []
 
 

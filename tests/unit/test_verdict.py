@@ -133,6 +133,7 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "model": "wine-cultivars",
         "timeout": 0,
         "pages": [],
+        "train_command": "make train",
     }
     return lab_verdict.Verdict({**params, **changes})
 
