@@ -67,7 +67,7 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
             continue
         if not head.get("asked", "").startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
             raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make lab` makes it anew."])
-    in_image = Path(os.environ.get("LAB_ENVIRONMENTS_IN_IMAGE", "/opt/environments-in-image"))
+    in_image = folder_in_image()
     if (in_image / f"{name}.lock").is_file():  # chosen to be there, so that nothing is installed at run time
         if (in_image / f"{name}.lock").read_text(encoding="utf-8") != text:
             raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; `make build` and `make start` bring the new one."])
@@ -75,6 +75,11 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         return Environment(name, str(in_image / key / "bin" / "python"), lock, key)
     key, interpreter = made(text, head.get("python", ""), say)
     return Environment(name, interpreter, lock, key)
+
+
+def folder_in_image() -> Path:
+    """Where the image has environments: each under its key, with a link of its name, and its lock beside it."""
+    return Path(os.environ.get("LAB_ENVIRONMENTS_IN_IMAGE", "/opt/environments-in-image"))
 
 
 def header(lock: str) -> dict[str, str]:

@@ -68,6 +68,33 @@ for case in json.loads(sys.argv[2]):
 print(json.dumps([answers, buttons]))
 """
 
+NOTES = """
+import json, sys
+from datetime import datetime, timezone
+from airflow import settings
+from airflow.models.base import Base
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from airflow.utils.sqlalchemy import prohibit_commit
+from airflow.models import import_all_models
+import_all_models()
+Base.metadata.create_all(settings.engine)
+with create_session() as session:
+    for number, conf in enumerate(json.loads(sys.argv[1])):
+        run = DagRun(dag_id="train", run_id=f"manual__{number}", run_type="manual", state="queued", run_after=datetime.now(timezone.utc), conf=conf)
+        run.note = (conf or {}).get("note")
+        session.add(run)
+with create_session() as session:
+    for _ in range(2):  # a run that is cleared starts again
+        with prohibit_commit(session) as guard:  # as the scheduler does
+            for run in session.query(DagRun):
+                run.state = "running"
+                run.notify_dagrun_state_changed(msg="started")
+            guard.commit()
+with create_session() as session:
+    print(json.dumps([[run.state, run.note] for run in session.query(DagRun).order_by(DagRun.run_id)]))
+"""
+
 
 @pytest.fixture
 def worker(airflow_python: Path, project_python: Path, tmp_path: Path) -> Any:
@@ -196,3 +223,16 @@ def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, projec
     assert run["info"]["status"] == "FINISHED"
     assert tags["airflow.dag_id"] == "train" and tags["airflow.run_id"].startswith("manual__")
     assert {"key": "search.trials", "value": "4"} in run["data"]["params"] and {"key": "inputs.test_share", "value": "0.3"} in run["data"]["params"]
+
+
+def test_a_run_that_names_an_experiment_bears_its_name_however_it_was_triggered(worker: Any, tmp_path: Path) -> None:
+    plugins = tmp_path / "airflow" / "plugins" / "lab"
+    plugins.mkdir(parents=True)
+    (plugins / "run_notes.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_notes.py").read_text())
+    runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None]
+    found, words = worker(NOTES, json.dumps(runs), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db")
+    assert [note for _, note in found] == ["Experiment churn", "for the board", None, None, None], words
+    assert {state for state, _ in found} == {"running"}
+    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace('f"Experiment {experiment}"[:1000]', "[]"))
+    found, words = worker(NOTES, json.dumps(runs[:1]), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/other.db")
+    assert found == [["running", None]] and "Error while calling listener" in words, "a run starts without its note when that cannot be written"

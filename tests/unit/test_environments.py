@@ -511,6 +511,34 @@ def test_an_environment_in_the_image_is_used_without_asking_the_service(
     assert failed.returncode == 1 and failed.stdout.splitlines()[-1].startswith("the environment other cannot be made: ")
 
 
+def test_a_model_that_was_logged_in_an_environment_of_the_image_is_scored_there_with_neither_index_nor_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, version in (("lab_test_baked", "1.0"), ("mlflow_skinny", "3.16.0"), ("pandas", "3.0.1")):
+        wheel(tmp_path, name, [], "ANSWER = 42\n", version)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    (tmp_path / "baked.lock").write_text(f"# python: {python}\nlab-test-baked==1.0\nmlflow-skinny==3.16.0\npandas==3.0.1\n")
+    (tmp_path / "image").mkdir()
+    program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
+    off = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(tmp_path / "image"), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1"}
+    subprocess.run([sys.executable, str(program), "--in-image", "baked", str(tmp_path / "baked.lock")], env=off, check=True)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("mlflow_version: 3.16.0\n")
+    (model / "python_env.yaml").write_text(f"python: {python}.1\n")
+    (model / "requirements.txt").write_text("lab-test-baked==1.0\nmlflow-skinny==3.16.0\npandas==3.0.1\n")
+    monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(tmp_path / "image"))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "no service is here"))
+    from lab_deployment import environments
+    from lab_experiment.failures import Failure
+
+    interpreter = environments.of_model(model)
+    subprocess.run([interpreter, "-c", "import lab_test_baked; assert lab_test_baked.ANSWER == 42"], check=True)
+    assert f"Python {python}, in the image" in capsys.readouterr().out
+    with pytest.raises(Failure, match="service of this host does not answer"):
+        environments.of_model(model, also=["pyarrow"])
+
+
 def test_environments_for_the_image_are_locked_or_named_before_it_is_built(lock_environments: Locks, tmp_path: Path) -> None:
     (tmp_path / "good.in").write_text("six==1.17.0\n")
     (tmp_path / "stale.in").write_text("six==1.17.0\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -17,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from lab_deployment import environments
 from tests.conftest import ROOT
 
 FILES = ROOT / "roles" / "model_server" / "files"
 sys.path.append(str(FILES))
-from model_server.environments import demanded  # noqa: E402 (the path above comes first; these two need nothing but Python)
+from model_server.demands import demanded  # noqa: E402 (the path above comes first; these need nothing but Python and packaging)
+from model_server.environments import provide  # noqa: E402
+from model_server.errors import Unusable  # noqa: E402
 from model_server.page import page  # noqa: E402
 
 # Saves a model as the MLflow of this interpreter does; arguments: folder, MLflow's requirement.
@@ -105,7 +107,7 @@ def test_a_model_of_every_supported_client_answers_as_mlflow_does(version: str, 
     done = subprocess.run([mine, "-c", SAVE, tmp_path / "model", f"mlflow-skinny=={version}"], env=saving, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     demands = demanded(tmp_path / "model")
-    said = lines(runner / "runner", {"interpreter": environment(environments_service, *demands), "model": str(tmp_path / "model")})
+    said = lines(runner / "runner", {"interpreter": environment(environments_service, demands.python, demands.requirements), "model": str(tmp_path / "model")})
     place = next(said)["socket"]
     ready = next(said)
     assert ready == {"ready": {"mlflow": version, "python": ready["ready"]["python"]}} and ready["ready"]["python"].startswith(f"{python}.")
@@ -184,5 +186,32 @@ def test_a_model_demands_what_it_was_logged_with(tmp_path: Path, requirements: s
     (tmp_path / "MLmodel").write_text("mlflow_version: 3.1.4\n")
     demands = demanded(tmp_path)
     assert (demands.python, demands.requirements.splitlines()) == ("3.13", [*requirements.splitlines(), *added])
-    bare = [line for line in demands.requirements.splitlines() if line != "flask<4"]
-    assert environments.demanded(tmp_path) == (demands.python, bare), "the DAGs' rules differ"
+
+
+def test_a_model_is_served_in_the_environment_of_the_image_that_it_was_logged_in_and_no_service_is_asked(tmp_path: Path) -> None:
+    image, nobody = tmp_path / "image", tmp_path / "no service is here"
+    image.mkdir()
+    (image / "churn").symlink_to("key")
+    lock = (
+        "# Resolved by mlops.lab\n# python: 3.13\nchurn==1.0 \\\n    --hash=sha256:1\n    # via -r\nmlflow-skinny==3.16.0\npandas==3.0.1\nscikit-learn==1.8.0\n"
+    )
+    (image / "churn.lock").write_text(lock)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("mlflow_version: 3.16.0\n")
+    (model / "python_env.yaml").write_text("python: 3.13.1\n")
+
+    def served(requirements: str, also: str = "") -> str:
+        (model / "requirements.txt").write_text(requirements)
+        return asyncio.run(provide(demanded(model).and_also(also.split()), image, nobody)).interpreter
+
+    assert served("Churn==1.0\nmlflow_skinny==3.16\nscikit_learn==1.8.0\npandas==3.0.1\n") == f"{image}/key/bin/python"
+    assert served("churn==1.0\n") == f"{image}/key/bin/python", "what the lab adds is there"
+    for other in ("churn==1.1\n", "churn\n", "churn>=1.0\n", "churn==1.*\n", "churn==1.0; python_version < '3'\n", "churn==1.0\nxgboost==3.0.0\n"):
+        with pytest.raises(Unusable, match="the environments' service does not answer"):
+            served(other)
+    with pytest.raises(Unusable, match="does not answer"):
+        served("churn==1.0\n", also="pyarrow")
+    (model / "python_env.yaml").write_text("python: 3.12.1\n")
+    with pytest.raises(Unusable, match="does not answer"):
+        served("churn==1.0\n")

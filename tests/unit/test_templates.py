@@ -180,6 +180,12 @@ def test_a_worker_reads_data_and_writes_results_and_nobody_else_sees_them() -> N
     assert {"/srv/data:/opt/data:ro", "/srv/out:/opt/output"} <= set(mounts)
 
 
+def test_the_scheduler_finds_the_plugin_of_the_notes_beside_those_of_an_image() -> None:
+    services = stack("one host")["services"]
+    assert "/opt/mlops-lab/airflow_stack/plugins:/opt/airflow/plugins/lab:ro" in services["airflow-scheduler"]["volumes"]
+    assert not any("plugins" in volume for volume in services["airflow-worker"]["volumes"])
+
+
 def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
     assert set(stack("worker alone")["secrets"]) == {
         "broker_url",

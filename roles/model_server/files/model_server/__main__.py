@@ -6,6 +6,7 @@ It is set up by the environment: MLflow's own variables, and
     LAB_MODELS_DOWNLOADS          folder for the files of versions, which the runner reads
     LAB_MODELS_SOCKETS            folder of the runner's and the models' sockets
     LAB_ENVIRONMENTS_DIR          folder of the environments, and of the socket of the service that makes them
+    LAB_ENVIRONMENTS_IN_IMAGE     folder of the environments in the image, which are used without asking the service
     LAB_MODELS_HOST               address to listen at, 127.0.0.1 unless set
     LAB_MODELS_PORT               8000 unless set
     LAB_MODELS_MOST               models in memory, 20 unless set; 0 for no limit
@@ -43,6 +44,7 @@ def main() -> None:
         downloads=Path(os.environ["LAB_MODELS_DOWNLOADS"]).resolve(),
         sockets=Path(os.environ["LAB_MODELS_SOCKETS"]),
         environments=Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments")),
+        in_image=Path(os.environ.get("LAB_ENVIRONMENTS_IN_IMAGE", "/opt/environments-in-image")),
         most=int(os.environ.get("LAB_MODELS_MOST", "20")),
         load_seconds=float(os.environ.get("LAB_MODELS_LOAD_TIMEOUT", "600")),
         request_seconds=float(os.environ.get("LAB_MODELS_REQUEST_TIMEOUT", "60")),

@@ -17,7 +17,8 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 from starlette.requests import Request
 
-from .environments import Demands, Environment, demanded, make
+from .demands import Demands, Unclear, demanded
+from .environments import Environment, provide
 from .errors import Unusable, sentence, shortened
 from .processes import Answer, Ended, Process, Room
 from .registry import Wanted
@@ -37,6 +38,7 @@ class Settings:
     downloads: Path
     sockets: Path
     environments: Path
+    in_image: Path
     most: int
     load_seconds: float
     request_seconds: float
@@ -66,11 +68,17 @@ class Version:
         run: the run that made it, if one did.
         settings: how to run it.
         room: the place in memory that it shares with others.
+
+    Raises:
+        Unusable: it does not say what it demands.
     """
 
     def __init__(self, wanted: Wanted, folder: Path, model: Path, run: str | None, settings: Settings, room: Room) -> None:
         self.wanted, self.run = wanted, run
-        self.demands: Demands = demanded(model)
+        try:
+            self.demands: Demands = demanded(model)
+        except Unclear as error:
+            raise Unusable(str(error), hopeless=True) from None
         self.environment: Environment | None = None
         self.mlflow: str | None = None
         self.python: str | None = None
@@ -204,7 +212,7 @@ class Version:
     async def _have_environment(self) -> Environment:
         self._asked = time.monotonic()
         try:
-            self.environment = await make(self._settings.environments, self.demands)
+            self.environment = await provide(self.demands, self._settings.in_image, self._settings.environments)
         except Unusable:
             if self.environment is None or not Path(self.environment.interpreter).exists():
                 raise

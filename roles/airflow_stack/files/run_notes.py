@@ -1,0 +1,36 @@
+"""A plugin of Airflow: a run that names an experiment bears its name as its note, also when it was triggered from the form or over the REST API.
+
+The scheduler does it when the run starts. A task cannot: what a worker may ask the api-server for has no notes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+
+class Notes:
+    """Hears of runs that start."""
+
+    @hookimpl
+    def on_dag_run_running(self, dag_run: Any) -> None:
+        """Note the experiment at a run that has no note. Airflow logs what goes wrong, and the savepoint keeps it from the scheduler's own transaction."""
+        from airflow.models.dagrun import DagRunNote
+        from sqlalchemy.dialects.postgresql import insert
+        from sqlalchemy.orm import object_session
+
+        experiment = (dag_run.conf or {}).get("experiment")
+        if isinstance(experiment, str):
+            note = {"dag_run_id": dag_run.id, "content": f"Experiment {experiment}"[:1000]}  # as many characters as a note may have
+            connection = object_session(dag_run).connection()
+            with connection.begin_nested():
+                connection.execute(insert(DagRunNote.__table__).values(note).on_conflict_do_nothing())
+
+
+class RunNotes(AirflowPlugin):
+    """Tells Airflow of it."""
+
+    name = "lab_run_notes"
+    listeners = (Notes(),)

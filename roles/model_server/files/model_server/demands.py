@@ -1,0 +1,1 @@
+../../../../dags/lab_deployment/demands.py
