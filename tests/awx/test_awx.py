@@ -112,6 +112,7 @@ def test_the_inventory_has_hosts_groups_and_the_values_as_they_are_written(decla
     assert values["lab_home"] == "{{ playbook_dir ~ '/..' }}/inventories/lab"
     assert "lab_airflow_port" not in values, "what the playbooks bring is not repeated"
     assert "playbooks/awx.yml" in values["preflight_credentials_hint"], "a job says what helps in a controller"
+    assert values["package_index_credentials_in"] == "the controller's credential mlops-lab Nexus"
 
 
 def test_secrets_are_in_credentials_alone(checkout: Checkout, declared: Controller) -> None:
