@@ -1,7 +1,12 @@
-"""Airflow imports this module at start; in a worker it lets the container's health check see the worker's heartbeat, and refuses what is no task."""
+"""Airflow imports this module at start.
+
+Where tasks are made, it places those of an experiment on the queue that the experiment names. In a worker it lets the container's health check see the
+worker's heartbeat, and refuses what is no task.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,6 +14,28 @@ from typing import Any
 
 #: The first Airflow that asks for a token before it runs a callback.
 CHECKS_CALLBACKS = (3, 4)
+
+
+def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
+    """Place a task of the DAG ``train`` on the queue that its run's experiment, or the trigger, names.
+
+    An operator's `queue` is the same for all runs, for it is no template, and the scheduler reads the task instance's. Airflow calls this whenever it makes a
+    task instance or clears one, in the api-server and in the scheduler, and both see the experiments. Before 3.3 it does not say of which run the instance is,
+    and a query of our own would not see a run that is not committed yet: the task `check` refuses queues there.
+    """
+    if dag_run is None or task_instance.dag_id != "train":
+        return
+    try:
+        from airflow.configuration import conf
+
+        if (folder := conf.get_mandatory_value("core", "dags_folder")) not in sys.path:
+            sys.path.append(folder)
+        from lab_experiment import queues
+
+        experiments = Path(os.environ.get("LAB_EXPERIMENTS_DIR", "/opt/airflow/experiments"))
+        task_instance.queue = queues.of_task(task_instance.task_id, dag_run.conf or {}, experiments)
+    except Exception as error:  # the scheduler goes on, and the task `check` of the run tells what is wrong
+        logging.getLogger(__name__).warning("%s of run %s stays on the queue %s: %s", task_instance.task_id, dag_run.run_id, task_instance.queue, error)
 
 
 def take_tasks_only(app: Any) -> None:
