@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+from airflow.policies import task_instance_mutation_hook
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
@@ -24,6 +26,8 @@ except ImportError:  # Airflow 3.1
 
 PROJECT_PYTHON = os.environ.get("LAB_PROJECT_PYTHON", "/opt/project/bin/python")
 RUNNER = Path(__file__).parent / "lab_experiment"
+QUEUES_BY_RUN = "dag_run" in inspect.signature(task_instance_mutation_hook).parameters
+"""Whether Airflow tells the hook that places tasks (``airflow_local_settings.py``) which run they are of; 3.1 does not, so that no run chooses its queues."""
 
 
 class Page(BaseOperatorLink):

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, Param
 
 from lab_experiment.document import NAME, experiments
-from lab_operators import ProjectPythonOperator
+from lab_operators import QUEUES_BY_RUN, ProjectPythonOperator
 
 EXPERIMENTS = os.environ.get("LAB_EXPERIMENTS_DIR", "/opt/airflow/experiments")
 RUNS = os.environ.get("LAB_RUNS_DIR", "/opt/airflow/runs")
@@ -28,7 +28,8 @@ tracked and registered in MLflow. A new experiment is a new file, or other param
 6. `train` fits the model with them, evaluates, records and registers it. It gives the address of the model as its result,
    and tells it the asset `trained_model`.
 
-Sections that the file does not have are skipped. The callables run in the experiment's environment, on a Celery worker.
+Sections that the file does not have are skipped. The callables run in the experiment's environment, on a Celery worker that consumes the queue that the file
+names; `environment` and `check` run on `default`.
 A task that is tried again goes on where it was: finished trials and steps are not done again.
 """
 
@@ -101,7 +102,7 @@ with DAG(
     check = ProjectPythonOperator(
         task_id="check",
         command="check",
-        request=asked_for,
+        request={**asked_for, "queues_by_run": QUEUES_BY_RUN},
         execution_timeout=timedelta(minutes=30),
     )
     prepare = ProjectPythonOperator(

@@ -74,7 +74,8 @@ def check(request: dict[str, Any], packages: dict[str, Package] | None = None) -
     """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
 
     Args:
-        request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON.
+        request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON; ``queues_by_run``: false where Airflow does
+            not let a run choose its queues.
         packages: The processes to import packages in, by environment, when several experiments are checked; they remain.
     """
     from lab_experiment import checking, package
@@ -88,7 +89,7 @@ def check(request: dict[str, Any], packages: dict[str, Package] | None = None) -
     if packages is not None:
         packages[where.name] = process
     with nullcontext() if kept else closing(process):
-        checking.check(content, str(path), changed, where, process)
+        checking.check(content, str(path), changed, where, process, request.get("queues_by_run", True))
     print(f"{path} is right: {', '.join(call for _, call, _ in calls(content))}")
     return {"result": {"file": str(path), "file_digest": digest, "document": content}}
 

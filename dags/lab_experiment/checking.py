@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lab_environments import PROJECT, Environment, header
+from lab_experiment import queues
 from lab_experiment.document import Source, calls
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
 from lab_experiment.references import of
 
 
-def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package) -> None:
+def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package, queues_by_run: bool = True) -> None:
     """Look at everything that can be known before the first step.
 
     Args:
@@ -25,10 +26,11 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         overrides: What the trigger set.
         environment: The experiment's environment.
         package: The process to import its callables in.
+        queues_by_run: Whether this Airflow lets a run choose its queues.
 
     Raises:
         Mistakes: A callable or a library is not there, an argument is unknown or missing, a function says that its result is not what it is taken for, a
-            deployment would be refused; a sentence each.
+            deployment would be refused, nobody consumes a queue; a sentence each.
         Failure: Importing a package ended its process.
     """
     place = _places(file, overrides)
@@ -44,7 +46,8 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
     except Failure as failure:
         key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
         raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
-    sentences = [f"{place(key)}: {words}" for key, words in [*found, *_search_libraries(document), *_undeployable(document)]]
+    unconsumed = queues.unconsumed(document["queues"], queues_by_run)
+    sentences = [f"{place(key)}: {words}" for key, words in [*found, *_search_libraries(document), *_undeployable(document), *unconsumed]]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
 

@@ -8,6 +8,7 @@ texts is written as :mod:`lab_experiment.references` says)::
 
     name, description: text ("" when there is none)
     environment: name
+    queues: {key: name of a queue}, the key being queue, search.queue, cross_validation.queue or train.queue; what the file does not name is not there
     inputs: {name: value}
     steps: [{name, call, with: {}, after: [names]}], each after those it waits for
     search: None, or {
@@ -196,6 +197,12 @@ def calls(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, 
     for key, what in named:
         if what and what["call"]:
             yield key, what["call"], what["with"]
+
+
+def queues(content: Mapping[str, Any]) -> dict[str, str]:
+    """The queues that the content of a file names, by key; it need not be right otherwise."""
+    parts = {"queue": content, **{f"{name}.queue": content.get(name) for name in ("search", "cross_validation", "train")}}
+    return {key: part["queue"] for key, part in parts.items() if isinstance(part, dict) and isinstance(part.get("queue"), str)}
 
 
 def grid(space: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -548,6 +555,7 @@ class _Reader:
             "name": name,
             "description": content.get("description", ""),
             "environment": content.get("environment", "project"),
+            "queues": queues(content),
             "inputs": encoded(content.get("inputs", {})),
             "steps": steps,
             "search": search,

@@ -44,6 +44,8 @@ ROLES = Path(__file__).parent.parent.parent / "roles"
 MARKERS = ("{{", "{%", "{#")
 OWN_VALUES = Path("group_vars/lab/lab.yml")
 """Where a lab's own values are, in its folder."""
+DEFAULT_QUEUE = "default"
+"""Airflow's own, where every task is that names none."""
 MANY = 20
 """Values without effect that were not written by hand: the wiring of an older version."""
 CHECKED_TYPES: dict[str, str] = {
@@ -587,6 +589,29 @@ def directory_problems(wanted: Iterable[Mapping[str, Any]], missing: Iterable[st
     ]
 
 
+def queue_problems(queues: Mapping[str, Any], variable: str, inventory: Inventory) -> list[str]:
+    """Report queues that no worker can consume under their names, and the want of a worker for what names no queue.
+
+    Args:
+        queues: worker -> its queues.
+        variable: the variable that says them.
+        inventory: where variables are set.
+    """
+    place = set_at(inventory, variable)
+    remedy = f"write names of letters, digits, _, - and ., each once, such as [{DEFAULT_QUEUE}, gpu]."
+    problems = [
+        f"{variable} of {host}, set {place}, is '{wanted}', which is no list of queues: {remedy}"
+        for host, wanted in queues.items()
+        if not isinstance(wanted, list)
+        or not wanted
+        or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]+", name) and wanted.count(name) == 1 for name in wanted)
+    ]
+    if queues and not problems and not any(DEFAULT_QUEUE in wanted for wanted in queues.values()):
+        remedy = f"add it for one of {', '.join(queues)}."
+        problems.append(f"{variable}, set {place}, has no worker consume the queue {DEFAULT_QUEUE}, where everything is that names no other: {remedy}")
+    return problems
+
+
 def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """Report an index URL that cannot work or that holds credentials, and an authority file that cannot be read."""
     problems = []
@@ -957,6 +982,7 @@ class ActionModule(ActionBase):
                 for address in sorted({str(port.get("address", "127.0.0.1")) for port in used})
                 for problem in address_problems(address, args["address_variable"], inventory)
             ),
+            *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),
         ]

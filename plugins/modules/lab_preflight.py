@@ -92,6 +92,10 @@ options:
       path: {description: Path of the directory., type: str, required: true}
       variable: {description: The variable that says it., type: str, required: true}
       group: {description: The group whose hosts need it., type: str, required: true}
+  queues:
+    description: Worker -> the queues that it consumes, by C(lab_worker_queues).
+    type: dict
+    default: {}
   kept:
     description: Credentials that data on a host was made with. While the data is there, another value is refused.
     type: list

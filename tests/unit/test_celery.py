@@ -214,6 +214,32 @@ def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list
     assert "the worker does not start, since it cannot be kept from running what is no task" in (cell.folder / "worker.log").read_text()
 
 
+@pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
+def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended: list[Any]) -> None:
+    """As after a restart of Redis: its event loop, its heartbeats and its answers go on, and its consumer does not."""
+    settings = cell.folder / "airflow" / "config" / "airflow_local_settings.py"
+    deaf, beat = cell.folder / "deaf", cell.folder / "heartbeat"
+    code = settings.read_text().replace("LOOK, PATIENCE = 20, 60", "LOOK, PATIENCE = 1, 6")
+    settings.write_text(f"""{code}
+    @heartbeat_sent.connect(weak=False)
+    def lose(**_: Any) -> None:
+        for one in consumption if Path({str(deaf)!r}).exists() else ():
+            one.worker.consumer.task_consumer.cancel()
+""")
+    ended.append(cell.start("celery", "worker", "--skip-serve-logs", LAB_WORKER_HEARTBEAT=str(beat)))
+    cell.send(("execute_workload", ["{}"]))
+    cell.ends(1)
+    deaf.touch()
+    time.sleep(10)
+    assert ended[0].poll() is None and time.time() - beat.stat().st_mtime < 5, "nothing waits: nobody can tell, and nobody is kept waiting"
+    cell.send(("execute_workload", ["{}"]))
+    assert ended[0].wait(60) == 0, "Docker starts it again, whatever its exit code"
+    assert "The worker takes nothing from its queues, where messages wait" in (cell.folder / "worker.log").read_text()
+    deaf.unlink()
+    ended.append(cell.start("celery", "worker", "--skip-serve-logs", LAB_WORKER_HEARTBEAT=str(beat)))
+    assert len(cell.ends(2)) == 2
+
+
 @pytest.mark.deep
 def test_flower_shows_workers_and_states_and_nothing_else(cell: Cell, ended: list[Any]) -> None:
     with socket.socket() as probe:

@@ -189,6 +189,39 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
     assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
 
 
+PLACE = """
+import json, sys
+from types import SimpleNamespace
+from airflow import settings
+sys.path.insert(0, sys.argv[1])
+import lab_operators
+assert settings.task_instance_mutation_hook.is_noop is False
+found = {}
+for dag, conf in json.loads(sys.argv[2]):
+    task = SimpleNamespace(dag_id=dag, task_id="search", queue="default")
+    run = {"dag_run": SimpleNamespace(run_id="r", conf=conf)} if lab_operators.QUEUES_BY_RUN else {}
+    settings.task_instance_mutation_hook(task, **run)
+    found[json.dumps([dag, conf])] = task.queue
+print(json.dumps([lab_operators.QUEUES_BY_RUN, list(found.values())]))
+"""
+
+
+def test_airflow_places_the_tasks_of_a_run_on_the_queue_that_it_names(worker: Any, airflow_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "airflow" / "config").mkdir(parents=True)
+    settings = ROOT / "roles" / "airflow_stack" / "files" / "airflow_local_settings.py"
+    (tmp_path / "airflow" / "config" / settings.name).write_text(settings.read_text())
+    runs = [
+        ("train", {"experiment": "wine_search", "overrides": {"queue": "gpu", "search.queue": "big"}}),
+        ("train", {"experiment": "wine_search"}),
+        ("train", {"experiment": "nothing of the kind"}),
+        ("train", None),
+        ("another", {"experiment": "wine_search", "overrides": {"queue": "gpu"}}),
+    ]
+    (by_run, found), _ = worker(PLACE, str(ROOT / "dags"), json.dumps(runs), AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"))
+    assert by_run is ("airflow-3.1" not in str(airflow_python)), "3.1 does not say of which run a task is, and `check` refuses queues there"
+    assert found == ["big" if by_run else "default", *["default"] * 4]
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "name": "small",
         "description": "",
         "environment": "project",
+        "queues": {},
         "inputs": {},
         "steps": [],
         "search": None,
@@ -263,7 +264,7 @@ def test_a_trigger_takes_sections_out_with_null() -> None:
         ({"search.trials": 0}, "search.trials has 0; allowed: a whole number of at least 1."),
         (
             {"search.trails": 5},
-            "search has the key 'trails'; allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures.",
+            "search has the key 'trails'; allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures, queue.",
         ),
         ({"inputs.sed": 3}, "there is nothing to set at 'inputs.sed'; allowed: inputs.test_share, inputs.seed, inputs.source."),
         ({"inputs.seed": "3"}, "inputs.seed has '3'; allowed: a number, as its default 7 is."),
@@ -328,7 +329,7 @@ ONLY_VALUES_THERE = "allowed: values of what the file has, for a trigger does no
         (
             {"search.trials": 5},
             "search lacks the keys objective, space, for the file has no search; "
-            "allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures.",
+            "allowed: objective, space, direction, sampler, pruner, trials, timeout, parallel, seed, allowed_failures, queue.",
         ),
         ({"register.champion": {"metric": "r2"}}, "register lacks the key name, for the file has no register; allowed: name, description, champion."),
         ({"deploy.when": "always"}, "deploy lacks the key target, for the file has no deploy; allowed: target, options, when."),
@@ -438,6 +439,7 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     theirs("NUMBER = 3\ndef train(table, trees=1): pass\ndef keyword(*, table, **more): pass\ndef position(a, /): pass\n")
     evaluate: dict[str, Any] = {"call": "theirs:keyword", "with": {"table": 1, "any": 2}, "data": None, "scoring": []}
     content: dict[str, Any] = {
+        "queues": {},
         "steps": [],
         "search": None,
         "cross_validation": None,

@@ -201,6 +201,7 @@ IMPORTS = {
     "def f():\n    yield 1": "which is a generator (def with yield); allowed here: functions that return their result",
 }
 TRAINING: dict[str, Any] = {
+    "queues": {},
     **dict.fromkeys(("search", "cross_validation", "register", "deploy")),
     "steps": [],
     "train": {"call": "theirs:f", "with": {}},

@@ -716,3 +716,22 @@ def test_an_inventory_without_hosts_is_an_error(tmp_path: Path, tool: Run) -> No
 )
 def test_a_variable_of_the_role_that_is_three_now_has_its_new_name(old: str, new: str) -> None:
     assert judge.renamed(old, judge.read_specs(judge.ROLES)) == new
+
+
+def test_queues_that_no_worker_can_consume_are_named(inventory: judge.Inventory) -> None:
+    assert judge.queue_problems({"vm1": ["default"], "vm2": ["gpu", "a.b_c-1"]}, "lab_worker_queues", inventory) == []
+    for wanted in ([], "gpu", ["default", "g pu"], ["default", "default"], ["default", 1], ["default", "a,b"]):
+        found = judge.queue_problems({"vm1": ["default"], "vm2": wanted}, "lab_worker_queues", inventory)
+        sentence(found, "lab_worker_queues of vm2, set ", f"is '{wanted}', which is no list of queues: write names of letters, digits, _, - and ., each once")
+    found = judge.queue_problems({"vm1": ["gpu"], "vm2": ["big"]}, "lab_worker_queues", inventory)
+    sentence(found, "has no worker consume the queue default, where everything is that names no other: add it for one of vm1, vm2.")
+
+
+def test_queues_of_a_host_are_judged_before_anything_is_changed(lab: Path, tool: Run) -> None:
+    """Those of one host, which win over the lab's."""
+    hosts = lab.parents[2] / "hosts.yml"
+    hosts.write_text(
+        hosts.read_text(encoding="utf-8").replace("ansible_connection: local\n", "ansible_connection: local\n          lab_worker_queues: [gpu]\n", 1), "utf-8"
+    )
+    (found,) = preflight(lab, tool)
+    assert found.startswith("lab_worker_queues, set in ") and f"{hosts}:" in found and "has no worker consume the queue default" in found

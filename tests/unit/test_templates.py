@@ -163,6 +163,14 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
 
 
+@pytest.mark.parametrize(("more", "queues"), [({}, "default"), ({"airflow_stack_worker_queues": ["default", "gpu"]}, "default,gpu")])
+def test_a_worker_consumes_the_queues_that_it_is_given(more: dict[str, Any], queues: str) -> None:
+    services = stack("one host", **more)["services"]
+    assert services["airflow-worker"]["command"] == ["celery", "worker", "--queues", queues]
+    for name in ("airflow-worker", "airflow-scheduler", "airflow-apiserver"):  # who runs tasks, and who places them
+        assert services[name]["environment"]["LAB_FACTS_FILE"] == "/opt/airflow/config/lab.json", name
+
+
 @pytest.mark.parametrize("parts", ["one host", "worker alone"])
 def test_a_worker_that_is_stopped_has_time_to_end_its_tasks(parts: str) -> None:
     """Docker's ten seconds would kill a training; the signal goes to the main process alone, which lets its processes end."""

@@ -1,14 +1,45 @@
-"""Airflow imports this module at start; in a worker it lets the container's health check see the worker's heartbeat, and refuses what is no task."""
+"""Airflow imports this module at start.
+
+Where tasks are made, it places those of an experiment on the queue that the experiment names. In a worker it lets the container's health check see whether
+the worker consumes its queues, and refuses what is no task.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 #: The first Airflow that asks for a token before it runs a callback.
 CHECKS_CALLBACKS = (3, 4)
+
+#: Seconds between looks into the queues, and for which a worker with room may leave what waits there.
+LOOK, PATIENCE = 20, 60
+
+
+def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
+    """Place a task of the DAG ``train`` on the queue that its run's experiment, or the trigger, names.
+
+    An operator's `queue` is the same for all runs, for it is no template, and the scheduler reads the task instance's. Airflow calls this whenever it makes a
+    task instance or clears one, in the api-server and in the scheduler, and both see the experiments. Before 3.3 it does not say of which run the instance is,
+    and a query of our own would not see a run that is not committed yet: the task `check` refuses queues there.
+    """
+    if dag_run is None or task_instance.dag_id != "train":
+        return
+    try:
+        from airflow.configuration import conf
+
+        if (folder := conf.get_mandatory_value("core", "dags_folder")) not in sys.path:
+            sys.path.append(folder)
+        from lab_experiment import queues
+
+        experiments = Path(os.environ.get("LAB_EXPERIMENTS_DIR", "/opt/airflow/experiments"))
+        task_instance.queue = queues.of_task(task_instance.task_id, dag_run.conf or {}, experiments)
+    except Exception as error:  # the scheduler goes on, and the task `check` of the run tells what is wrong
+        logging.getLogger(__name__).warning("%s of run %s stays on the queue %s: %s", task_instance.task_id, dag_run.run_id, task_instance.queue, error)
 
 
 def take_tasks_only(app: Any) -> None:
@@ -45,15 +76,61 @@ def take_tasks_only(app: Any) -> None:
     task.run = execute_task
 
 
+class Consumption:
+    """Whether a worker takes what waits in its queues.
+
+    After a restart of Redis a worker may consume no more, and yet keep its event loop, its heartbeat and its answer to a ping (apache/airflow#63580,
+    celery/celery#8030). What it cannot hide is that messages wait in its queues while it may take more and begins no task.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        self.worker = worker
+        self.looked, self.begun, self.waiting_since = time.monotonic(), 0, 0.0
+
+    def goes_on(self) -> bool:
+        """Look again, if it is time. Where it does not go on, the worker is told to end, which it does when its tasks have; Docker starts another."""
+        from celery.worker import state
+
+        if state.should_stop is not None:  # it takes nothing more, as it is told
+            return not self.waiting_since
+        now, begun = time.monotonic(), state.all_total_count[0]
+        if begun != self.begun or not self.may_take(state):
+            self.begun, self.waiting_since = begun, 0
+        elif now - self.looked >= LOOK:
+            self.looked = now
+            self.waiting_since = (self.waiting_since or now) if self.messages_wait() else 0
+        if not self.waiting_since or now - self.waiting_since < PATIENCE:
+            return True
+        logging.getLogger(__name__).error("The worker takes nothing from its queues, where messages wait: it ends when its tasks have, and is started again.")
+        state.should_stop = os.EX_OK
+        return False
+
+    def may_take(self, state: Any) -> bool:
+        """Whether the worker has room. With tasks of before a restart of Redis, which sends their messages again, Celery itself takes less for a while."""
+        tasks = self.worker.consumer.task_consumer
+        return not state.active_requests or tasks is None or bool(tasks.channel.qos.can_consume())
+
+    def messages_wait(self) -> bool:
+        """Whether there is anything in the queues. Asked over a connection of its own, since that of the consumer may be what is broken."""
+        app = self.worker.app
+        try:
+            with app.connection_for_read(transport_options={"socket_timeout": 5, "socket_connect_timeout": 5}) as connection:
+                return any(connection.default_channel._size(queue) for queue in app.amqp.queues.consume_from)
+        except Exception:  # a broker that does not answer is another matter: Celery connects anew by itself
+            return False
+
+
 if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
     from celery.signals import heartbeat_sent, worker_init
 
     heartbeat = Path(heartbeat_file)
+    consumption: list[Consumption] = []
 
     @heartbeat_sent.connect(weak=False)
     def touch_heartbeat(**_: Any) -> None:
-        """Record that the worker's event loop sent its heartbeat to the broker."""
-        heartbeat.touch()
+        """Record that the worker's event loop runs, and that the worker takes what waits for it."""
+        if all(one.goes_on() for one in consumption):
+            heartbeat.touch()
 
     @worker_init.connect(weak=False)
     def narrow(sender: Any, **_: Any) -> None:
@@ -62,3 +139,4 @@ if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
             take_tasks_only(sender.app)
         except Exception as error:
             sys.exit(f"the worker does not start, since it cannot be kept from running what is no task: {error!r}")
+        consumption.append(Consumption(sender))

@@ -32,5 +32,5 @@ class Notes:
 class RunNotes(AirflowPlugin):
     """Tells Airflow of it."""
 
-    name = "lab_run_notes"
+    name = "run_notes"
     listeners = (Notes(),)
