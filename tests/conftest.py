@@ -43,6 +43,7 @@ def environment(**more: str) -> dict[str, str]:
     return {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_FORCE_COLOR": "0",  # which Molecule sets
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_STDOUT_CALLBACK": "default",  # which shows every task
         "NO_COLOR": "1",
