@@ -520,7 +520,8 @@ def test_a_model_that_was_logged_in_an_environment_of_the_image_is_scored_there_
     (tmp_path / "baked.lock").write_text(f"# python: {python}\nlab-test-baked==1.0\nmlflow-skinny==3.16.0\npandas==3.0.1\n")
     (tmp_path / "image").mkdir()
     program = ROOT / "roles" / "environments" / "files" / "environments_server.py"
-    off = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(tmp_path / "image"), "UV_NO_CACHE": "1", "UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1"}
+    (tmp_path / "uv.toml").write_text(f"no-index = true\nfind-links = [{json.dumps(str(tmp_path))}]\n")
+    off = {**os.environ, "LAB_ENVIRONMENTS_DIR": str(tmp_path / "image"), "UV_NO_CACHE": "1", "UV_CONFIG_FILE": str(tmp_path / "uv.toml")}
     subprocess.run([sys.executable, str(program), "--in-image", "baked", str(tmp_path / "baked.lock")], env=off, check=True)
     model = tmp_path / "model"
     model.mkdir()
