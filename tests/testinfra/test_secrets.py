@@ -44,7 +44,7 @@ def test_no_definition_of_a_container_or_image_holds_a_credential(host: Host) ->
 
 
 def test_a_run_prints_no_credential_however_talkative(host: Host) -> None:
-    """Neither does a run at -vvv with differences, nor does a failing one (test_failures.py). It has nothing to do, whatever went wrong before."""
+    """Neither does a run at -vvv with differences, nor does a failing one (test_failures.py). It has nothing to do, whatever went wrong before it."""
     done = run_tool(["ansible-playbook", "-i", "molecule/inventory", "site.yml", "-vvv", "--diff"], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"labhost +: ok=\d+ +changed=0 ", done.stdout), done.stdout[-3000:]
