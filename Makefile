@@ -51,8 +51,8 @@ down:
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
-test: venv-test ## run the tests, in two processes; with HOSTS=1 those on a lab host as well
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 $(if $(HOSTS),-m "molecule or not molecule")
+test: venv-test ## run the tests, in two processes
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
