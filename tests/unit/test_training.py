@@ -51,6 +51,7 @@ class Lab:
         result.unlink(missing_ok=True)
         process = subprocess.Popen(
             [self.python, RUNNER, command, asked, result],
+            cwd=self.folder,  # where an old MLflow makes ./mlruns
             env=self.environment(**more),
             text=True,
             stdout=subprocess.PIPE,
