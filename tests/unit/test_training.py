@@ -103,7 +103,7 @@ class Lab:
     def _script(self, code: str, argument: Any, **more: str) -> dict[str, dict[str, Any]]:
         command: list[str | Path] = [self.python, "-c", code, json.dumps(argument)]
         path = os.pathsep.join([str(ROOT / "dags"), *([more.pop("PYTHONPATH")] if "PYTHONPATH" in more else [])])
-        done = subprocess.run(command, env=self.environment(PYTHONPATH=path, **more), text=True, capture_output=True, check=False, timeout=600)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(PYTHONPATH=path, **more), text=True, capture_output=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         answer: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
         return answer
