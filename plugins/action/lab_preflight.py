@@ -511,22 +511,26 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
 
 def pem_fault(text: str, kind: str) -> str:
     """Return what is wrong with a key or a certificate in PEM, of several lines, "" when it can be used. The words never contain the value."""
+    no_key = "is no private key in PEM (from BEGIN PRIVATE KEY to END, line by line)"
+    no_certificate = "is no certificate in PEM (from BEGIN CERTIFICATE to END, line by line)"
+    if not re.search(r"^-----BEGIN [A-Z0-9 ]+-----$", text, re.MULTILINE):  # on one line with the rest: Python reads that, OpenSSL does not
+        return no_key if kind == "private_key" else no_certificate
     if kind == "private_key":
         try:
             serialization.load_pem_private_key(text.encode(), None)
         except TypeError:
             return "has a passphrase, which nobody is there to type: write the key without one"
         except (ValueError, UnsupportedAlgorithm):
-            return "is no private key in PEM (from BEGIN PRIVATE KEY to END, line by line)"
+            return no_key
         return ""
     try:
         certificate = x509.load_pem_x509_certificate(text.encode())
-        rights = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
-        return "is not the certificate of an authority (CA:TRUE)"
+        authority = False
     except ValueError:
-        return "is no certificate in PEM (from BEGIN CERTIFICATE to END, line by line)"
-    if not rights.ca:
+        return no_certificate
+    if not authority:
         return "is not the certificate of an authority (CA:TRUE)"
     end = getattr(certificate, "not_valid_after_utc", None)  # which versions of the library before 42 have not
     if end and end < datetime.datetime.now(datetime.UTC):

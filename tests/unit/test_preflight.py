@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import http.server
 import re
@@ -19,6 +20,9 @@ import yaml
 from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
 from ansible_collections.mlops.lab.plugins.modules import lab_host as measure
 from ansible_collections.mlops.lab.plugins.plugin_utils.requirement_sources import Entry
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.requirements import Requirement
 
 from tests.conftest import Run
@@ -230,6 +234,53 @@ def test_credentials_that_do_not_fit(value: str, kind: str, fault: str) -> None:
 def test_credentials_that_fit(value: str, kind: str) -> None:
     """A user may keep the example's name; two Fernet keys are a rotation."""
     assert judge.credential_fault(value, kind, 12, ["change-me"], "reader") == ""
+
+
+def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9) -> dict[str, str]:
+    """Return a key and the certificate of an authority that signed itself, in PEM."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab CA")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now + datetime.timedelta(days=days - 10), now + datetime.timedelta(days=days))
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    lock = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return {
+        "private_key": key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock).decode(),
+        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["private_key", "certificate"])
+def test_keys_and_certificates_that_fit(kind: str) -> None:
+    """They have several lines, and one more at the end or none; a certificate may be a chain."""
+    text = pem()[kind]
+    for value in (text, text.strip(), f"{text}\n", text + pem()["certificate"]):
+        assert judge.credential_fault(value, kind, 12, ["change-me"], "change-me") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "fault"),
+    [
+        ("private_key", "change-me", "still has the example's placeholder"),
+        ("private_key", "no key at all", "is no private key in PEM"),
+        ("private_key", pem()["certificate"], "is no private key in PEM"),
+        ("private_key", pem()["private_key"].replace("\n", " "), "is no private key in PEM"),
+        ("private_key", pem(passphrase=b"secret")["private_key"], "has a passphrase"),
+        ("certificate", "", "is empty"),
+        ("certificate", pem()["private_key"], "is no certificate in PEM"),
+        ("certificate", pem()["certificate"][:90], "is no certificate in PEM"),
+        ("certificate", pem(ca=False)["certificate"], "is not the certificate of an authority (CA:TRUE)"),
+        ("certificate", pem(ca=None)["certificate"], "is not the certificate of an authority (CA:TRUE)"),
+        ("certificate", pem(days=-1)["certificate"], "expired on 20"),
+    ],
+    ids=[*("key: example", "key: words", "key: certificate", "key: one line", "key: locked"), "empty", "key", "cut", "no CA", "says nothing", "expired"],
+)
+def test_keys_and_certificates_that_do_not_fit(kind: str, value: str, fault: str) -> None:
+    """Each is refused, and the words contain no line of it."""
+    words = judge.credential_fault(value, kind, 12, ["change-me"], "change-me")
+    assert fault in words
+    assert not [line for line in value.splitlines() if line in words]
 
 
 def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import ROOT, Run
 
@@ -30,7 +36,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Path:
     done = tool([*CREATE, f"lab_home={home}", "-vvv"])
     assert done.returncode == 0, done.stdout
     values = yaml.safe_load(tool(VIEW, cwd=home).stdout)
-    assert not [value for name, value in values.items() if len(value) > 12 and value in done.stdout]
+    assert not [line for value in values.values() for line in value.splitlines() if len(line) > 12 and line in done.stdout]
     return home
 
 
@@ -38,6 +44,26 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Path:
 def lab(first_run: Path, tmp_path: Path) -> Path:
     """A lab after its first run, for one test alone."""
     return Path(shutil.copytree(first_run, tmp_path / "lab"))
+
+
+def rewrite(lab: Path, text: str, label: str | None = None) -> None:
+    """Write another text into a lab's vault, with the lab's password and a name for it."""
+    secret = VaultSecret((lab / PASSWORD).read_bytes().strip())
+    (lab / VAULT).write_bytes(VaultLib([("default", secret)]).encrypt(text, secret=secret, vault_id=label))
+
+
+def opened(lab: Path) -> str:
+    """Return the text of a lab's vault."""
+    return VaultLib([("default", VaultSecret((lab / PASSWORD).read_bytes().strip()))]).decrypt((lab / VAULT).read_bytes()).decode()
+
+
+def without(text: str, *names: str) -> str:
+    """Return the text of a vault without some of its values."""
+    document = yaml.compose(text)
+    cuts = [(key.start_mark.index, value.end_mark.index) for key, value in document.value if key.value in names]
+    for start, end in reversed(cuts):
+        text = text[:start] + text[end:].lstrip("\n")
+    return text
 
 
 def touch(lab: Path, tool: Run, folder: Path) -> str:
@@ -125,3 +151,85 @@ def test_a_vault_where_an_older_version_had_it_is_to_be_moved(lab: Path, tool: R
 def test_a_folder_that_is_no_lab_gets_none(tool: Run, tmp_path: Path, home: str, sentence: str) -> None:
     done = tool([*CREATE, home or "x=1"], cwd=tmp_path)
     assert done.returncode != 0 and sentence in done.stdout, done.stdout
+
+
+def test_a_new_lab_has_an_authority_of_its_own(lab: Path, tool: Run) -> None:
+    values = yaml.safe_load(tool(VIEW, cwd=lab).stdout)
+    certificate = x509.load_pem_x509_certificate(values["vault_ca_certificate"].encode())
+    key: Any = serialization.load_pem_private_key(values["vault_ca_key"].encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1) and key.public_key() == certificate.public_key()
+    certificate.verify_directly_issued_by(certificate)
+    assert certificate.subject.rfc4514_string() == "CN=lab0 lab CA"
+    rights = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert rights.critical and rights.value.ca and rights.value.path_length == 0
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+    assert usage.critical and usage.value.key_cert_sign and usage.value.crl_sign and not usage.value.digital_signature
+    assert 3648 <= (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days <= 3650
+
+
+def test_what_an_older_vault_lacks_is_added_and_all_else_stays(lab: Path, tool: Run) -> None:
+    """Values, order, comments, the name of its password and the rights of the file; and nothing of it is printed."""
+    before = "# mine\n" + without(opened(lab), "vault_ca_key", "vault_ca_certificate", "vault_registry_password")
+    before += "vault_own: !unsafe 'a {{ b'  # not the lab's"
+    rewrite(lab, before, "prod")
+    (lab / VAULT).chmod(0o640)
+    done = tool([*CREATE, f"lab_home={lab}", "-vvv", "--diff"])
+    assert done.returncode == 0 and f"{lab / VAULT} has vault_registry_password, vault_ca_key, vault_ca_certificate now." in " ".join(done.stdout.split())
+    after = opened(lab)
+    assert after.startswith(before + "\nvault_registry_password: ")
+    assert (lab / VAULT).read_text().startswith("$ANSIBLE_VAULT;1.2;AES256;prod\n")
+    assert stat.S_IMODE((lab / VAULT).stat().st_mode) == 0o640
+    added = yaml.safe_load(after[len(before) :])
+    assert list(added) == ["vault_registry_password", "vault_ca_key", "vault_ca_certificate"] and len(added["vault_registry_password"]) == 32
+    x509.load_pem_x509_certificate(added["vault_ca_certificate"].encode())
+    assert not [line for line in after.splitlines() if len(line) > 32 and line.rpartition(": ")[2].strip(" '\"") in done.stdout]
+    kept = (lab / VAULT).read_bytes()
+    assert "changed=0" in tool([*CREATE, f"lab_home={lab}"]).stdout and (lab / VAULT).read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{vault_own: x}", "cannot be added to VAULT: write each of its values as `name: value` on a line of its own with ansible-vault edit."),
+        ("vault_own: secretsecret: x", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
+        ("secretsecret", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
+        ("vault_ca_key: secretsecret", "VAULT has one of vault_ca_key and vault_ca_certificate, which belong together: add the other one with"),
+    ],
+)
+def test_a_vault_that_nothing_can_be_added_to_stays(lab: Path, tool: Run, text: str, sentence: str) -> None:
+    rewrite(lab, text)
+    before = (lab / VAULT).read_bytes()
+    done = tool([*CREATE, f"lab_home={lab}", "-vvv"])
+    assert done.returncode != 0 and sentence.replace("VAULT", str(lab / VAULT)) in done.stdout.replace("\n", " "), done.stdout
+    assert (lab / VAULT).read_bytes() == before and "secretsecret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("password", "sentence"),
+    [
+        ("wrong", "The vault password is wrong: PASSWORD does not open VAULT; write the right password into PASSWORD, or remove both files"),
+        ("", "The vault password is empty: VAULT is encrypted; write the password that opens it into PASSWORD, or remove VAULT"),
+        (None, "The vault password is missing: VAULT is encrypted; write the password that opens it into PASSWORD, or remove VAULT"),
+    ],
+)
+def test_a_vault_that_the_password_does_not_open_stays(lab: Path, tool: Run, tmp_path: Path, password: str | None, sentence: str) -> None:
+    """Also where Ansible was told the right one in another way: the vault would be encrypted with the wrong one."""
+    right = shutil.copy(lab / PASSWORD, tmp_path / "right")
+    (lab / PASSWORD).unlink()
+    if password is not None:
+        (lab / PASSWORD).write_text(password)
+    before = (lab / VAULT).read_bytes()
+    done = tool([*CREATE, f"lab_home={lab}"], ANSIBLE_VAULT_PASSWORD_FILE=str(right))
+    words = sentence.replace("PASSWORD", str(lab / PASSWORD)).replace("VAULT", str(lab / VAULT))
+    assert done.returncode != 0 and words in done.stdout.replace("\n", " "), done.stdout
+    assert done.stdout.count("fatal:") <= 1 and (lab / VAULT).read_bytes() == before
+    assert (lab / PASSWORD).exists() == (password is not None)
+
+
+def test_a_vault_in_clear_text_is_not_written_to(lab: Path, tool: Run) -> None:
+    complete = opened(lab)
+    (lab / VAULT).write_text(complete)
+    assert "changed=0" in tool([*CREATE, f"lab_home={lab}"]).stdout
+    (lab / VAULT).write_text(without(complete, "vault_registry_password"))
+    done = tool([*CREATE, f"lab_home={lab}"])
+    assert done.returncode != 0 and "lacks vault_registry_password and is not encrypted: encrypt it with" in done.stdout.replace("\n", " "), done.stdout
