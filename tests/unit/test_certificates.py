@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import re
 import shutil
 import ssl
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,11 +23,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.conftest import forms
-from tests.unit.plays import Done, play
+from tests.unit.plays import Done, play, play_on_each
 
 NAMES = ["192.0.2.7", "worker1.example.com", "localhost", "127.0.0.1"]
 NOW = datetime.datetime.now(datetime.UTC)
 MADE_BY_ROLE = ["ca.pem", "host.key", "host.pem"]
+
+
+def role(tasks: str = "main") -> dict[str, Any]:
+    """Return the task that runs a part of the role."""
+    return {"ansible.builtin.import_role": {"name": "mlops.lab.certificates", "tasks_from": tasks}}
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,11 @@ class Authority:
     text: str
 
 
-def sign(subject: str, key: Any, issuer: str, issuer_key: Any, days: int, *extensions: x509.ExtensionType) -> x509.Certificate:
+def sign(subject: str, key: Any, issuer: str, issuer_key: Any, days: float, *extensions: x509.ExtensionType) -> x509.Certificate:
     """Return a certificate for the key of a subject, signed by an issuer."""
     builder = x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
     builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - datetime.timedelta(days=1))
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - datetime.timedelta(days=9))
     builder = builder.not_valid_after(NOW + datetime.timedelta(days=days))
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
@@ -81,8 +88,8 @@ class Host:
         done = self.folder / "updates"
         return len(done.read_text().split()) if done.exists() else 0
 
-    def run(self, ca: Authority | None = None, *options: str, tasks: str = "main", **values: Any) -> Done:
-        """Run the role, with `ca` as the authority."""
+    def values(self, ca: Authority | None = None, **more: Any) -> dict[str, Any]:
+        """Return the role's variables, with `ca` as the authority."""
         ca = ca or authority()
         given = {
             "certificates_dir": str(self.directory),
@@ -95,10 +102,13 @@ class Host:
             "__certificates_trust_bundle": str(self.bundle),
             "__certificates_trust_command": str(self.command),
         }
-        extra = self.folder / "values.json"
-        extra.write_text(json.dumps(given | values))
-        role = {"ansible.builtin.import_role": {"name": "mlops.lab.certificates", "tasks_from": tasks}}
-        return play(self.folder, [role], "-e", f"@{extra}", *options)
+        return given | more
+
+    def run(self, ca: Authority | None = None, *options: str, tasks: str = "main", **more: Any) -> Done:
+        """Run the role, with `ca` as the authority."""
+        values = self.folder / "values.json"
+        values.write_text(json.dumps(self.values(ca, **more)))
+        return play(self.folder, [role(tasks)], "-e", f"@{values}", *options)
 
     def made(self, *more: Any, **values: Any) -> str:
         """Run the role, which has to succeed; returns what was printed."""
@@ -116,6 +126,19 @@ class Host:
         return {name: (self.directory / name).read_bytes() for name in MADE_BY_ROLE}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trust_store_of_this_machine() -> Iterator[None]:
+    """Fail where a test changes what this machine itself trusts."""
+
+    def look() -> list[tuple[str, bytes]]:
+        places = [*Path("/usr/local/share/ca-certificates").glob("*"), Path("/etc/ssl/certs/ca-certificates.crt")]
+        return [(str(place), place.read_bytes()) for place in sorted(places) if place.is_file()]
+
+    before = look()
+    yield
+    assert look() == before, "a test changed the trust store of this machine"
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
     """A host after its first run, and what that printed when it was asked for everything."""
@@ -123,15 +146,19 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Host, str]:
     return host, host.made(None, "-vvv", "--diff")
 
 
+def copy_of(host: Host, folder: Path) -> Host:
+    """Return a host that is as another one after its first run."""
+    shutil.copytree(host.folder / "lab", folder / "lab")
+    copied = Host(folder)
+    for path in (copied.local / "mlops-lab-ca.crt", copied.bundle):
+        path.write_text(authority().text)
+    return copied
+
+
 @pytest.fixture
 def host(first: tuple[Host, str], tmp_path: Path) -> Host:
     """A host after its first run, for one test alone."""
-    shutil.copytree(first[0].folder / "lab", tmp_path / "lab")
-    host = Host(tmp_path)
-    for path in (host.local / "mlops-lab-ca.crt", host.bundle):
-        path.write_text(authority().text)
-        path.chmod(0o644)
-    return host
+    return copy_of(first[0], tmp_path)
 
 
 def changed(output: str) -> int:
@@ -204,63 +231,97 @@ def test_a_second_run_looks_with_one_task_and_changes_nothing(host: Host) -> Non
     assert host.contents() == before and host.updates == 0
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"certificates_names": [*NAMES, "Other.example.com"]}, "the host has other names"),
-        ({"certificates_renew_days": 398}, "the certificate expires in 397 days"),
-    ],
-)
-def test_other_names_and_a_near_end_sign_again_with_the_same_key(host: Host, values: dict[str, Any], reason: str) -> None:
-    before = host.contents()
-    printed = host.made(**values)
-    assert f"Is put right: {reason}." in printed
-    after = host.contents()
-    assert [name for name in MADE_BY_ROLE if before[name] != after[name]] == ["host.pem"]
-    host.certificate.verify_directly_issued_by(authority().certificate)
-    if "certificates_names" in values:
-        names = host.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert "other.example.com" in names.get_values_for_type(x509.DNSName)
-        assert changed(host.made(**values)) == 0
+OTHERS = {"other": authority("other"), **{kind: authority("churn", kind) for kind in ("ed25519", "rsa")}}
+FOREIGN = "the certificate is not signed by this authority, ca.pem is not this authority's certificate"
+KEYLESS = "the certificate is not that of the host's key"
+# What happened to a host -> why the next run puts something right, the files that it changes, the role's other variables
+CASES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
+    "names": ("the host has other names", ["host.pem"], {"certificates_names": [*NAMES, "Other.example.com"]}),
+    "end": ("the certificate expires in 20 days", ["host.pem"], {}),
+    "over": ("the certificate has expired", ["host.pem"], {}),
+    **{kind: (FOREIGN, ["ca.pem", "host.pem"], {}) for kind in OTHERS},
+    "gone": (KEYLESS, ["host.key", "host.pem"], {}),
+    "nonsense": (KEYLESS, ["host.key", "host.pem"], {}),
+    "another": (KEYLESS, ["host.pem"], {}),
+    "rights": ("host.pem has other rights, host.key has other rights", [], {}),
+}
 
 
-@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
-def test_another_authority_signs_again_and_is_trusted(host: Host, kind: str) -> None:
-    """Also one of the same name, whose key alone differs."""
-    other = authority("churn", kind) if kind != "ec" else authority("other")
-    printed = host.made(other)
-    assert "the certificate is not signed by this authority, ca.pem is not this authority's certificate, the host does not trust the authority." in printed
-    host.certificate.verify_directly_issued_by(other.certificate)
-    assert (host.directory / "ca.pem").read_text() == other.text == host.bundle.read_text() and host.updates == 1
-    assert changed(host.made(other)) == 0
+@dataclass
+class Repaired:
+    """A host to which something happened: its files before and after the next run, what that said, and whether one more changed something."""
+
+    host: Host
+    before: dict[str, bytes]
+    after: dict[str, bytes]
+    said: str
+    again: int
 
 
-@pytest.mark.parametrize("damage", ["gone", "no key", "other key"])
-def test_a_key_that_does_not_fit_gets_a_certificate_of_its_own(host: Host, damage: str) -> None:
-    path = host.directory / "host.key"
-    other = ec.generate_private_key(ec.SECP256R1()).private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    path.unlink() if damage == "gone" else path.write_bytes(other if damage == "other key" else b"nonsense\n")
-    assert "the certificate is not that of the host's key." in host.made()
-    key: Any = form.load_pem_private_key(path.read_bytes(), None)
-    assert key.public_key() == host.certificate.public_key()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert (path.read_bytes() == other) == (damage == "other key"), "a key that is there stays"
+def happen(host: Host, what: str) -> None:
+    """Let something happen to a host, as in CASES."""
+    key, certificate = host.directory / "host.key", host.directory / "host.pem"
+    if what in ("end", "over"):
+        extensions = [extension.value for extension in host.certificate.extensions]
+        own: Any = form.load_pem_private_key(key.read_bytes(), None)
+        days = 20.5 if what == "end" else -0.5
+        certificate.chmod(0o644)
+        certificate.write_bytes(sign("192.0.2.7", own, "churn lab CA", authority().key, days, *extensions).public_bytes(form.Encoding.PEM))
+        certificate.chmod(0o444)
+    elif what == "gone":
+        key.unlink()
+    elif what in ("nonsense", "another"):
+        other = ec.generate_private_key(ec.SECP256R1())
+        key.write_bytes(b"nonsense\n" if what == "nonsense" else other.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    elif what == "rights":
+        key.chmod(0o644)
+        certificate.chmod(0o600)
 
 
-def test_rights_are_put_right_and_nothing_is_signed(host: Host) -> None:
-    before = host.contents()
-    (host.directory / "host.key").chmod(0o644)
-    (host.directory / "host.pem").chmod(0o600)
-    printed = host.made()
-    assert "host.pem has other rights, host.key has other rights." in printed
-    assert [stat.S_IMODE((host.directory / name).stat().st_mode) for name in MADE_BY_ROLE] == [0o444, 0o640, 0o444]
-    assert host.contents() == before
+@pytest.fixture(scope="module")
+def repaired(first: tuple[Host, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Repaired]:
+    """Hosts to all of which something happened, after the next run: in one run, since each costs seconds."""
+    hosts = {what: copy_of(first[0], tmp_path_factory.mktemp(what)) for what in CASES}
+    for what, host in hosts.items():
+        happen(host, what)
+    before = {what: {name: (host.directory / name).read_bytes() for name in MADE_BY_ROLE if (host.directory / name).exists()} for what, host in hosts.items()}
+    # What the hosts of an inventory are given does not win over the role's own vars, where the trust store is.
+    values = {what: host.values(OTHERS.get(what), certificates_trust=False, **CASES[what][2]) for what, host in hosts.items()}
+    folder = tmp_path_factory.mktemp("play")
+    done, shown = play_on_each(folder, [role()], values)
+    assert not [what for what in CASES if done[what].returncode], shown
+    after = {what: host.contents() for what, host in hosts.items()}
+    again = play_on_each(folder, [role()], values)[1]
+    changed = {what: int(re.findall(rf"^{what} +: .* changed=(\d+)", again, re.MULTILINE)[0]) for what in CASES}
+    return {what: Repaired(hosts[what], before[what], after[what], done[what].output, changed[what]) for what in CASES}
 
 
-def test_a_trust_store_that_an_interrupted_run_did_not_rebuild_is_rebuilt(host: Host) -> None:
+@pytest.mark.parametrize("what", CASES)
+def test_what_happened_to_a_host_is_put_right_and_said_and_nothing_else_changes(repaired: dict[str, Repaired], what: str) -> None:
+    found, (reason, files, _unused) = repaired[what], CASES[what]
+    assert f"Is put right: {reason}." in found.said, found.said
+    assert [name for name in MADE_BY_ROLE if found.before.get(name) != found.after[name]] == files
+    assert found.again == 0
+    ca = OTHERS.get(what, authority())
+    found.host.certificate.verify_directly_issued_by(ca.certificate)
+    key: Any = form.load_pem_private_key(found.after["host.key"], None)
+    assert key.public_key() == found.host.certificate.public_key()
+    assert [stat.S_IMODE((found.host.directory / name).stat().st_mode) for name in MADE_BY_ROLE] == [0o444, 0o640, 0o444]
+    assert found.after["ca.pem"].decode() == ca.text
+
+
+def test_a_new_name_is_in_the_certificate_in_small_letters(repaired: dict[str, Repaired]) -> None:
+    names = repaired["names"].host.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "other.example.com" in names.get_values_for_type(x509.DNSName)
+
+
+def test_the_trust_store_follows_the_authority_and_is_rebuilt_when_an_interrupted_run_did_not(host: Host) -> None:
+    other = OTHERS["other"]
+    assert f"Is put right: {FOREIGN}, the host does not trust the authority." in host.made(other)
+    assert host.bundle.read_text() == other.text and host.updates == 1
     host.bundle.write_text("")
-    assert "Is put right: the host does not trust the authority." in host.made()
-    assert host.bundle.read_text() == authority().text and host.updates == 1
+    assert "Is put right: the host does not trust the authority." in host.made(other)
+    assert host.bundle.read_text() == other.text and host.updates == 2
 
 
 def test_without_trust_the_store_is_left_alone(tmp_path: Path) -> None:

@@ -54,12 +54,13 @@ def rewrite(lab: Path, text: str, label: str | None = None) -> None:
 
 def opened(lab: Path) -> str:
     """Return the text of a lab's vault."""
-    return VaultLib([("default", VaultSecret((lab / PASSWORD).read_bytes().strip()))]).decrypt((lab / VAULT).read_bytes()).decode()
+    secret = VaultSecret((lab / PASSWORD).read_bytes().strip())
+    return str(VaultLib([("default", secret)]).decrypt((lab / VAULT).read_bytes()).decode())
 
 
 def without(text: str, *names: str) -> str:
     """Return the text of a vault without some of its values."""
-    document = yaml.compose(text)
+    document: Any = yaml.compose(text)
     cuts = [(key.start_mark.index, value.end_mark.index) for key, value in document.value if key.value in names]
     for start, end in reversed(cuts):
         text = text[:start] + text[end:].lstrip("\n")
