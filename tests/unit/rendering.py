@@ -120,8 +120,18 @@ STACK: dict[str, Any] = {
 }
 PARTS: dict[str, dict[str, Any]] = {
     "one host": {"airflow_stack_parts": ["control", "worker"]},
-    "control alone": {"airflow_stack_parts": ["control"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_bind_address": "10.0.0.5"},
-    "worker alone": {"airflow_stack_parts": ["worker"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_worker_hostname": "10.0.0.6"},
+    "control alone": {
+        "airflow_stack_parts": ["control"],
+        "airflow_stack_control_address": "10.0.0.5",
+        "airflow_stack_bind_address": "10.0.0.5",
+        "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+    },
+    "worker alone": {
+        "airflow_stack_parts": ["worker"],
+        "airflow_stack_control_address": "10.0.0.5",
+        "airflow_stack_worker_hostname": "10.0.0.6",
+        "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+    },
 }
 
 
