@@ -79,6 +79,12 @@ def names_of(host: Host, name: str) -> set[str]:
     return {name, ADDRESSES[name], *told}
 
 
+def trusts(host: Host) -> bool:
+    """Tell whether the programs of a host trust the lab's authority."""
+    line = (ROOT / ".cache/lab_of_three/ca.pem").read_text(encoding="utf-8").splitlines()[2]
+    return bool(host.run(f"grep -rqF {shlex.quote(line)} /etc/ssl/certs/ca-certificates.crt /usr/local/share/ca-certificates").succeeded)
+
+
 def docker(*arguments: str) -> str:
     """Use the engine that the hosts run in, to do to them what happens to machines."""
     done = run_tool(["docker", *arguments])
@@ -224,7 +230,7 @@ def consumers(control: Host) -> dict[str, set[str]]:
 def heads() -> dict[str, str]:
     """Return name -> the beginning of each credential of the vault that is a secret, by which it is known wherever it is, and the authority's key."""
     secrets = {name: value for name, value in SECRETS.items() if not name.endswith("_user")}
-    found = {name: match[0] if (match := re.match(r"canary7q-[\w-]+@?", value)) else value[:40] for name, value in secrets.items()}
+    found = {name: match[0] if (match := re.match(r"canary7q-[\w-]{1,30}@?", value)) else value[:40] for name, value in secrets.items()}
     return {**found, "vault_ca_key": (ROOT / ".cache/lab_of_three/ca.key").read_text(encoding="utf-8").splitlines()[1]}
 
 

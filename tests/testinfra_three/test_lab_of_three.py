@@ -165,7 +165,7 @@ def test_the_gateway_shows_a_certificate_of_the_lab_s_authority(worker1: Host, s
 
 # Runs in a worker with Airflow's own Python. Standard input: address, ports of Redis and Postgres, and an authority that is not the lab's.
 CLIENTS = r"""
-import json, re, socket, ssl, sys, tempfile
+import json, os, re, socket, ssl, sys, tempfile
 import sqlalchemy
 given = json.load(sys.stdin)
 other = tempfile.NamedTemporaryFile("w", suffix=".pem")
@@ -180,7 +180,7 @@ for name, context in (("own", ssl.create_default_context()), ("other", ssl.creat
     except ssl.SSLCertVerificationError:
         found[f"redis {name}"] = "refused"
 url = sqlalchemy.make_url(open("/run/secrets/optuna_url").read().strip())
-found["postgres url"] = [url.host, url.query.get("sslmode")]
+found["postgres url"] = [url.host, url.query.get("sslmode") or os.environ.get("PGSSLMODE")]
 for name, changed in (("own", url), ("other", url.update_query_dict({"sslmode": "verify-full", "sslrootcert": other.name}))):
     try:
         sqlalchemy.create_engine(changed).connect().close()
