@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password test test-hosts test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password test test-hosts test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop backup restore destroy
@@ -56,6 +56,9 @@ test: venv-test ## run the tests, in two processes
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
+
+test-three: venv-test ## make a lab of three bare hosts, and see what its users would see (about 90 minutes)
+	@.venv/bin/pytest tests/molecule -m three
 
 test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
