@@ -131,6 +131,7 @@ venv-screenshots: venv
 there: venv
 	@test -e $(LAB)/hosts.yml || { echo "There is no lab in $(LAB): make new LAB=$(LAB) makes one." >&2; exit 1; }
 
-# On the first run only: a random password and a vault of random credentials
+# On the first run only: a random password and a vault of random credentials. The vault of an older version is completed by
+#   ansible-playbook mlops.lab.create_vault -e lab_home=<the lab's folder>
 vault: there
 	@test -e $(LAB)/group_vars/lab/vault.yml || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import datetime
 import difflib
 import hashlib
 import ipaddress
@@ -30,6 +31,9 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -529,6 +533,8 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
         return "is empty"
     if (kind != "user" and text == example) or text.strip().lower() in {p.lower() for p in placeholders} or re.fullmatch(r"<.*>", text.strip()):
         return "still has the example's placeholder"
+    if kind in ("private_key", "certificate"):
+        return pem_fault(text, kind)
     if text != text.strip() or "\n" in text:
         return "begins or ends with white space or has more than one line"
     if any(character in text for character in without):
@@ -543,6 +549,31 @@ def credential_fault(value: Any, kind: str, min_length: int, placeholders: Itera
                 raw = b""
             if len(raw) != FERNET_BYTES:
                 return f"is not a Fernet key ({FERNET_BYTES} bytes in URL-safe base64)"
+    return ""
+
+
+def pem_fault(text: str, kind: str) -> str:
+    """Return what is wrong with a key or a certificate in PEM, of several lines, "" when it can be used. The words never contain the value."""
+    if kind == "private_key":
+        try:
+            serialization.load_pem_private_key(text.encode(), None)
+        except TypeError:
+            return "has a passphrase, which nobody is there to type: write the key without one"
+        except (ValueError, UnsupportedAlgorithm):
+            return "is no private key in PEM (from BEGIN PRIVATE KEY to END, line by line)"
+        return ""
+    try:
+        certificate = x509.load_pem_x509_certificate(text.encode())
+        rights = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return "is not the certificate of an authority (CA:TRUE)"
+    except ValueError:
+        return "is no certificate in PEM (from BEGIN CERTIFICATE to END, line by line)"
+    if not rights.ca:
+        return "is not the certificate of an authority (CA:TRUE)"
+    end = getattr(certificate, "not_valid_after_utc", None)  # which versions of the library before 42 have not
+    if end and end < datetime.datetime.now(datetime.UTC):
+        return f"expired on {end:%Y-%m-%d}"
     return ""
 
 
