@@ -252,6 +252,39 @@ def test_absent_removes_all_of_it_and_nothing_of_others(bare: Machine, tmp_path:
     assert changed(converge(bare, tmp_path, tasks="absent")) == 0
 
 
+# As much of systemd as the module asks for; what it is told is kept.
+SYSTEMCTL = """#!/bin/sh
+cd /run/systemd || exit 1
+case "$1" in
+    show) printf 'LoadState=loaded\\nActiveState=%s\\n' "$(cat active 2>/dev/null || echo inactive)"; exit ;;
+    is-enabled) test -e enabled; exit ;;
+    enable) touch enabled ;;
+    disable) rm enabled ;;
+    start) echo active >active ;;
+    stop) rm active; nft delete table inet mlops_lab ;;
+esac
+echo "$@" >>told
+"""
+
+
+def test_with_systemd_a_unit_loads_the_rules_when_the_host_starts(bare: Machine, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    systemd = {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    unit = "mlops-lab-firewall.service"
+    bare.run("mkdir", "--parents", "/run/systemd/system")
+    assert changed(converge(bare, tmp_path, more=systemd)) == 5
+    assert bare.run("cat", "/run/systemd/told").splitlines() == ["daemon-reload", f"enable {unit}", f"start {unit}"]
+    assert f"\nExecStart=/usr/sbin/nft --file {tmp_path}/firewall/rules.nft\n" in bare.run("cat", f"/etc/systemd/system/{unit}")
+    assert changed(converge(bare, tmp_path, more=systemd)) == 0
+    bare.run("rm", "/run/systemd/told")
+    assert changed(converge(bare, tmp_path, tasks="absent", more=systemd))
+    told = bare.run("cat", "/run/systemd/told").splitlines()
+    assert sorted(told[:-1]) == [f"disable {unit}", f"stop {unit}"] and told[-1] == "daemon-reload"
+    assert bare.run("ls", "/etc/systemd/system") == "" and bare.run("nft", "list", "ruleset") == "" and not (tmp_path / "firewall").exists()
+
+
 WRONG: dict[str, dict[str, Any]] = {
     "name": {"firewall_ports": [PORTS[0], {"port": 6379, "what": "Redis", "from": [WORKER, "worker3"]}]},
     "network": {"firewall_ports": [{"port": 6379, "what": "Redis", "from": ["10.0.0.0/33"]}], "firewall_sources_in": "hosts.yml"},
@@ -297,3 +330,30 @@ def test_a_default_route_that_looks_like_docker_s_is_refused_before_anything_is_
     shown = " ".join(converge(bare, tmp_path, tasks="check").split())
     assert "control: the default route goes over br-lan" in shown and "write 'firewall_outside: [\"br-lan\"]'" in shown.replace("\\", ""), shown
     assert changed(converge(bare, tmp_path, tasks="check", firewall_outside=["br-lan"])) == 0
+
+
+def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
+    """The wiring, of each host and of the control host in a play of another."""
+    hosts = {name: {"lab_address": f"10.0.0.{number}"} for number, name in enumerate(("control", "worker1", "worker2"), 1)}
+    children: dict[str, Any] = {"lab_control": {"control": {}}, "lab_builder": {"control": {}}, "lab_workers": {"worker1": {}, "worker2": {}}}
+    inventory = {"all": {"hosts": hosts, "children": {group: {"hosts": members} for group, members in children.items()}}}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    ports = {"lab_gateway_port": 443, "lab_registry_port": 5001, "lab_database_port": 5432, "lab_broker_port": 6379, "lab_logs_port": 8793}
+    values = {**ports, "lab_name": "3-labs", "lab_hosts": list(hosts), "lab_control_address": "10.0.0.1", "lab_allowed_networks": ["10.1.0.0/16"]}
+
+    def asked(*where: str, **more: Any) -> dict[str, dict[int, list[str]]]:
+        place: list[str | Path] = ["-i", tmp_path / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-c", "local", "-e", json.dumps(values | more)]
+        message = "msg={{ {'ports': firewall_ports, 'name': firewall_name, 'host': inventory_hostname} | to_json }}"
+        shown = run_tool(["ansible", ",".join(where), *place, "-m", "ansible.builtin.debug", "-a", message], ANSIBLE_CALLBACK_RESULT_FORMAT="json").stdout
+        found = [json.loads(json.loads(f'"{text}"')) for text in re.findall(r'"msg": "(.*)"$', shown, re.M)]
+        assert {one["name"] for one in found} == {"lab_3_labs"}, shown
+        assert all(port.keys() == {"port", "what", "from"} for one in found for port in one["ports"]), shown
+        assert all(len({port["port"] for port in one["ports"]}) == len(one["ports"]) for one in found), shown
+        return {one["host"]: {port["port"]: port["from"] for port in one["ports"]} for one in found}
+
+    lab = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    control = {port: ["10.1.0.0/16", *lab] for port in (8081, 5000, 8080, 5555, 8002, 443)} | dict.fromkeys((5432, 6379, 5001), lab)
+    assert asked("all") == {"control": control, "worker1": {8793: ["10.0.0.1"]}, "worker2": {8793: ["10.0.0.1"]}}
+    assert asked("worker2", firewall_host="control") == {"worker2": control}
+    more = asked("control", lab_workbench=True, lab_index_url="https://nexus.example.com/simple/")["control"]
+    assert more.keys() - control.keys() == {8888, 8889} and control.keys() - more.keys() == {8081}
