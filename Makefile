@@ -122,7 +122,7 @@ venv:
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@tools/install_packages.sh shellcheck=shellcheck mvn=maven
+	@tools/install_packages.sh shellcheck=shellcheck mvn=maven nft=nftables
 
 venv-screenshots: venv
 	@tools/make_venv.sh requirements-screenshots.txt
