@@ -57,7 +57,7 @@ class Host:
             137,
             {"drain_timeout": 5},
             "stop -t 5 worker",
-            ["The worker on localhost was killed after ", " s, with the tasks that still ran (exit code 137). Airflow tries again"],
+            ["The worker on localhost was killed after ", " s, with the tasks that still ran (exit code 137)."],
         ),
         (3, {"airflow_stack_worker_queues": ["default", "gpu"]}, "stop worker", ["with exit code 3", "No other worker takes tasks from gpu: what"]),
     ],
