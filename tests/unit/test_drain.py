@@ -95,7 +95,9 @@ def test_a_host_whose_worker_is_drained_already_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_would_stop_more_than_was_meant_is_refused(tool: Run, tmp_path: Path, verb: str, limit: str, sentence: str) -> None:
-    """The hosts cannot be reached, so that a play which goes on would fail otherwise."""
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$*" >>"$0.log"\n', encoding="utf-8")
+    docker.chmod(0o755)
     hosts = {name: {"hosts": dict.fromkeys([*members, *(["worker9"] if name == "lab_control" else [])])} for name, members in HOSTS.items()}
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(json.dumps({"lab": {"children": hosts}}), encoding="utf-8")
@@ -107,3 +109,5 @@ def test_what_would_stop_more_than_was_meant_is_refused(tool: Run, tmp_path: Pat
         PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
     )
     assert done.returncode != 0 and sentence in " ".join(done.stdout.split()), done.stdout
+    asked = (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines() if (tmp_path / "docker.log").exists() else []
+    assert [line for line in asked if not line.startswith("version")] == []
