@@ -78,7 +78,7 @@ options:
       kind:
         description: A user name, a password or a Fernet key.
         type: str
-        choices: [user, password, fernet]
+        choices: [user, password, fernet, private_key, certificate]
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
       without: {description: Characters that it cannot hold., type: str}
