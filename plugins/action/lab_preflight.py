@@ -633,7 +633,8 @@ def credential_problems(
         kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
         fault = credential_fault(value, kind, min_length, placeholders, example.get(name), str(credential.get("without") or ""))
         if fault:
-            wish = {"user": "a user name", "password": f"{min_length} or more random characters", "fernet": "a Fernet key"}[kind]
+            wishes = {"user": "a user name", "fernet": "a Fernet key", "private_key": "a private key (PEM)", "certificate": "a certificate (PEM)"}
+            wish = wishes.get(kind, f"{min_length} or more random characters")
             problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")
     if missing:
         subject = f"Credential {missing[0]} is" if len(missing) == 1 else f"{len(missing)} credentials are"
