@@ -164,7 +164,7 @@ class Lab:
         (self.path / "calls").write_text("", encoding="utf-8")
         # What this machine's own engine trusts stays as it is: nothing but an extra variable wins over a role's own.
         trust = ["-e", json.dumps({"__image_registry_trust_dir": f"{self.path}/trust"})]
-        command = ["ansible-playbook", self.path / "play.yml", "-i", self.path / "hosts.json", *trust, *options]
+        command: list[str | Path] = ["ansible-playbook", self.path / "play.yml", "-i", self.path / "hosts.json", *trust, *options]
         path = f"{self.path}/bin{os.pathsep}{environment()['PATH']}"
         done = run_tool(command, ROOT, PATH=path, THE_SECRET=PASSWORD, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
         assert not list((self.path / "staging").rglob("*")), "a login is left"
@@ -336,8 +336,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     folder = tmp_path_factory.mktemp("served")
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    pair = ["-keyout", folder / "key.pem", "-out", folder / "ca.pem"]
-    subprocess.run(["openssl", "req", "-x509", *kind, *pair, *subject], check=True, capture_output=True)
+    pair: list[str | Path] = ["-keyout", folder / "key.pem", "-out", folder / "ca.pem"]
+    command: list[str | Path] = ["openssl", "req", "-x509", *kind, *pair, *subject]
+    subprocess.run(command, check=True, capture_output=True)
     tags: dict[str, str] = {}
     login = "Basic " + base64.b64encode(f"robot:{PASSWORD}".encode()).decode()
 
@@ -386,7 +387,7 @@ def test_the_newest_versions_stay_in_the_registry_with_the_present_one_and_what_
     for number, tag in enumerate([NEW_TAG, *former, "by-hand"]):
         tags[tag] = f"sha256:{number:064x}"
     lab.engine("builder", {**NEW, "RepoTags": [NAME, "lab/other:1"]})
-    values = {
+    values: dict[str, Any] = {
         "image_registry_address": address,
         "image_registry_ca_file": str(authority),
         "image_registry_images": [NAME, "lab/other:1"],
