@@ -1,27 +1,28 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
-# LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab
+# LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab. LIMIT names some of its hosts: make lab LIMIT=worker3
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password test test-hosts test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password test test-hosts test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
-OTHER_VERBS = clean stop backup restore destroy
+OTHER_VERBS = clean stop drain remove_worker backup restore destroy
 .PHONY: $(VERBS) $(OTHER_VERBS) down
 
 LAB = inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
 override LAB := $(patsubst ~/%,$(HOME)/%,$(LAB))
 export LAB
-PLAYBOOK = .venv/bin/ansible-playbook -i $(LAB)/hosts.yml $(ARGS)
+HOSTS = -i $(LAB)/hosts.yml$(if $(LIMIT), --limit '$(LIMIT)')
+PLAYBOOK = .venv/bin/ansible-playbook $(HOSTS) $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
 
 help: ## show this text
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 26
+	@sed -n 's/^\([a-z_-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 26
 
 new: venv ## make a lab of your own: make new LAB=~/churn-lab
 	@.venv/bin/ansible-playbook playbooks/new_lab.yml -i localhost, -e lab_home=$(LAB) $(ARGS)
 
 lab: vault ## turn the machines of a lab into a running lab and train a first model; LAB=~/churn-lab for another than inventories/lab
-	@.venv/bin/python tools/run_playbook.py site.yml -i $(LAB)/hosts.yml $(ARGS)
+	@.venv/bin/python tools/run_playbook.py site.yml $(HOSTS) $(ARGS)
 
 preflight: ## look for everything that would stop the lab later, and change nothing
 provision: ## install Docker on every host, and provide the base images
@@ -33,6 +34,8 @@ train: ## train the first model
 verify: ## drive the lab as a user would, and write the verdict
 clean: ## remove what an interrupted run may have left on the hosts
 stop: ## stop the lab and keep its data
+drain: ## stop a worker when its tasks have ended, until it is started again: LIMIT=worker2
+remove_worker: ## drain a worker and remove all that the lab has on its host: LIMIT=worker3
 backup: ## save the lab's data while it runs, to /var/backups/<lab_name> on its host
 restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
 destroy: ## remove the lab with all its data, saying first what goes
@@ -56,6 +59,9 @@ test: venv-test ## run the tests, in two processes
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
+
+test-three: venv-test ## make a lab of three bare hosts, and see what its users would see (about 90 minutes)
+	@.venv/bin/pytest tests/molecule -m three
 
 test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
@@ -119,7 +125,7 @@ venv:
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@tools/install_packages.sh shellcheck=shellcheck mvn=maven
+	@tools/install_packages.sh shellcheck=shellcheck mvn=maven nft=nftables
 
 venv-screenshots: venv
 	@tools/make_venv.sh requirements-screenshots.txt

@@ -135,8 +135,8 @@ def compose_plugin(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long or needs the machine for itself, unless it is asked for: ``-m deep``, ``-m molecule``, ``-m slow``."""
-    asked = [name for name in ("deep", "molecule", "slow") if name not in config.option.markexpr]
+    """Leave out what takes long or needs the machine for itself, unless it is asked for: ``-m deep``, ``-m molecule``, ``-m slow``, ``-m three``."""
+    asked = [name for name in ("deep", "molecule", "slow", "three") if name not in config.option.markexpr]
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in asked)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)

@@ -26,7 +26,7 @@ BIN = Path(sys.executable).parent
 CHAPTERS = {
     "Start": ["README.md"],
     "Work with it": ["docs/experiments.md", "docs/environments.md", "docs/workbench.md", "docs/targets.md", "dags/README.md"],
-    "Run it": ["docs/jenkins.md", "docs/awx.md", "docs/nexus.md", "benchmarks/README.md"],
+    "Run it": ["docs/hosts.md", "docs/scale.md", "docs/jenkins.md", "docs/awx.md", "docs/nexus.md", "benchmarks/README.md"],
     "Roles": ["roles/*/README.md"],
     "Examples": ["examples/*/README.md"],
     "Change it": ["CONTRIBUTING.md"],

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install the Debian or Ubuntu packages of programs that are not there: tools/install_packages.sh mvn=maven
 set -eu
+PATH=$PATH:/usr/sbin # which a user may not have
 missing=
 for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing="$missing ${pair#*=}"

@@ -35,6 +35,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 try:
     import tomllib
@@ -50,6 +51,10 @@ OWN_VALUES = Path("group_vars/lab/lab.yml")
 """Where a lab's own values are, in its folder."""
 DEFAULT_QUEUE = "default"
 """Airflow's own, where every task is that names none."""
+ADDRESS = "lab_address"
+"""The variable with the address by which the lab's other hosts reach one."""
+SEVERAL_SINCE = "3.3"
+"""The first Airflow whose workers can be on other hosts."""
 MANY = 20
 """Values without effect that were not written by hand: the wiring of an older version."""
 CHECKED_TYPES: dict[str, str] = {
@@ -152,6 +157,19 @@ class Inventory:
                     return f"in {shown_path(path)}:{next(inside, number)}"
         return ours
 
+    def where_of_host(self, name: str, host: str) -> str:
+        """Return the words that say where a variable is set for one host: in its host_vars, or beside its name in a file of hosts; "" where neither has it."""
+        own = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")
+        for path, lines in reversed(self.texts.items()):
+            if "host_vars" in path.parts and path.parts[path.parts.index("host_vars") + 1].removesuffix(path.suffix) == host:
+                for number, line in enumerate(lines, 1):
+                    if own.match(line):
+                        return f"in {shown_path(path)}:{number}"
+        for path in self.hosts:
+            if number := host_line(self.texts[path], host, name):
+                return f"in {shown_path(path)}:{number}"
+        return ""
+
     def clear(self, name: str) -> bool:
         """Tell whether a variable's value can be read in a file."""
         place = self.where(name)
@@ -209,6 +227,26 @@ def group_variables(lines: Sequence[str]) -> set[str]:
     return found
 
 
+def host_line(lines: Sequence[str], host: str, name: str) -> int:
+    """Return the line of a file of hosts, in YAML or INI, that sets a variable for one host; 0 for none. The first line is 1."""
+    key, variable = rf"""\s*(["']?){re.escape(host)}\1\s*:""", rf"""(?<![\w.-])(["']?){re.escape(name)}\1\s*[:=]"""
+    depth = -1
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        indent = len(line) - len(line.lstrip())
+        if re.match(key, line) or re.match(rf"{re.escape(host)}\s", line):
+            depth = indent
+            rest = line[indent + len(host) :]
+        elif depth >= 0 and indent > depth:
+            rest = line
+        else:
+            depth, rest = -1, ""
+        if re.search(variable, rest.split(" #", 1)[0]):
+            return number
+    return 0
+
+
 def without_effect(inventory: Inventory) -> tuple[list[str], bool]:
     """Report values that are set where the collection's own values win; and tell whether the wiring of an older version is there."""
     ours = {name for path in inventory.wiring for name in names_in(inventory.texts[path])}
@@ -259,6 +297,11 @@ def shown_path(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except ValueError:
         return str(path)
+
+
+def inventory_sources(task_vars: Mapping[str, Any]) -> str:
+    """Return the words for the files of the inventory."""
+    return " and ".join(shown_path(Path(source)) for source in task_vars.get("ansible_inventory_sources") or ["no inventory"])
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -470,8 +513,8 @@ def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, lis
         outside = [host for host in hosts if (builder := group.get("within")) and builder in groups and host not in groups[builder]]
         if outside:
             problems.append(
-                f"Group {name} has {', '.join(outside)}, not in {group['within']}, and nothing carries the lab's image to another host yet; "
-                f"set in {inventory}: list the machine of {group['within']} in {name}."
+                f"Group {name} has {', '.join(outside)}, not in {group['within']}: the lab's registry and index run beside the control services; "
+                f"set in {inventory}: list the control host in {name}."
             )
         expected = f"exactly {least}" if least == most else f"at least {least}" if not most else f"{least} to {most}"
         if least <= len(hosts) and (not most or len(hosts) <= most):
@@ -594,7 +637,8 @@ def credential_problems(
         kind, min_length = credential.get("kind", "password"), int(credential.get("min_length", 12))
         fault = credential_fault(value, kind, min_length, placeholders, example.get(name), str(credential.get("without") or ""))
         if fault:
-            wish = {"user": "a user name", "password": f"{min_length} or more random characters", "fernet": "a Fernet key"}[kind]
+            wishes = {"user": "a user name", "fernet": "a Fernet key", "private_key": "a private key (PEM)", "certificate": "a certificate (PEM)"}
+            wish = wishes.get(kind, f"{min_length} or more random characters")
             problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")
     if missing:
         subject = f"Credential {missing[0]} is" if len(missing) == 1 else f"{len(missing)} credentials are"
@@ -725,8 +769,7 @@ def conflicts(wanted: str, listening: str) -> bool:
 def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[str, Any]], projects: Iterable[str], inventory: Inventory) -> list[str]:
     """Report ports that somebody else holds or that the lab itself wants twice."""
     problems = []
-    ours, numbers = set(projects), [int(port["port"]) for port in wanted]
-    busy = {int(entry["port"]) for entry in taken} | set(numbers)
+    ours, busy = set(projects), {int(entry["port"]) for entry in [*taken, *wanted]}
     for position, port in enumerate(wanted):
         number, address, variable = int(port["port"]), port.get("address", "127.0.0.1"), port["variable"]
         where = set_at(inventory, variable)
@@ -737,8 +780,9 @@ def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[s
                 f"Port {number} for {port['what']} ({variable}, set {where}) is taken by {holder['owner']}: "
                 f"stop that, or write a free port there, {free} for example."
             )
-        if number in numbers[:position]:
-            other = wanted[numbers.index(number)]
+        # Pages are published twice where there are several hosts: by themselves for their own host, and by a gateway for all.
+        other = next((o for o in wanted[:position] if int(o["port"]) == number and conflicts(address, o.get("address", "127.0.0.1"))), None)
+        if other:
             problems.append(
                 f"Port {number} is wanted by {other['what']} ({other['variable']}, set {set_at(inventory, other['variable'])}) "
                 f"and by {port['what']} ({variable}, set {where}): write different ports."
@@ -756,6 +800,72 @@ def address_problems(address: str, variable: str, inventory: Inventory) -> list[
             "write 127.0.0.1, 0.0.0.0 for all, or one of the host's own."
         ]
     return []
+
+
+def is_reachable(address: str) -> bool:
+    """Tell whether other hosts could reach a host at this address."""
+    try:
+        parsed = ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not (parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast)
+
+
+def origin_of_address(host: str, inventory: Inventory, sources: str) -> str:
+    """Return the words that say where the address of a host comes from: what was written, else the address that Ansible has, else its name."""
+    if place := inventory.where_of_host(ADDRESS, host):
+        return f"set {place}"
+    place = inventory.where(ADDRESS)
+    if place and not re.search(r"^by |/host_vars/|^in host_vars/", place) and not any(place.startswith(f"in {shown_path(path)}:") for path in inventory.hosts):
+        return f"set {place}"  # for all of them, and not by the collection nor for another host
+    if place := inventory.where_of_host("ansible_host", host):
+        return f"which is its ansible_host, set {place}"
+    return f"which is its name or its ansible_host, set {inventory.otherwise() if inventory.awx else f'in {sources}'}"
+
+
+def reach_problems(addresses: Mapping[str, Any], inventory: Inventory, sources: str) -> list[str]:
+    """Report addresses by which the hosts of a lab cannot reach each other, and those that two hosts have.
+
+    Args:
+        addresses: host -> its address.
+        inventory: where variables are set.
+        sources: the words for the inventory's files.
+    """
+    remedy = "write the IPv4 address by which the lab's other hosts reach it."
+    problems, hosts = list[str](), dict[str, str]()
+    for host, address in ((host, str(address)) for host, address in addresses.items()):
+        origin = origin_of_address(host, inventory, sources)
+        if not is_reachable(address):
+            problems.append(f"{ADDRESS} of {host}, {origin}, is '{address}': {remedy}")
+        elif address in hosts:
+            problems.append(f"{ADDRESS} of {host}, {origin}, is '{address}', which {hosts[address]} has already: {remedy}")
+        hosts.setdefault(address, host)
+    return problems
+
+
+def several_problems(bound: Any, bind_variable: str, airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Report what a lab of one host may have, and a lab of several may not: pages at another address than the host's own loopback, an older Airflow.
+
+    Args:
+        bound: the address of the pages; none is judged if this is no text.
+        bind_variable: the variable that says it.
+        airflow: ``version`` of Airflow, which is not judged if it is empty, and the ``variable`` that says it.
+        inventory: where variables are set.
+    """
+    problems = []
+    if isinstance(bound, str) and bound != "127.0.0.1":
+        problems.append(
+            f"{bind_variable}, set {set_at(inventory, bind_variable)}, is {bound}, but with several hosts the gateway publishes the pages on {ADDRESS} of the "
+            "control host over TLS: remove the value."
+        )
+    version, variable = str(airflow.get("version") or ""), str(airflow.get("variable") or "")
+    with contextlib.suppress(InvalidVersion):  # whatever that is, no package is called so
+        if version and Version(version) < Version(SEVERAL_SINCE):
+            problems.append(
+                f"{variable}, set {set_at(inventory, variable)}, is {version}, and a lab of several hosts needs {SEVERAL_SINCE} or later: "
+                "an older one has no TLS for the logs and the tasks of workers on other hosts; write a later one, or list one host alone."
+            )
+    return problems
 
 
 def experiment_problems(name: str, variable: str, directory: str, inventory: Inventory) -> list[str]:
@@ -894,7 +1004,11 @@ class ActionModule(ActionBase):
             problems = self._judge_values(args["credentials"], inventory, task_vars) if first else []
             return stop(len(problems), what, problems) if problems else {"changed": False}
         ports = [port for port in args["ports"] if is_port(port["port"]) and (not port.get("group") or port["group"] in mine)]
-        addresses = sorted({address for port in ports if not address_problems(address := str(port.get("address", "127.0.0.1")), "", inventory)})
+        several = args["addresses"] if len(args["addresses"]) > 1 else {}
+        if several:  # what else ports are published at is the loopback, or told of on the first host
+            addresses = [own] if is_reachable(own := str(several.get(host, ""))) else []
+        else:
+            addresses = sorted({address for port in ports if not address_problems(address := str(port.get("address", "127.0.0.1")), "", inventory)})
         directories = [entry for entry in args["directories"] if entry["path"] and entry["group"] in mine]
         index_args = self._index_args(index, inventory, task_vars, mine)
 
@@ -931,7 +1045,11 @@ class ActionModule(ActionBase):
             *host_problems(found, args),
             *port_problems(ports, found["ports"], args["projects"], inventory),
             *(
-                f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no address of this host: write one of its own, 127.0.0.1 or 0.0.0.0."
+                f"{ADDRESS} of {host}, {origin_of_address(host, inventory, inventory_sources(task_vars))}, is '{address}', which is no address of this host: "
+                "write the one of its own by which the lab's other hosts reach it."
+                if several
+                else f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no address of this host: "
+                "write one of its own, 127.0.0.1 or 0.0.0.0."
                 for address in found["foreign_addresses"]
             ),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
@@ -994,10 +1112,12 @@ class ActionModule(ActionBase):
             names.update(task_vars["hostvars"].raw_get(host))
         specs = read_specs(ROLES)
         groups = {name: list(hosts) for name, hosts in task_vars.get("groups", {}).items()}
-        sources = " and ".join(shown_path(Path(source)) for source in task_vars.get("ansible_inventory_sources") or ["no inventory"])
+        sources = inventory_sources(task_vars)
         role_names = [name for name in names if role_of(name, specs) and inventory.where(name)]
         hint = args["credentials_hint"]
         used = [port for port in args["ports"] if not port.get("group") or port["group"] in groups]
+        several = args["addresses"] if len(args["addresses"]) > 1 else {}
+        bound = self._known(args["address_variable"]) if several else None
         no_ports = {port["variable"]: port["port"] for port in used if not is_port(port["port"])}
         raw_of = self._templar.available_variables.get
         wrong = wrong_values(role_names, specs, self._value, inventory, raw_of)
@@ -1014,9 +1134,11 @@ class ActionModule(ActionBase):
             *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *wrong]),
             *(
                 problem
-                for address in sorted({str(port.get("address", "127.0.0.1")) for port in used})
+                for address in sorted({str(port.get("address", "127.0.0.1")) for port in used} - {bound, *map(str, several.values())})
                 for problem in address_problems(address, args["address_variable"], inventory)
             ),
+            *reach_problems(several, inventory, sources),
+            *(several_problems(bound, args["address_variable"], args["airflow"], inventory) if several else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),

@@ -42,6 +42,9 @@ class CallbackModule(Default):
     def __init__(self) -> None:
         super().__init__()
         self._plays = self._play_number = 0
+        self._conditional: list[bool] = []
+        self._waiting = ""
+        self._play_runs = False
         self._began = self._play_began = time.monotonic()
         # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
         if hasattr(sys.stdout, "reconfigure"):
@@ -55,18 +58,40 @@ class CallbackModule(Default):
             self.set_option("display_skipped_hosts", False)
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Count the plays."""
+        """Count the plays. One whose hosts are an expression counts when it turns out to have some."""
         super().v2_playbook_on_start(playbook)
-        self._plays = len(playbook.get_plays())
+        self._conditional = ["{{" in str(play.hosts) for play in playbook.get_plays()]
+        self._plays = self._conditional.count(False)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Say which play begins, and how long the one before it took."""
         self._end_play()
         self._play = play
+        mode = " (check mode: nothing is changed)" if play.check_mode and self.get_option("check_mode_markers") else ""
+        self._waiting = f"{play.get_name().strip()}{mode}"
+        if not (self._conditional and self._conditional.pop(0)):
+            self._begin_play()
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """Leave out a play that this lab has no hosts for."""
+        if not self._waiting:
+            super().v2_playbook_on_no_hosts_matched()
+        self._waiting = ""
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: Any) -> None:
+        """Say which play begins, if that was not sure before its first task."""
+        if self._waiting:
+            self._plays += 1
+            self._begin_play()
+        super().v2_playbook_on_task_start(task, is_conditional)
+
+    def _begin_play(self) -> None:
+        """Print the play's number and name."""
         self._play_number += 1
         self._play_began = time.monotonic()
-        mode = " (check mode: nothing is changed)" if play.check_mode and self.get_option("check_mode_markers") else ""
-        self._display.display(f"\n[{self._play_number}/{self._plays}] {play.get_name().strip()}{mode}", color="bright blue")
+        self._play_runs = True
+        self._display.display(f"\n[{self._play_number}/{self._plays}] {self._waiting}", color="bright blue")
+        self._waiting = ""
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         """Leave out which file a task read."""
@@ -106,7 +131,8 @@ class CallbackModule(Default):
 
     def _end_play(self) -> None:
         """Print the seconds of the play that runs."""
-        if self._play_number:
+        if self._play_runs:
+            self._play_runs = False
             self._display.display(f"  {time.monotonic() - self._play_began:.1f} s", color="dark gray")
 
 

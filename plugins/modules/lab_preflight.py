@@ -78,7 +78,7 @@ options:
       kind:
         description: A user name, a password or a Fernet key.
         type: str
-        choices: [user, password, fernet]
+        choices: [user, password, fernet, private_key, certificate]
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
       without: {description: Characters that it cannot hold., type: str}
@@ -132,9 +132,22 @@ options:
       ca_variable: {description: The inventory variable that says the PEM file., type: str, default: lab_ca_bundle}
       group: {description: The group whose hosts must reach the index., type: str, default: lab_builder}
   address_variable:
-    description: The inventory variable that says the address of the ports.
+    description: The inventory variable that says the address of the ports. With several O(addresses) its value has to be 127.0.0.1.
     type: str
     default: lab_bind_address
+  addresses:
+    description:
+      - Host of the lab -> the IPv4 address by which the lab's other hosts reach it, from C(lab_address). Each has to be one of the host's own.
+      - With one host alone nothing of it is looked at.
+    type: dict
+    default: {}
+  airflow:
+    description: The version of Airflow, which not every one lets a lab have several hosts. An empty one is not judged.
+    type: dict
+    default: {}
+    suboptions:
+      version: {description: The version., type: str, default: ""}
+      variable: {description: The inventory variable that says it., type: str, default: ""}
   experiment:
     description: The experiment of the first model. Nothing is looked for without a directory.
     type: dict

@@ -84,6 +84,12 @@ options:
     description: The user's password.
     type: str
     required: true
+  workers:
+    description:
+      - Workers that have to be online -> the queues that each has to take tasks from. A worker is called as its host, without Celery's C(celery@).
+      - Without any, it is enough that some worker is online.
+    type: dict
+    default: {}
   pages:
     description: More pages, which have to refuse a stranger and to answer whoever has the password.
     type: list
@@ -150,6 +156,7 @@ versions:
   type: dict
 """
 
+import ipaddress
 import time
 from contextlib import suppress
 from functools import partial
@@ -183,8 +190,15 @@ def wanted(answer: Answer, what: str) -> Any:
 
 
 def same_host(name: str, other: str) -> bool:
-    """Tell whether two names are the same host, one of them perhaps without its domain."""
-    return name == other or name.split(".")[0] == other.split(".")[0]
+    """Tell whether two names are the same host, one of them perhaps without its domain. An address has none."""
+    return name == other or (not is_address(name) and not is_address(other) and name.split(".")[0] == other.split(".")[0])
+
+
+def is_address(name: str) -> bool:
+    """Tell whether the name of a host is an IP address."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
 
 
 class Verdict:
@@ -214,6 +228,8 @@ class Verdict:
         checks.run("MLflow refuses a stranger", lambda: self.refuses(self.params["mlflow_url"], f"{MLFLOW}/experiments/search?max_results=1"))
         checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
         checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
+        if self.params["workers"]:
+            checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, until))
         checks.run("Flower changes nothing, and hides what tasks were given", self.flower_only_shows)
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
@@ -289,6 +305,23 @@ class Verdict:
             wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")  # makes Flower look again
             raise Failed(f"no worker is online ({len(states)} known)")
         return ", ".join(self.workers)
+
+    def worker_hosts(self) -> str:
+        """Ask the workers themselves, through Flower, for the queues that they consume; one that only sends its heartbeats may consume none."""
+        told = wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")
+        states = wanted(self.flower.ask("/api/workers?status=1"), "/api/workers")
+        expected = {f"celery@{host}": (host, queues) for host, queues in self.params["workers"].items()}
+        ill = []
+        for name, (host, queues) in expected.items():
+            consumed = {queue["name"] for queue in (told.get(name) or {}).get("active_queues") or []}
+            if not states.get(name):
+                ill.append(f"the worker of {host} is {'offline' if name in states else 'missing'}")
+            elif missing := [queue for queue in queues if queue not in consumed]:
+                ill.append(f"the worker of {host} takes nothing from {', '.join(missing)}")
+        if ill:
+            others = sorted(name for name, online in states.items() if online and name not in expected)
+            raise Failed("; ".join(ill) + (f"; online beside them: {', '.join(others)}" if others else ""))
+        return "; ".join(f"{host}: {', '.join(queues)}" for host, queues in expected.values())
 
     def flower_only_shows(self) -> str:
         """Ask Flower for what it must not do, and look for arguments of tasks, which hold tokens.
@@ -494,6 +527,7 @@ def main() -> None:
             "flower_url": text,
             "flower_user": text,
             "flower_password": secret,
+            "workers": {"type": "dict", "default": {}},
             "pages": {
                 "type": "list",
                 "elements": "dict",

@@ -64,7 +64,7 @@ def test_a_system_is_wired_from_the_map_alone(name: str) -> None:
     assert f"lab_systems.{name}.project" in wiring[system["role"]] and f"lab_systems.{name}.dir" in wiring[system["role"]]
     for place, text in wiring.items():
         assert place == "shared" or (system["project"] not in text and system["dir"] not in text), place
-    for port in system["ports"]:
+    for port in [*system["ports"], *system.get("cluster_ports", [])]:
         assert port["variable"] in SHARED and port["port"] == f"{{{{ {port['variable']} }}}}"
         assert port["group"] in system["hosts"]
     for play in Path(ROOT / "playbooks").glob("*.yml"):
@@ -76,7 +76,8 @@ def test_what_is_derived_has_every_system(values: Any) -> None:
     assert found["lab_projects"] == [f"mlops-lab-{name}" for name in SYSTEMS]
     assert found["lab_directories"] == [f"/opt/mlops-lab/{system['role']}" for system in SYSTEMS.values()]
     assert found["sensitive_files_compose_files"] == [f"{place}/compose.yml" for place in found["lab_directories"]]
-    optional = {port["variable"] for port in SYSTEMS["workbench"]["ports"]}
+    optional = {port["variable"] for name in ("workbench", "registry", "gateway") for port in SYSTEMS[name]["ports"]}
+    optional |= {port["variable"] for port in SYSTEMS["airflow"]["cluster_ports"]}
     assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")} - optional
 
 

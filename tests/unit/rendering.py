@@ -120,8 +120,18 @@ STACK: dict[str, Any] = {
 }
 PARTS: dict[str, dict[str, Any]] = {
     "one host": {"airflow_stack_parts": ["control", "worker"]},
-    "control alone": {"airflow_stack_parts": ["control"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_bind_address": "10.0.0.5"},
-    "worker alone": {"airflow_stack_parts": ["worker"], "airflow_stack_control_address": "10.0.0.5", "airflow_stack_worker_hostname": "10.0.0.6"},
+    "control alone": {
+        "airflow_stack_parts": ["control"],
+        "airflow_stack_control_address": "10.0.0.5",
+        "airflow_stack_bind_address": "10.0.0.5",
+        "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+    },
+    "worker alone": {
+        "airflow_stack_parts": ["worker"],
+        "airflow_stack_control_address": "10.0.0.5",
+        "airflow_stack_worker_hostname": "10.0.0.6",
+        "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+    },
 }
 
 
@@ -177,10 +187,19 @@ PACKAGE_INDEX: dict[str, Any] = {
     "__package_index_image": {"image": "mlops-lab/index:6.20.3-0123456789ab"},
 }
 
+GATEWAY: dict[str, Any] = {
+    "gateway_bind_address": "10.0.0.5",
+    "gateway_certificates_dir": "/opt/mlops-lab/certificates",
+    "gateway_other_networks": ["mlops-lab-registry"],
+    "__gateway_built": {"image": "mlops-lab/gateway:nginx-0123456789ab"},
+}
+IMAGE_REGISTRY: dict[str, Any] = {"__image_registry_built": {"image": "mlops-lab/registry:2.8-0123456789ab"}}
 DOCKERFILES = [
     *airflow_images(),
     *base_images(),
     Case("default", "mlflow_server", "Dockerfile.j2", MLFLOW),
+    Case("default", "gateway", "Dockerfile.j2", GATEWAY),
+    Case("default", "image_registry", "Dockerfile.j2", IMAGE_REGISTRY),
     Case("default", "model_server", "Dockerfile.j2", MODEL_SERVER),
     Case("default", "workbench", "Dockerfile.j2", WORKBENCH),
     Case("default index", "package_index", "Dockerfile.j2", PACKAGE_INDEX),
@@ -188,6 +207,8 @@ DOCKERFILES = [
 ]
 COMPOSE_FILES = [
     *stacks(),
+    Case("default", "gateway", "compose.yml.j2", GATEWAY),
+    Case("default", "image_registry", "compose.yml.j2", IMAGE_REGISTRY),
     Case("default", "mlflow_server", "compose.yml.j2", MLFLOW),
     Case(
         "more names",
@@ -204,6 +225,7 @@ COMPOSE_FILES = [
     Case("index", "environments", "compose.yml.j2", ENVIRONMENTS),
 ]
 OTHERS = [
+    Case("default", "gateway", "nginx.conf.j2", GATEWAY),
     Case("default", "airflow_image", "pip.conf.j2", airflow_images()[0].values),
     Case("default", "package_index", "nginx.conf.j2", PACKAGE_INDEX),
     Case("trixie", "docker_engine", "mlops-lab-trixie.sources.j2", {"__docker_engine_mirror": {"stdout_lines": ["http://deb.example.com/debian"]}}),

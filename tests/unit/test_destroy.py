@@ -1,4 +1,4 @@
-"""What playbooks/destroy.yml removes of a host's directories: those that the lab's roles made, and nothing that somebody put beside them."""
+"""What `destroy` and `remove_worker` remove of a host's directories: those that the lab's roles made, and nothing that somebody put beside them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import yaml
 from tests.conftest import ROOT
 from tests.unit.plays import Done, play
 
-PLAY = yaml.safe_load((ROOT / "playbooks/destroy.yml").read_text(encoding="utf-8"))[0]
+REMOVAL = yaml.safe_load((ROOT / "playbooks/tasks/remove_lab.yml").read_text(encoding="utf-8"))[0]
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS = {
     name: SHARED[name] for name in SHARED if name in ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "lab_bench_projects", "lab_bench_dir")
 }
-REFUSAL = next(task for task in PLAY["tasks"][0]["block"] if task["name"] == "Refuse to remove a directory of the system")
+REFUSAL = next(task for task in REMOVAL["block"] if task["name"] == "Refuse to remove a directory of the system")
 
 
 def destroy(folder: Path, lab_dir: Path, staging: Path) -> Done:
     """Look and remove as the playbook does, on a host without an engine."""
-    steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": PLAY["vars"]} for verb in ("find", "remove")]
+    steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": REMOVAL["vars"]} for verb in ("find", "remove")]
     values = SYSTEMS | {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": "missing"}}
     return play(folder, steps, "-e", json.dumps(values))
 
@@ -30,7 +30,8 @@ def destroy(folder: Path, lab_dir: Path, staging: Path) -> Done:
 @pytest.mark.parametrize("strangers", [[], ["notes.txt", ".env", "other/data"]])
 def test_what_somebody_else_put_into_the_labs_directory_stays(tmp_path: Path, strangers: list[str]) -> None:
     lab, staging = tmp_path / "opt/lab", tmp_path / "shm/lab"
-    for file in (lab / "airflow_stack/compose.yml", lab / "bench/a", lab / "package_index/secrets/x", staging / "0123456789ab/secrets/y"):
+    ours = ("airflow_stack/compose.yml", "bench/a", "package_index/secrets/x", "certificates/host.key")
+    for file in (*(lab / name for name in ours), staging / "0123456789ab/secrets/y"):
         file.parent.mkdir(parents=True)
         file.touch()
     for name in strangers:

@@ -57,8 +57,9 @@ register: {{name: {name}}}
 
 NEEDS: list[str] = yaml.safe_load((ROOT / "roles" / "environments" / "defaults" / "main.yml").read_text())["environments_lab_requirements"]
 
+# numpy 1 has no wheels for Python 3.13, which Debian 13's hosts run the tests with
 PROJECTS = {
-    "anna": ["numpy==1.26.4", "mlflow-skinny==2.20.4", "scikit-learn==1.5.2"],
+    "anna": ["numpy==1.26.4" if sys.version_info < (3, 13) else "numpy==2.1.3", "mlflow-skinny==2.20.4", "scikit-learn==1.5.2"],
     "ben": ["numpy==2.3.5", "mlflow-skinny==3.4.0", "scikit-learn==1.7.2"],
     "carla": ["numpy", "mlflow-skinny==3.17.2", "scikit-learn"],
 }

@@ -193,12 +193,15 @@ def test_groups(groups: dict[str, list[str]], words: list[str]) -> None:
     sentence(judge.group_problems([{"name": "lab_control", "min": 1, "max": 1}], groups, "hosts.yml"), *words)
 
 
-def test_a_host_that_the_image_does_not_reach() -> None:
-    """Only the host that builds the image has it."""
-    wanted = [{"name": "lab_workers", "min": 1, "within": "lab_builder"}]
-    groups = {"lab_builder": ["a"], "lab_workers": ["a", "b"]}
-    sentence(judge.group_problems(wanted, groups, "hosts.yml"), "lab_workers has b", "not in lab_builder", "hosts.yml")
-    assert judge.group_problems(wanted, {**groups, "lab_workers": ["a"]}, "hosts.yml") == []
+def test_the_image_is_built_on_the_control_host() -> None:
+    """Workers may be anywhere; the registry that they have the image from runs beside the control services."""
+    wanted = [{"name": "lab_control"}, {"name": "lab_builder", "min": 1, "within": "lab_control"}, {"name": "lab_workers"}]
+    groups = {"lab_control": ["a"], "lab_builder": ["b"], "lab_workers": ["b", "c"]}
+    assert sentence(judge.group_problems(wanted, groups, "hosts.yml")) == (
+        "Group lab_builder has b, not in lab_control: the lab's registry and index run beside the control services; "
+        "set in hosts.yml: list the control host in lab_builder."
+    )
+    assert judge.group_problems(wanted, {**groups, "lab_builder": ["a"]}, "hosts.yml") == []
 
 
 def test_groups_that_fit() -> None:
@@ -390,6 +393,104 @@ def test_a_port_wanted_twice(inventory: judge.Inventory) -> None:
     """Two services of the lab cannot have one port."""
     twice = [PORT, {"port": 8080, "what": "Flower", "variable": "lab_flower_port"}]
     sentence(judge.port_problems(twice, [], [], inventory), "Airflow", "Flower", "write different ports")
+
+
+def test_a_port_is_published_for_the_host_itself_and_by_a_gateway_for_the_others(inventory: judge.Inventory) -> None:
+    """Two services may have one port at two addresses of a host, and nobody else in the way of either."""
+    gateway = {"port": 8080, "what": "the gateway", "variable": "lab_port", "address": "10.0.0.5"}
+    assert judge.port_problems([PORT, gateway], [], [], inventory) == []
+    taken = [{"port": 8080, "address": "10.0.0.5", "owner": "nginx, pid 7", "project": ""}]
+    sentence(judge.port_problems([PORT, gateway], taken, [], inventory), "Port 8080 for the gateway", "nginx, pid 7")
+    sentence(judge.port_problems([{**PORT, "address": "0.0.0.0"}, gateway], [], [], inventory), "wanted by Airflow", "by the gateway")
+
+
+HOSTS = """lab:
+  children:
+    lab_control:
+      hosts:
+        vm1:
+          ansible_host: 10.0.0.1 # lab_address: 10.9.9.9
+    lab_workers:
+      hosts:
+        vm2: {ansible_host: vm2.example.org, lab_address: 10.0.0.2}
+        # vm3: as vm2
+        vm3:
+          lab_address: 10.0.0.2
+        vm4:
+        vm5:
+"""
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> judge.Inventory:
+    """Return an inventory of several hosts, one of them with a file of its own."""
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "hosts.yml").write_text(HOSTS, encoding="utf-8")
+    (tmp_path / "host_vars/vm5.yml").write_text("lab_data_dir: /srv\nlab_address: vm5.example.org\n", encoding="utf-8")
+    return judge.Inventory([str(tmp_path / "hosts.yml")])
+
+
+@pytest.mark.parametrize(
+    ("host", "place"), [("vm2", "hosts.yml:9"), ("vm3", "hosts.yml:12"), ("vm5", "host_vars/vm5.yml:2"), ("vm1", ""), ("vm4", ""), ("vm", "")]
+)
+def test_the_place_of_what_is_set_for_one_host(several: judge.Inventory, host: str, place: str) -> None:
+    found = several.where_of_host("lab_address", host)
+    assert found.endswith(place) and bool(found) == bool(place)
+
+
+def test_the_place_of_what_is_set_for_one_host_in_an_ini_file() -> None:
+    lines = ["[lab_workers]", "vm1 lab_address=10.0.0.1", "vm10 lab_data_dir=/srv", "[lab_workers:vars]", "lab_address=10.0.0.9"]
+    assert [judge.host_line(lines, host, "lab_address") for host in ("vm1", "vm10", "vm11")] == [2, 0, 0]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "0.0.0.0", "224.0.0.1", "vm2", "::1", "fe80::1", "10.0.0.256", "", " 10.0.0.2", "10.0.0.2/24"])
+def test_addresses_that_no_other_host_reaches(several: judge.Inventory, address: str) -> None:
+    found = judge.reach_problems({"vm1": "10.0.0.1", "vm2": address}, several, "SOURCES")
+    sentence(found, "lab_address of vm2, set in ", f"hosts.yml:9, is '{address}': write the IPv4 address by which the lab's other hosts reach it.")
+
+
+def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> None:
+    """From ansible_host or the host's name, where nobody wrote one; two hosts cannot have the same one."""
+    right = {"vm1": "10.0.0.1", "vm2": "10.0.0.2"}
+    assert judge.reach_problems(right, several, "SOURCES") == []
+    first, twice, name, own = judge.reach_problems(
+        {"vm1": "127.0.0.1", "vm2": "10.0.0.2", "vm3": "10.0.0.2", "vm4": "vm4", "vm5": "vm5.example.org"}, several, "SOURCES"
+    )
+    assert first.startswith("lab_address of vm1, which is its ansible_host, set in ") and "hosts.yml:6, is '127.0.0.1': write" in first
+    assert "lab_address of vm3, set in " in twice and "hosts.yml:12, is '10.0.0.2', which vm2 has already: write" in twice
+    assert name == (
+        "lab_address of vm4, which is its name or its ansible_host, set in SOURCES, is 'vm4': write the IPv4 address by which the lab's other hosts reach it."
+    )
+    assert "host_vars/vm5.yml:2, is 'vm5.example.org'" in own
+
+
+def test_an_address_that_is_set_for_all_hosts_is_named_there(inventory: judge.Inventory, tmp_path: Path) -> None:
+    (tmp_path / "group_vars/all/a.yml").write_text("lab_address: 10.0.0.1\n", encoding="utf-8")
+    found = judge.reach_problems({"vm1": "10.0.0.1", "vm2": "10.0.0.1"}, judge.Inventory([str(tmp_path)]), "SOURCES")
+    sentence(found, "lab_address of vm2, set in ", "a.yml:1, is '10.0.0.1', which vm1 has already")
+
+
+@pytest.mark.parametrize(
+    ("bound", "version", "words"),
+    [
+        ("127.0.0.1", "3.3.0", []),
+        ("127.0.0.1", "", []),
+        ("127.0.0.1", "newest", []),
+        ([], "3.10.1", []),
+        (
+            "0.0.0.0",
+            "3.3.2",
+            ["lab_port, set in ", "is 0.0.0.0, but with several hosts the gateway publishes the pages on lab_address of the control host over TLS"],
+        ),
+        ("127.0.0.1", "3.1.8", ["lab_name, set in ", "is 3.1.8, and a lab of several hosts needs 3.3 or later"]),
+    ],
+)
+def test_what_a_lab_of_several_hosts_cannot_have(inventory: judge.Inventory, bound: Any, version: str, words: list[str]) -> None:
+    found = judge.several_problems(bound, "lab_port", {"version": version, "variable": "lab_name"}, inventory)
+    if words:
+        sentence(found, *words)
+    else:
+        assert found == []
 
 
 def host(**changes: Any) -> dict[str, Any]:
@@ -786,3 +887,31 @@ def test_queues_of_a_host_are_judged_before_anything_is_changed(lab: Path, tool:
     )
     (found,) = preflight(lab, tool)
     assert found.startswith("lab_worker_queues, set in ") and f"{hosts}:" in found and "has no worker consume the queue default" in found
+
+
+def local_hosts(lab: Path, **hosts: str) -> None:
+    """Make a lab's inventory one of several hosts, all of them this machine: the first has control and builder, the others are workers."""
+    local = "ansible_connection: local, ansible_become: false, ansible_python_interpreter: /usr/bin/python3"
+    lines = [f"{name}: {{{local}, lab_address: {address}}}" for name, address in hosts.items()]
+    groups = {"lab_control": lines[:1], "lab_builder": lines[:1], "lab_workers": lines[1:]}
+    text = "lab:\n  children:\n" + "".join(f"    {group}:\n      hosts:\n" + "".join(f"        {line}\n" for line in of) for group, of in groups.items())
+    (lab.parents[2] / "hosts.yml").write_text(text, encoding="utf-8")
+
+
+def test_a_lab_of_several_hosts_is_judged_on_all_of_them_and_on_one_alone(lab: Path, tool: Run) -> None:
+    """Each host's own address has to be one of its own; a run for one worker asks nothing of the others, and judges the inventory there."""
+    hosts = lab.parents[2] / "hosts.yml"
+    local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.2", vm3="203.0.113.3")
+    advice = "which is no address of this host: write the one of its own by which the lab's other hosts reach it."
+    lines = {"vm1": 5, "vm2": 11, "vm3": 12}
+    assert sorted(preflight(lab, tool)) == [f"lab_address of {name}, set in {hosts}:{line}, is '203.0.113.{name[2]}', {advice}" for name, line in lines.items()]
+    assert preflight(lab, tool, "--limit", "vm3") == [f"lab_address of vm3, set in {hosts}:12, is '203.0.113.3', {advice}"]
+
+    local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.1", vm3="vm3.example.org")
+    places = [change(lab, "lab_bind_address", "0.0.0.0"), change(lab, "lab_airflow_version", "3.1.8")]
+    found = preflight(lab, tool, "--limit", "vm3")
+    assert [one for one in found if one.startswith(f"lab_address of vm2, set in {hosts}:11, is '203.0.113.1', which vm1 has already: write")]
+    assert [one for one in found if one.startswith(f"lab_address of vm3, set in {hosts}:12, is 'vm3.example.org': write the IPv4 address")]
+    assert [one for one in found if one.startswith(f"{places[0]}is 0.0.0.0, but with several hosts the gateway")]
+    assert [one for one in found if one.startswith(f"{places[1]}is 3.1.8, and a lab of several hosts needs 3.3 or later")]
+    assert len(found) == 4, found

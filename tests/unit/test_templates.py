@@ -139,8 +139,24 @@ def test_ports_are_published_where_they_are_meant_to_be_and_nowhere_else(case: C
         expected |= {"airflow-apiserver": [f"{web}:8080:8080"], "flower": [f"{web}:5555:5555"]}
         expected |= {"postgres": [f"{address}:5432:5432"], "redis": [f"{address}:6379:6379"]} if address else {}
     else:
-        expected = {"airflow-worker": ["8793:8793"]}
+        expected = {"airflow-worker": [f"{case.values['airflow_stack_worker_hostname']}:8793:8793"]}
     assert ports == expected
+
+
+@airflow
+def test_what_leaves_a_host_is_encrypted_and_who_answers_is_verified(case: Case) -> None:
+    """Whoever has an address for other hosts has certificates; what stays in one host needs none."""
+    several = "airflow_stack_control_address" in case.values
+    services = document(case)["services"]
+    for name in {"postgres", "redis", "airflow-worker"} & services.keys() if several else set():
+        assert "/opt/mlops-lab/certificates:/certificates:ro" in services[name]["volumes"]
+    if "redis" in services:
+        assert ("--tls --cacert" in services["redis"]["healthcheck"]["test"][-1]) == several
+    if "postgres" in services:
+        assert ("ssl=on" in services["postgres"].get("command", [])) == several
+    for name, service in services.items():
+        if name.startswith("airflow-") or name == "flower":
+            assert any(volume.split(":")[1] in ("/certificates", "/certificates/ca.pem") for volume in service["volumes"]) == several, name
 
 
 def test_a_host_runs_its_parts_and_no_more() -> None:
@@ -227,7 +243,7 @@ def test_tasks_reach_the_api_server_at_an_address_that_their_host_knows(case: Ca
     services = document(case)["services"]
     host = "airflow-apiserver" if "airflow-apiserver" in services else case.values["airflow_stack_control_address"]
     urls = {service["environment"]["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] for name, service in services.items() if name.startswith("airflow-")}
-    assert urls == {f"http://{host}:8080/execution/"}
+    assert urls == {f"{'http' if host == 'airflow-apiserver' else 'https'}://{host}:8080/execution/"}
 
 
 def test_an_option_of_the_user_counts_in_every_service_of_airflow_whatever_is_in_it() -> None:

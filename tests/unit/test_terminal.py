@@ -66,6 +66,18 @@ def test_a_run_prints_what_it_changes_and_its_result_last(tmp_path: Path) -> Non
     assert after.endswith("\nThe lab is ready.\nAirflow is there\nThe run took N s.\n"), after
 
 
+def test_a_play_that_only_some_labs_have_hosts_for_is_counted_when_there_are_some(tmp_path: Path) -> None:
+    run = command(tmp_path, TASKS[:1], TASKS[:1], TASKS[:1])
+    book = Path(run[1])
+    plays = json.loads(book.read_text(encoding="utf-8"))
+    plays[1]["hosts"] = "{{ 'all' if groups.all | length > 1 else 'all:!all' }}"
+    book.write_text(json.dumps(plays), encoding="utf-8")
+    for inventory, wanted in (("vm1,", ["[1/2] Play 1", "[2/2] Play 3"]), ("vm1,vm2,", ["[1/2] Play 1", "[2/3] Play 2", "[3/3] Play 3"])):
+        output = run_tool([*run[:3], inventory], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
+        assert re.findall(r"^\[.*", output, re.M) == wanted and "no hosts matched" not in output
+        assert len(re.findall(r"^  \d+\.\d s$", output, re.M)) == len(wanted)
+
+
 def test_v_prints_every_task(tmp_path: Path) -> None:
     output = printed(tmp_path, TASKS, options=("-v",))
     for task in TASKS:

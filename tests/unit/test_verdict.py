@@ -25,6 +25,7 @@ IMAGE = "0123456789ab" + "0" * 52
 PASSWORD = "a-password-of-the-lab"
 BASIC = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
 FLOWER = "Flower changes nothing, and hides what tasks were given"
+WORKERS = "Each worker host takes tasks from its queues"
 FLEET = {"state": "success", "start_date": "2026-11-24T07:00:00Z", "duration": 3.2, "hostname": "worker1", "try_number": 1, "map_index": -1}
 
 
@@ -132,6 +133,7 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "mlflow_experiment": "wine",
         "model": "wine-cultivars",
         "timeout": 0,
+        "workers": {},
         "pages": [],
         "train_command": "make train",
     }
@@ -287,6 +289,53 @@ def test_a_door_that_is_open_is_found(lab: Lab, url: str, monkeypatch: pytest.Mo
         lab, "answer", lambda m, path, q, auth, body: (200, {"celery@worker1": True}) if path == "/api/workers" else normal(m, path, q, auth, body)
     )
     assert failures(judged(url).judge()) == {"Flower refuses a stranger": f"{url}/api/workers answered 200 to somebody without a password"}
+
+
+def with_workers(lab: Lab, monkeypatch: pytest.MonkeyPatch, online: dict[str, bool], queues: dict[str, list[str]]) -> None:
+    """Let Flower show workers by their hosts: whether each is online, and what each said of its queues when it was asked last."""
+    normal = lab.answer
+
+    def answer(method: str, path: str, query: dict[str, list[str]], authorization: str, body: Any) -> tuple[int, Any]:
+        if path != "/api/workers" or authorization != BASIC:
+            return normal(method, path, query, authorization, body)
+        if "status" in query:
+            return 200, {f"celery@{host}": state for host, state in online.items()}
+        return 200, {f"celery@{host}": {"active_queues": [{"name": name} for name in names], "stats": {}} for host, names in queues.items()}
+
+    monkeypatch.setattr(lab, "answer", answer)
+
+
+def test_every_worker_host_takes_tasks_from_its_queues(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_workers(lab, monkeypatch, {"worker1": True, "10.0.0.6": True}, {"worker1": ["default"], "10.0.0.6": ["gpu", "default"]})
+    checks = judged(url, workers={"worker1": ["default"], "10.0.0.6": ["default", "gpu"]}).judge()
+    assert failures(checks) == {}
+    assert next(check["detail"] for check in checks if check["name"] == WORKERS) == "worker1: default; 10.0.0.6: default, gpu"
+
+
+@pytest.mark.parametrize(
+    ("online", "queues", "sentence"),
+    [
+        ({"worker1": True}, {}, "the worker of worker1 takes nothing from default; the worker of worker2 is missing"),
+        ({"worker1": True, "worker2": False}, {"worker2": ["default", "gpu"]}, "takes nothing from default; the worker of worker2 is offline"),
+        ({"worker1": True, "worker2": True}, {"worker1": ["default"], "worker2": ["default"]}, "the worker of worker2 takes nothing from gpu"),
+        ({"worker1": True, "old": True}, {"worker1": ["default"]}, "the worker of worker2 is missing; online beside them: celery@old"),
+        ({"worker1": True, "worker2": True}, {"worker1": ["default"], "worker2": None}, "the worker of worker2 takes nothing from default, gpu"),
+    ],
+)
+def test_a_worker_host_that_is_not_there_or_takes_nothing_is_named(
+    lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch, online: dict[str, bool], queues: dict[str, Any], sentence: str
+) -> None:
+    with_workers(lab, monkeypatch, online, {host: names or [] for host, names in queues.items()})
+    found = failures(judged(url, workers={"worker1": ["default"], "worker2": ["default", "gpu"]}).judge())
+    assert sentence in found[WORKERS]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "same"),
+    [("worker1", "worker1.example.org", True), ("worker1", "worker2", False), ("10.0.0.5", "10.0.0.6", False), ("10.0.0.5", "10.0.0.5", True)],
+)
+def test_a_host_with_and_without_its_domain_is_one_and_two_addresses_are_two(name: str, other: str, same: bool) -> None:
+    assert lab_verdict.same_host(name, other) is same
 
 
 def test_more_pages_refuse_a_stranger_and_answer_whoever_has_the_password(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

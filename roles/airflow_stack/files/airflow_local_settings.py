@@ -42,6 +42,22 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
         logging.getLogger(__name__).warning("%s of run %s stays on the queue %s: %s", task_instance.task_id, dag_run.run_id, task_instance.queue, error)
 
 
+def serve_logs_over_tls(certificates: Path) -> None:
+    """Let the server of a worker's logs speak TLS, of which Airflow has no option. It is started by a fork of this process.
+
+    Args:
+        certificates: directory with the host's certificate and key.
+    """
+    import uvicorn
+
+    run = uvicorn.run
+
+    def run_with_tls(*args: Any, **options: Any) -> None:
+        run(*args, **options, ssl_certfile=str(certificates / "host.pem"), ssl_keyfile=str(certificates / "host.key"))
+
+    uvicorn.run = run_with_tls
+
+
 def take_tasks_only(app: Any) -> None:
     """Let a worker run what is a task of Airflow and nothing else.
 
@@ -119,6 +135,9 @@ class Consumption:
         except Exception:  # a broker that does not answer is another matter: Celery connects anew by itself
             return False
 
+
+if (folder := os.environ.get("LAB_LOGS_CERTIFICATES")) and sys.argv[1:3] == ["celery", "worker"]:
+    serve_logs_over_tls(Path(folder))
 
 if heartbeat_file := os.environ.get("LAB_WORKER_HEARTBEAT"):
     from celery.signals import heartbeat_sent, worker_init
