@@ -93,7 +93,7 @@ class Host:
         ca = ca or authority()
         given = {
             "certificates_dir": str(self.directory),
-            "certificates_names": NAMES,
+            "certificates_addresses": NAMES,
             "certificates_ca_key": ca.key_text,
             "certificates_ca_certificate": ca.text,
             "__certificates_owner": self.folder.owner(),
@@ -236,7 +236,7 @@ FOREIGN = "the certificate is not signed by this authority, ca.pem is not this a
 KEYLESS = "the certificate is not that of the host's key"
 # What happened to a host -> why the next run puts something right, the files that it changes, the role's other variables
 CASES: dict[str, tuple[str, list[str], dict[str, Any]]] = {
-    "names": ("the host has other names", ["host.pem"], {"certificates_names": [*NAMES, "Other.example.com"]}),
+    "names": ("the host has other names", ["host.pem"], {"certificates_addresses": [*NAMES, "Other.example.com"]}),
     "end": ("the certificate expires in 20 days", ["host.pem"], {}),
     "over": ("the certificate has expired", ["host.pem"], {}),
     **{kind: (FOREIGN, ["ca.pem", "host.pem"], {}) for kind in OTHERS},
