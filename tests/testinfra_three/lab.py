@@ -54,7 +54,7 @@ def until(look: Callable[[], Found], seconds: float, what: str, every: float = 2
 
 def play(*arguments: str, more: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a playbook on the lab; with `more` the third worker is in its inventory."""
-    inventories = ["-i", "molecule/lab_of_three/inventory", *(["-i", "molecule/lab_of_three/worker3.yml"] if more else [])]
+    inventories = ["-i", "molecule/lab_of_three/inventory", *(["-i", "molecule/lab_of_three/inventory_worker3/hosts.yml"] if more else [])]
     return run_tool(["ansible-playbook", *inventories, *arguments], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
 
 

@@ -52,12 +52,12 @@ class Host:
 @pytest.mark.parametrize(
     ("code", "values", "stop", "sentences"),
     [
-        (0, {}, "stop worker", ["The worker on localhost ended by itself after ", " s, and its tasks before it (exit code 0)."]),
+        (0, {}, "stop worker", ["The worker on localhost ended by itself after ", ", and its tasks before it (exit code 0)."]),
         (
             137,
             {"drain_timeout": 5},
             "stop -t 5 worker",
-            ["The worker on localhost was killed after ", " s, with the tasks that still ran (exit code 137)."],
+            ["The worker on localhost was killed after ", ", with the tasks that still ran (exit code 137)."],
         ),
         (3, {"airflow_stack_worker_queues": ["default", "gpu"]}, "stop worker", ["with exit code 3", "No other worker takes tasks from gpu: what"]),
     ],
