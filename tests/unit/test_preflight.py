@@ -195,7 +195,7 @@ def test_groups(groups: dict[str, list[str]], words: list[str]) -> None:
 
 def test_the_image_is_built_on_the_control_host() -> None:
     """Workers may be anywhere; the registry that they have the image from runs beside the control services."""
-    wanted = [{"name": "lab_control"}, {"name": "lab_builder", "min": 1, "within": "lab_control"}, {"name": "lab_workers"}]
+    wanted: list[dict[str, Any]] = [{"name": "lab_control"}, {"name": "lab_builder", "min": 1, "within": "lab_control"}, {"name": "lab_workers"}]
     groups = {"lab_control": ["a"], "lab_builder": ["b"], "lab_workers": ["b", "c"]}
     assert sentence(judge.group_problems(wanted, groups, "hosts.yml")) == (
         "Group lab_builder has b, not in lab_control: the lab's registry and index run beside the control services; "
