@@ -119,7 +119,7 @@ def test_every_secret_and_volume_that_is_used_is_declared_and_the_other_way_roun
     assert used == set(content.get("secrets", {}))
     assert all(secret == {"file": f"/opt/mlops-lab/{case.role}/secrets/{name}"} for name, secret in content.get("secrets", {}).items())
     named = {volume.split(":")[0] for service in content["services"].values() for volume in service.get("volumes", []) if not volume.startswith("/")}
-    assert named == set(content["volumes"])
+    assert named == set(content.get("volumes", {}))
 
 
 @compose_files
@@ -291,7 +291,9 @@ def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case
         names = ("index_user", "index_password")
     tools = r"\b(?:uv pip (?:install|compile)|pip install|environments_server\.py --in-image)\b"
     installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(tools, line)]
-    assert installing or case.template in ("Dockerfile.postgres.j2", "Dockerfile.redis.j2")
+    assert (
+        installing or case.template in ("Dockerfile.postgres.j2", "Dockerfile.redis.j2") or case.role in ("gateway", "image_registry")
+    )  # Debian's packages alone
     for line in installing:
         mounts = re.findall(r"--mount=(\S+)", line)
         for name in names:
