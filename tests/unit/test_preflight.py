@@ -701,6 +701,9 @@ def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
     example = judge.read_example(str(root / "playbooks/files/credentials_example.yml"))
     kinds = {"user": "reader", "fernet": FERNET}
     values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
+    planted = yaml.safe_load((root / "molecule/inventory/host_vars/labhost/credentials.yml").read_text(encoding="utf-8"))
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    values |= {"vault_ca_certificate": planted["vault_ca_certificate"], "vault_ca_key": key.decode()}
     (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
     more = "preflight_min_memory_mb: 1\npreflight_min_cores: 1\npreflight_min_disk_gb: 0\npreflight_systems: []\nansible_become: false\n"
     (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
