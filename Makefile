@@ -60,7 +60,7 @@ test: venv-test ## run the tests, in two processes
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
 
-test-three: venv-test ## make a lab of three bare hosts, and see what its users would see (hours; not in CI)
+test-three: venv-test ## make a lab of three bare hosts, and see what its users would see (takes long, and CI leaves it out)
 	@.venv/bin/pytest tests/molecule -m three
 
 test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test

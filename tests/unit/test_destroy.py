@@ -17,6 +17,8 @@ SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text
 SYSTEMS = {
     name: SHARED[name] for name in SHARED if name in ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "lab_bench_projects", "lab_bench_dir")
 }
+for role in ("certificates", "firewall"):
+    SYSTEMS[f"{role}_dir"] = yaml.safe_load((ROOT / f"playbooks/group_vars/all/{role}.yml").read_text(encoding="utf-8"))[f"{role}_dir"]
 REFUSAL = next(task for task in REMOVAL["block"] if task["name"] == "Refuse to remove a directory of the system")
 
 
