@@ -125,7 +125,7 @@ venv:
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@tools/install_packages.sh shellcheck=shellcheck mvn=maven nft=nftables
+	@tools/install_packages.sh shellcheck=shellcheck mvn=maven nft=nftables ip=iproute2
 
 venv-screenshots: venv
 	@tools/make_venv.sh requirements-screenshots.txt

@@ -101,7 +101,8 @@ def machine(*ports: int) -> Iterator[Machine]:
     """Make a machine that listens on some ports."""
     if os.geteuid():
         pytest.skip("network namespaces need root")
-    assert shutil.which("nft"), "nft is not there: make venv-test installs it"
+    for program in ("ip", "nft"):
+        assert shutil.which(program), f"{program} is not there: make venv-test installs it"
     command = ["unshare", "--net", "--mount", sys.executable, "-c", LISTEN, *map(str, ports)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -154,13 +154,13 @@ def test_a_folder_that_is_no_lab_gets_none(tool: Run, tmp_path: Path, home: str,
     assert done.returncode != 0 and sentence in done.stdout, done.stdout
 
 
-def test_a_new_lab_has_an_authority_of_its_own(lab: Path, tool: Run) -> None:
-    values = yaml.safe_load(tool(VIEW, cwd=lab).stdout)
+def test_a_new_lab_has_an_authority_of_its_own(first_run: Path, tool: Run) -> None:
+    values = yaml.safe_load(tool(VIEW, cwd=first_run).stdout)
     certificate = x509.load_pem_x509_certificate(values["vault_ca_certificate"].encode())
     key: Any = serialization.load_pem_private_key(values["vault_ca_key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1) and key.public_key() == certificate.public_key()
     certificate.verify_directly_issued_by(certificate)
-    assert certificate.subject.rfc4514_string() == "CN=lab0 lab CA"
+    assert certificate.subject.rfc4514_string() == f"CN={first_run.name} lab CA"
     rights = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     assert rights.critical and rights.value.ca and rights.value.path_length == 0
     usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
