@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import secrets
@@ -16,8 +17,12 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.conftest import ROOT, make_environment
+from tests.unit.test_certificates import authority, sign
 from tests.unit.test_templates import stack
 
 CONFIG = ROOT / "roles" / "airflow_stack" / "files"
@@ -27,6 +32,26 @@ import json, sys
 from airflow.providers.celery.executors.celery_executor_utils import app
 for name, args in json.load(sys.stdin):
     app.send_task(name, args=args, queue="default", ignore_result=False)
+"""
+# The server of a worker's logs, as a worker's fork runs it; what is imported first decides by the command line whether it is a worker.
+SERVE_LOGS = """
+import sys
+port, sys.argv = int(sys.argv[1]), ["airflow", "celery", "worker"]
+import airflow_local_settings
+from airflow.utils.serve_logs import serve_logs
+serve_logs(port)
+"""
+# The api-server's question for a log: the answer's state and text, or the kind of error.
+READ_LOG = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import logs_over_tls
+from airflow.utils.log import file_task_handler
+try:
+    answer = file_task_handler._fetch_logs_from_service(sys.argv[2], sys.argv[3])
+    print(answer.status_code, answer.text)
+except Exception as error:
+    print(type(error).__name__)
 """
 STATES = """
 import json, sqlite3, sys
@@ -238,6 +263,50 @@ def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended:
     deaf.unlink()
     ended.append(cell.start("celery", "worker", "--skip-serve-logs", LAB_WORKER_HEARTBEAT=str(beat)))
     assert len(cell.ends(2)) == 2
+
+
+def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_question(python: Path, tmp_path: Path) -> None:
+    """By a server whose certificate the reader trusts, of the address that it asks; Airflow itself writes http:// into that address."""
+    ca, stranger = authority("churn"), authority("other")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = sign("worker", key, "churn lab CA", ca.key, 9, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]))
+    for name, text in {"ca.pem": ca.text, "stranger.pem": stranger.text, "host.pem": certificate.public_bytes(form.Encoding.PEM).decode()}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "host.key").write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/of_a_task.log").write_text("what the task said")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(CONFIG),
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(tmp_path / "logs"),
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+    }
+
+    def read(trusted: str, address: str = "127.0.0.1", **more: str) -> str:
+        url = f"http://{address}:{port}/log/of_a_task.log"
+        settings = {**environment, "LAB_LOGS_TLS": "true", "REQUESTS_CA_BUNDLE": str(tmp_path / trusted), **more}
+        command = [python, "-c", READ_LOG, CONFIG, url, "of_a_task.log"]
+        return subprocess.run(command, env=settings, text=True, capture_output=True, check=False).stdout.splitlines()[-1]
+
+    with (tmp_path / "served").open("w") as log, socket.socket() as one:
+        command = [str(python), "-c", SERVE_LOGS, str(port)]
+        with subprocess.Popen(command, env={**environment, "LAB_LOGS_CERTIFICATES": str(tmp_path)}, stdout=log, stderr=log) as server:
+            try:
+                assert until(lambda: one.connect_ex(("127.0.0.1", port)) == 0), (tmp_path / "served").read_text()
+                assert read("ca.pem") == "200 what the task said", (tmp_path / "served").read_text()
+                assert read("ca.pem", AIRFLOW__API__SECRET_KEY="another") == '403 {"detail":"Forbidden"}'
+                assert read("stranger.pem") == read("ca.pem", "localhost") == "SSLError"
+                with pytest.raises(requests.ConnectionError):
+                    requests.get(f"http://127.0.0.1:{port}/log/of_a_task.log", timeout=10)
+            finally:
+                server.terminate()
 
 
 @pytest.mark.deep
