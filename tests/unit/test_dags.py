@@ -72,6 +72,7 @@ NOTES = """
 import json, sys
 from datetime import datetime, timezone
 from airflow import settings
+from airflow.models.asset import AssetEvent
 from airflow.models.base import Base
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
@@ -83,6 +84,7 @@ with create_session() as session:
     for number, conf in enumerate(json.loads(sys.argv[1])):
         run = DagRun(dag_id="train", run_id=f"manual__{number}", run_type="manual", state="queued", run_after=datetime.now(timezone.utc), conf=conf)
         run.note = (conf or {}).get("note")
+        run.consumed_asset_events = [AssetEvent(asset_id=1, extra={"experiment": name}) for name in (conf or {}).pop("trained", [])]
         session.add(run)
 with create_session() as session:
     for _ in range(2):  # a run that is cleared starts again
@@ -262,10 +264,10 @@ def test_a_run_that_names_an_experiment_bears_its_name_however_it_was_triggered(
     plugins = tmp_path / "airflow" / "plugins" / "lab"
     plugins.mkdir(parents=True)
     (plugins / "run_notes.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_notes.py").read_text())
-    runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None]
+    runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None, {"trained": ["wine", "churn", "wine"]}]
     found, words = worker(NOTES, json.dumps(runs), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db")
-    assert [note for _, note in found] == ["Experiment churn", "for the board", None, None, None], words
+    assert [note for _, note in found] == ["Experiment churn", "for the board", None, None, None, "Experiments churn, wine"], words
     assert {state for state, _ in found} == {"running"}
-    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace('f"Experiment {experiment}"[:1000]', "[]"))
+    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace('words[:1000]', "[]"))
     found, words = worker(NOTES, json.dumps(runs[:1]), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/other.db")
     assert found == [["running", None]] and "Error while calling listener" in words, "a run starts without its note when that cannot be written"

@@ -1,4 +1,4 @@
-"""A plugin of Airflow: a run that names an experiment bears its name as its note, also when it was triggered from the form or over the REST API.
+"""A plugin of Airflow: a run of an experiment bears its name as its note, also when it was triggered from the form, over the REST API, or by a training.
 
 The scheduler does it when the run starts. A task cannot: what a worker may ask the api-server for has no notes.
 """
@@ -21,9 +21,11 @@ class Notes:
         from sqlalchemy.dialects.postgresql import insert
         from sqlalchemy.orm import object_session
 
-        experiment = (dag_run.conf or {}).get("experiment")
-        if isinstance(experiment, str):
-            note = {"dag_run_id": dag_run.id, "content": f"Experiment {experiment}"[:1000]}  # as many characters as a note may have
+        named = [(dag_run.conf or {}).get("experiment"), *(event.extra.get("experiment") for event in dag_run.consumed_asset_events)]
+        experiments = sorted({name for name in named if isinstance(name, str)})
+        if experiments:
+            words = f"Experiment{'s' if experiments[1:] else ''} {', '.join(experiments)}"
+            note = {"dag_run_id": dag_run.id, "content": words[:1000]}  # as many characters as a note may have
             connection = object_session(dag_run).connection()
             with connection.begin_nested():
                 connection.execute(insert(DagRunNote.__table__).values(note).on_conflict_do_nothing())
