@@ -55,7 +55,7 @@ DEFAULT_QUEUE = "default"
 ADDRESS = "lab_address"
 """The variable with the address by which the lab's other hosts reach one."""
 REACHED = "lab_reached"
-"""The group that playbooks/reach.yml puts hosts into."""
+"""The group of the hosts that a run reached, where it looked."""
 SEVERAL_SINCE = "3.3"
 """The first Airflow whose workers can be on other hosts."""
 MANY = 20

@@ -56,7 +56,7 @@ options:
     description: Longest offset between the two clocks.
     type: int
     default: 20
-  certificates_dir:
+  certificates:
     description: Directory with C(host.key), C(host.pem) and C(ca.pem); empty where there is none.
     type: str
     default: ""
@@ -372,8 +372,8 @@ def look_at_host(checks: Checks, params: dict[str, Any], present: list[dict[str,
         checks.run("The disk has room", lambda: free_disk(params["disk_paths"], params["disk_gb"]))
     if params["clock_url"]:
         checks.run("The clock agrees", lambda: clock(params["clock_url"], params["clock_seconds"]))
-    if params["certificates_dir"]:
-        checks.run("The certificate is valid", lambda: certificate(params["certificates_dir"], params["address"]))
+    if params["certificates"]:
+        checks.run("The certificate is valid", lambda: certificate(params["certificates"], params["address"]))
 
 
 def main() -> None:
@@ -389,7 +389,7 @@ def main() -> None:
             "disk_gb": {"type": "int", "default": 0},
             "clock_url": {"type": "str", "default": ""},
             "clock_seconds": {"type": "int", "default": 20},
-            "certificates_dir": {"type": "str", "default": ""},
+            "certificates": {"type": "str", "default": ""},
             "address": {"type": "str", "default": ""},
             "private_services": {
                 "type": "list",
