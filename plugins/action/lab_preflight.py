@@ -28,6 +28,7 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock_offset
 from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
@@ -53,6 +54,8 @@ DEFAULT_QUEUE = "default"
 """Airflow's own, where every task is that names none."""
 ADDRESS = "lab_address"
 """The variable with the address by which the lab's other hosts reach one."""
+REACHED = "lab_reached"
+"""The group of the hosts that a run reached, where it looked."""
 SEVERAL_SINCE = "3.3"
 """The first Airflow whose workers can be on other hosts."""
 MANY = 20
@@ -755,11 +758,6 @@ def read_requirements(
     return found, problems
 
 
-def clock_offset(now: float, before: float, after: float) -> float:
-    """Return by how many seconds the host's clock is certainly ahead (+) or behind (-) between two readings of ours."""
-    return now - after if now > after else now - before if now < before else 0.0
-
-
 def conflicts(wanted: str, listening: str) -> bool:
     """Tell whether a listener on one address keeps another from binding the same port."""
     wildcards = {"0.0.0.0", "::", "*", ""}
@@ -975,6 +973,12 @@ def missing_packages(missing: Iterable[str], entries: Iterable[requirement_sourc
     return problems
 
 
+def first_host(hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the host on which the lab as a whole is judged: the first of a play's that was reached, where the run looked who is; "" for no host."""
+    there = [host for host in hosts if host in groups.get(REACHED, [])]
+    return next(iter([*there, *hosts]), "")
+
+
 class ActionModule(ActionBase):
     """Measure the host by the module, judge it here."""
 
@@ -998,7 +1002,7 @@ class ActionModule(ActionBase):
         inventory = Inventory.of_task(self._loader, task_vars)
         mine = set(task_vars.get("group_names", []))
         host = task_vars.get("inventory_hostname", "")
-        first = host == (task_vars.get("ansible_play_hosts_all") or [None])[0]
+        first = host == first_host(task_vars.get("ansible_play_hosts_all") or [], task_vars.get("groups") or {})
         what = f"on {host} before anything is changed"
         if args["values_only"]:
             problems = self._judge_values(args["credentials"], inventory, task_vars) if first else []

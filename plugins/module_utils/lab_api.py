@@ -183,6 +183,15 @@ def lab_image(present: list[dict[str, Any]]) -> tuple[str, str]:
     return "", ""
 
 
+def image_digests(image_id: str) -> list[str]:
+    """Return the digests that an image of this host's engine has in registries, none where it was in none, is not here, or no engine answers."""
+    try:
+        told = docker("image", "inspect", "--format", "{{json .RepoDigests}}", image_id)
+    except Unreachable:
+        return []
+    return sorted({str(name).partition("@")[2] for name in json.loads(told.stdout) or []}) if told.returncode == 0 else []
+
+
 def first_run(prefix: str, experiment: str, image_id: str) -> str:
     """Return the id of the first model's run. It names experiment and image: the same lab never trains it twice."""
     return "-".join(filter(None, [prefix, experiment, image_id[:12]]))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lab_containers
-short_description: Look for credentials and open doors in a lab's containers
+short_description: Look for credentials and open doors in a lab's containers, and at the host they are on
 version_added: 0.1.0
 description:
   - Looks for the given credentials in what C(docker inspect) tells about the containers, and in the command lines of all processes of the host.
     A finding names the container and the setting, never the value.
   - Looks whether databases and brokers can be reached from outside their network, by what the engine says and by trying to connect.
+  - With O(host), of a lab of several, it looks at engine, image, disk, clock and certificate of the host, too, and each check names the host.
   - A check that fails is a result in RV(checks), not a failure of the module.
 options:
   projects:
@@ -21,6 +22,48 @@ options:
     type: list
     elements: str
     required: true
+  host:
+    description: Name of the host for the names of checks; empty where the lab has one host, of which only the containers are looked at.
+    type: str
+    default: ""
+  worker_service:
+    description: Compose service of the worker.
+    type: str
+    default: airflow-worker
+  image:
+    description: Id of the image that the lab was built with, C(sha256:) or not; empty where it is not compared.
+    type: str
+    default: ""
+  image_digests:
+    description: Digests that it has in registries, by which it is known where another engine gives it another id.
+    type: list
+    elements: str
+    default: []
+  disk_paths:
+    description: Paths whose file systems need O(disk_gb).
+    type: list
+    elements: str
+    default: []
+  disk_gb:
+    description: Free disk in GiB that each of O(disk_paths) needs.
+    type: int
+    default: 0
+  clock_url:
+    description: Address on another host, whose answer tells the time there; empty where clocks are not compared. No password is sent.
+    type: str
+    default: ""
+  clock_seconds:
+    description: Longest offset between the two clocks.
+    type: int
+    default: 20
+  certificates:
+    description: Directory with C(host.key), C(host.pem) and C(ca.pem); empty where there is none.
+    type: str
+    default: ""
+  address:
+    description: Address or name that the certificate has to be for.
+    type: str
+    default: ""
   private_services:
     description: Services that nothing outside their network may reach.
     type: list
@@ -61,20 +104,31 @@ checks:
   returned: always
   type: list
   elements: dict
+works:
+  description: Whether a worker of Airflow runs on the host.
+  returned: always
+  type: bool
 """
 
 import base64
+import email.utils
 import os
 import re
 import socket
+import ssl
+import time
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mlops.lab.plugins.module_utils.lab_api import containers, service_of
+from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, server_version
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import IMAGE_SERVICES, containers, image_digests, service_of
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted
+from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock_offset, disk
 
 #: a credential shorter than this would be found everywhere
 SHORTEST = 6
@@ -228,11 +282,115 @@ def running(present: list[dict[str, Any]]) -> str:
     return f"{counted(len(present), 'container')} of {', '.join(sorted({project_of(c) for c in present}))}"
 
 
+def engine() -> str:
+    """Check that the engine answers, and return its version."""
+    try:
+        return f"version {server_version()}"
+    except Unreachable as error:
+        raise Failed(str(error)) from None
+
+
+def same_image(present: list[dict[str, Any]], wanted: str, digests: Collection[str]) -> str:
+    """Check that what runs on the lab's image runs on this one. Two engines may give the same image two ids; its digest in the registry is the same."""
+    wanted = wanted.removeprefix("sha256:")
+    found = {c["Name"].lstrip("/"): str(c["Image"]).removeprefix("sha256:") for c in present if service_of(c) in IMAGE_SERVICES}
+    other = [f"{name} runs {image[:12]}" for name, image in found.items() if image != wanted and not set(image_digests(image)) & set(digests)]
+    if other or not found:
+        raise Failed(f"{'; '.join(other) or 'nothing runs on it'}, the control host has {wanted[:12]}")
+    return f"{wanted[:12]}, as on the control host"
+
+
+def free_disk(paths: list[str], wanted: int) -> str:
+    """Check the free disk in GiB at each path, which need not exist yet; return the least."""
+    found = {path: disk(path)["free_gb"] for path in paths}
+    full = [f"{path} has {free} GB free, the lab needs {wanted} GB" for path, free in found.items() if free < wanted]
+    if full:
+        raise Failed("; ".join(full))
+    return f"{min(found.values())} GB free"
+
+
+def clock(url: str, limit: int) -> str:
+    """Check this host's clock against that of whoever answers at an address. An answer tells its time in whole seconds.
+
+    Whose certificate it is does not matter: nothing is sent, and a clock that is wrong would make any invalid.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    before = time.time()
+    try:
+        try:
+            with opener.open(url, timeout=10) as answer:
+                told = answer.headers.get("Date")
+        except urllib.error.HTTPError as error:
+            told = error.headers.get("Date")
+    except OSError as error:
+        raise Failed(f"the control host does not answer at {url} ({getattr(error, 'reason', error)})") from None
+    after = time.time()
+    if not told:
+        raise Failed(f"{url} tells no time")
+    offset = clock_offset(email.utils.parsedate_to_datetime(told).timestamp(), before - 1, after)
+    if abs(offset) > limit:
+        direction = "behind" if offset > 0 else "ahead of"
+        raise Failed(f"{abs(offset):.0f} s {direction} the control host, the limit is {limit} s: set the clocks by NTP")
+    return f"{abs(offset):.0f} s from the control host's"
+
+
+def certificate(directory: str, address: str) -> str:
+    """Check that a client who trusts the authority accepts the host's certificate at this address now; return until when it is valid.
+
+    Client and server are both in here, without a network: so key, chain, names and dates are judged by what judges them in the lab.
+    """
+    try:
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        serving.load_cert_chain(f"{directory}/host.pem", f"{directory}/host.key")
+        asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        asking.load_verify_locations(f"{directory}/ca.pem")
+        asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = serving.wrap_bio(up, down, server_side=True)
+        client = asking.wrap_bio(down, up, server_hostname=address)
+        for side in (client, server, client):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+        shown = client.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        raise Failed(f"{directory}/host.pem is not accepted at {address}: {error.verify_message}") from None
+    except OSError as error:  # an SSLError is one
+        raise Failed(f"{directory} has no key and certificate that fit ({error})") from None
+    end = ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    return f"valid until {time.strftime('%Y-%m-%d', time.gmtime(end))}, {counted(int((end - time.time()) // 86400), 'day')}"
+
+
+def look_at_host(checks: Checks, params: dict[str, Any], present: list[dict[str, Any]]) -> None:
+    """Run the checks of a host that is one of several."""
+    if params["image"]:
+        checks.run("Airflow runs on the lab's image", lambda: same_image(present, params["image"], params["image_digests"]))
+    if params["disk_paths"]:
+        checks.run("The disk has room", lambda: free_disk(params["disk_paths"], params["disk_gb"]))
+    if params["clock_url"]:
+        checks.run("The clock agrees", lambda: clock(params["clock_url"], params["clock_seconds"]))
+    if params["certificates"]:
+        checks.run("The certificate is valid", lambda: certificate(params["certificates"], params["address"]))
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "projects": {"type": "list", "elements": "str", "required": True},
+            "host": {"type": "str", "default": ""},
+            "worker_service": {"type": "str", "default": "airflow-worker"},
+            "image": {"type": "str", "default": ""},
+            "image_digests": {"type": "list", "elements": "str", "default": []},
+            "disk_paths": {"type": "list", "elements": "str", "default": []},
+            "disk_gb": {"type": "int", "default": 0},
+            "clock_url": {"type": "str", "default": ""},
+            "clock_seconds": {"type": "int", "default": 20},
+            "certificates": {"type": "str", "default": ""},
+            "address": {"type": "str", "default": ""},
             "private_services": {
                 "type": "list",
                 "elements": "dict",
@@ -253,6 +411,8 @@ def main() -> None:
         present.extend(containers(params["projects"]))
         return running(present)
 
+    if params["host"]:
+        checks.run("The Docker engine answers", engine)
     checks.run("Containers run", look)
     for item in params["private_services"]:
         checks.run(
@@ -260,7 +420,11 @@ def main() -> None:
             partial(private, present, item["service"], item["port"], params["cluster_address"], params["guests"]),
         )
     checks.run("No container or process shows a credential", lambda: clean(present, params["secrets"]))
-    module.exit_json(changed=False, checks=checks.found)
+    if params["host"]:
+        look_at_host(checks, params, present)
+        checks.found = [{**check, "name": f"{params['host']}: {check['name']}"} for check in checks.found]
+    works = any(service_of(c) == params["worker_service"] and c["State"]["Status"] == "running" for c in present)
+    module.exit_json(changed=False, checks=checks.found, works=works)
 
 
 if __name__ == "__main__":

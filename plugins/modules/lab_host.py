@@ -112,6 +112,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker
+from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import disk
 
 PROJECT_LABEL = "com.docker.compose.project"
 LISTEN = "0A"
@@ -207,15 +208,6 @@ def docker_containers() -> list[dict[str, Any]]:
     except Unreachable:
         return []
     return containers(done.stdout) if done.returncode == 0 else []
-
-
-def disk(path: str) -> dict[str, Any]:
-    """Return the free GiB of the file system that holds the path, or will hold it once it exists."""
-    existing = os.path.abspath(path)
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    status = os.statvfs(existing)
-    return {"path": path, "device": os.stat(existing).st_dev, "free_gb": round(status.f_bavail * status.f_frsize / 2**30, 1)}
 
 
 def taken_ports(wanted: set[int], present: list[dict[str, Any]]) -> list[dict[str, Any]]:

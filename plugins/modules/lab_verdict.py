@@ -147,7 +147,7 @@ model:
   returned: always
   type: dict
 image:
-  description: C(id) and C(name) of the image that Airflow runs on.
+  description: C(id) and C(name) of the image that Airflow runs on, and the C(digests) that it has in registries.
   returned: always
   type: dict
 versions:
@@ -172,6 +172,7 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
     Api,
     containers,
     first_run,
+    image_digests,
     lab_image,
     quoted,
     reason_of,
@@ -210,7 +211,7 @@ class Verdict:
         self.airflow = Airflow(params["airflow_url"], params["airflow_user"], params["airflow_password"])
         self.mlflow = Api(params["mlflow_url"], params["mlflow_user"], params["mlflow_password"])
         self.flower = Api(params["flower_url"], params["flower_user"], params["flower_password"])
-        self.image = {"id": "", "name": ""}
+        self.image: dict[str, Any] = {"id": "", "name": "", "digests": []}
         self.workers: list[str] = []
         self.tasks: list[dict[str, Any]] = []
         self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_run_id": "", "metrics": {}}
@@ -252,6 +253,8 @@ class Verdict:
         """Find the image and the versions; what cannot be found stays empty, a check says why."""
         with suppress(Unreachable):
             self.image["id"], self.image["name"] = lab_image(containers([self.params["airflow_project"]]))
+        if self.image["id"]:
+            self.image["digests"] = image_digests(self.image["id"])
         self.run["id"] = first_run(self.params["first_run"], self.params["experiment"], self.image["id"])
         for name, api, path in (("airflow", self.airflow, "/version"), ("mlflow", self.mlflow, "/version")):
             try:

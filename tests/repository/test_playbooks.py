@@ -18,7 +18,7 @@ OTHER_VERBS = ["stop", "drain", "remove_worker", "backup", "restore", "destroy"]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 PLAYS = [(path, play) for path in PLAYBOOKS for play in yaml.safe_load(path.read_text(encoding="utf-8")) if "hosts" in play]
 # These change nothing on the lab's hosts but what a user of Airflow may change at any time, and run beside any other.
-LOOKING = ("preflight", "renamed", "run", "status", "logs", "password", "create_vault", "new_lab", "awx", "workflow_failed")
+LOOKING = ("preflight", "reach", "renamed", "run", "status", "logs", "password", "create_vault", "new_lab", "awx", "workflow_failed")
 # Plays of the lab's hosts that can fail after they changed something
 CHANGING = [(path, play) for path, play in PLAYS if path.stem not in (*LOOKING, "clean")]
 LOCKED = [(path, play) for path, play in PLAYS if path.stem not in (*LOOKING, "verify")]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -19,6 +21,7 @@ from tests.conftest import ROOT, forms, run_tool
 from tests.testinfra.asking import Answer, ask, question
 
 FOLDER = ROOT / "molecule/lab_of_three"
+REPORT = Path(os.environ.get("LAB_REPORT") or ROOT / "reports/lab_of_three/lab.json")
 CONTROL, WORKER1, WORKER2, WORKER3, OUTSIDER = (f"three-{name}" for name in ("control", "worker1", "worker2", "worker3", "outsider"))
 ADDRESSES: dict[str, str] = {one["name"]: one["address"] for one in yaml.safe_load((FOLDER / "molecule.yml").read_text(encoding="utf-8"))["platforms"]}
 SECRETS: dict[str, str] = yaml.safe_load((FOLDER / "inventory/group_vars/lab/vault.yml").read_text(encoding="utf-8"))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-from tests.conftest import ROOT
 from tests.testinfra_three import lab
-from tests.testinfra_three.lab import ADDRESSES, CONTROL, LOGS, PORTS, WORKER, WORKER1, WORKER2, Airflow
+from tests.testinfra_three.lab import ADDRESSES, CONTROL, LOGS, PORTS, REPORT, WORKER, WORKER1, WORKER2, Airflow
 
-REPORT = Path(os.environ.get("LAB_REPORT") or ROOT / "reports/lab_of_three/lab.json")
 TRIAL = re.compile(r"\[search\] trial \d+: .* -> ")
 
 
@@ -26,6 +22,16 @@ def test_the_verdict_is_good() -> None:
     report = json.loads(REPORT.read_text(encoding="utf-8"))
     assert [check for check in report["checks"] if not check["ok"]] == []
     assert report["ok"] is True
+
+
+def test_the_verdict_says_of_each_host_how_it_is() -> None:
+    found = {check["name"]: check["detail"] for check in json.loads(REPORT.read_text(encoding="utf-8"))["checks"]}
+    wanted = {"The Docker engine answers", "Containers run", "Airflow runs on the lab's image", "The disk has room", "The certificate is valid"}
+    for host in (CONTROL, WORKER1, WORKER2):
+        own = {name.removeprefix(f"{host}: ") for name in found if name.startswith(f"{host}: ")}
+        assert wanted | ({"The clock agrees"} if host != CONTROL else set()) <= own, own
+        assert re.fullmatch(r"valid until \d{4}-\d\d-\d\d, 39\d days", found[f"{host}: The certificate is valid"]), found
+    assert {found[f"{host}: Airflow runs on the lab's image"] for host in (WORKER1, WORKER2)} == {found[f"{CONTROL}: Airflow runs on the lab's image"]}
 
 
 def test_a_dry_run_finds_every_host_as_it_is_wanted() -> None:

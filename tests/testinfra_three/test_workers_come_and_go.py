@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from testinfra.host import Host
 
 from tests.testinfra_three import lab
-from tests.testinfra_three.lab import CONTROL, LOGS, PORTS, REDIS, WORKER, WORKER1, WORKER2, WORKER3, Airflow
+from tests.testinfra_three.lab import CONTROL, LOGS, PORTS, REDIS, REPORT, WORKER, WORKER1, WORKER2, WORKER3, Airflow
 
 PID = f"docker inspect --format '{{{{.State.Pid}}}}' {WORKER}"
 
@@ -65,6 +66,28 @@ def test_a_worker_s_host_that_is_lost_is_reported_and_its_work_taken_over(airflo
         lab.docker("start", WORKER2)
     lab.until(lambda: worker2.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), 120, "it boots")
     lab.until(lambda: worker2.run(f"docker inspect --format '{{{{.State.Health.Status}}}}' {WORKER}").stdout.strip() == "healthy", 300, "its worker is healthy")
+
+
+def test_a_run_goes_on_without_a_worker_s_host_that_is_off(control: Host, worker1: Host, worker2: Host, where: dict[str, set[str]]) -> None:
+    """It says so first, does the others' part, has a verdict that names the host, and ends with an error; a run for that host alone does the rest."""
+    gone = "/opt/mlops-lab/airflow_stack/compose.yml"
+    lab.docker("kill", WORKER2)
+    worker1.check_output(f"rm {gone}")
+    try:
+        done = lab.play("site.yml")
+        report = json.loads(REPORT.read_text(encoding="utf-8"))
+    finally:
+        lab.docker("start", WORKER2)
+    assert done.returncode != 0, done.stdout[-3000:]
+    assert done.stdout.count(f"{WORKER2} is not reached: the run goes on without it, and ends with an error.") == 1, done.stdout[:3000]
+    assert worker1.file(gone).exists, done.stdout[-3000:]
+    failed = [check["name"] for check in report["checks"] if not check["ok"]]
+    assert f"{WORKER2}: The host answers" in failed and not [name for name in failed if name.startswith((CONTROL, WORKER1))], failed
+    assert len([name for name in failed if WORKER2 in name]) == 1, failed
+    lab.until(lambda: worker2.run("systemctl is-system-running").stdout.strip() in ("running", "degraded"), 120, "it boots")
+    back = lab.play("site.yml", "--limit", WORKER2)
+    assert back.returncode == 0, back.stdout[-3000:]
+    all_consume(control, where, 300)
 
 
 def test_after_its_power_came_back_a_host_is_as_closed_as_before(outsider: Host, worker2: Host) -> None:

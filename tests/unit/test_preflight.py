@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 from ansible_collections.mlops.lab.plugins.action import lab_preflight as judge
+from ansible_collections.mlops.lab.plugins.module_utils import lab_machine
 from ansible_collections.mlops.lab.plugins.modules import lab_host as measure
 from ansible_collections.mlops.lab.plugins.plugin_utils.requirement_sources import Entry
 from cryptography import x509
@@ -367,9 +368,9 @@ def test_index_urls(inventory: judge.Inventory, index: dict[str, str], words: li
 
 def test_clock() -> None:
     """Only what exceeds the time the measurement took counts as an offset."""
-    assert judge.clock_offset(105.0, 100.0, 110.0) == 0.0
-    assert judge.clock_offset(140.0, 100.0, 110.0) == 30.0
-    assert judge.clock_offset(70.0, 100.0, 110.0) == -30.0
+    assert lab_machine.clock_offset(105.0, 100.0, 110.0) == 0.0
+    assert lab_machine.clock_offset(140.0, 100.0, 110.0) == 30.0
+    assert lab_machine.clock_offset(70.0, 100.0, 110.0) == -30.0
     assert judge.clock_problems(19.0, 20) == []
     sentence(judge.clock_problems(-30.0, 20), "30 s behind", "NTP")
 
@@ -610,7 +611,7 @@ def test_containers() -> None:
 
 def test_disk_of_a_path_that_does_not_exist_yet(tmp_path: Path) -> None:
     """The file system is the one of the nearest parent."""
-    found = measure.disk(str(tmp_path / "not" / "there"))
+    found = lab_machine.disk(str(tmp_path / "not" / "there"))
     assert found["device"] == tmp_path.stat().st_dev
     assert found["free_gb"] >= 0
 
@@ -918,3 +919,30 @@ def test_a_lab_of_several_hosts_is_judged_on_all_of_them_and_on_one_alone(lab: P
     assert [one for one in found if one.startswith(f"{places[0]}is 0.0.0.0, but with several hosts the gateway")]
     assert [one for one in found if one.startswith(f"{places[1]}is 3.1.8, and a lab of several hosts needs 3.3 or later")]
     assert len(found) == 4, found
+
+
+def test_a_worker_that_is_off_is_told_and_the_others_are_judged(lab: Path, tool: Run) -> None:
+    """What it has in the inventory is judged, too."""
+    local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.2", vm3="203.0.113.3")
+    hosts = lab.parents[2] / "hosts.yml"
+    head, vm2, rest = hosts.read_text(encoding="utf-8").partition("vm2: {ansible_connection: local,")
+    assert vm2
+    hosts.write_text(f"{head}vm2: {{ansible_host: 127.0.0.1, ansible_port: 1, lab_worker_queues: [a b],{rest}", encoding="utf-8")
+    done = tool(["ansible-playbook", "playbooks/preflight.yml", "-i", hosts])
+    assert done.returncode != 0 and "vm2 is not reached: the run goes on without it, and ends with an error." in done.stdout, done.stdout
+    found = re.findall(r"^ +- (.*)$", done.stdout, re.MULTILINE)
+    assert sorted(one[:22] for one in found) == ["lab_address of vm1, se", "lab_address of vm3, se", "lab_worker_queues of v"], found
+
+
+@pytest.mark.parametrize(
+    ("hosts", "reached", "first"),
+    [
+        (["vm1", "vm2"], None, "vm1"),
+        (["vm1", "vm2"], ["vm2"], "vm2"),
+        (["other", "vm1", "vm2"], ["vm1", "vm2"], "vm1"),
+        (["other"], ["vm1"], "other"),
+        ([], None, ""),
+    ],
+)
+def test_the_lab_as_a_whole_is_judged_on_a_host_that_is_there(hosts: list[str], reached: list[str] | None, first: str) -> None:
+    assert judge.first_host(hosts, {"all": hosts} if reached is None else {judge.REACHED: reached}) == first

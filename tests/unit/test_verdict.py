@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import http.server
+import ipaddress
 import json
+import re
 import shlex
 import shutil
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.mlops.lab.plugins.module_utils import lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.conftest import ROOT, Run
 
@@ -111,6 +120,7 @@ def url(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     container = {"Image": f"sha256:{IMAGE}", "Config": {"Image": "lab/airflow:3.3.2", "Labels": service}}
     for module in (lab_api, lab_verdict):
         monkeypatch.setattr(module, "containers", lambda _projects: [container])
+    monkeypatch.setattr(lab_verdict, "image_digests", lambda _image: ["sha256:d1"])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -155,7 +165,7 @@ def test_a_lab_in_which_all_is_well(lab: Lab, url: str) -> None:
         assert words in details
     assert verdict.run == {"id": RUN, "worker": "worker1", "mlflow_run_id": "abc123", "metrics": {"accuracy": 0.97777}}
     assert verdict.model == {"name": "wine-cultivars", "version": "10", "uri": "models:/wine-cultivars/10"}
-    assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2"}
+    assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2", "digests": ["sha256:d1"]}
     assert verdict.versions == {"airflow": "3.3.2", "mlflow": "3.17.2"}
     posts = {(path, json.dumps(body) if "task" in path else "") for method, path, body in lab.asked if method != "GET"}
     assert posts == {("/api/2.0/mlflow/runs/search", ""), ("/api/task/send-task/execute_workload", '{"args": 0}')}  # which even an open Flower refuses
@@ -741,6 +751,121 @@ def test_the_verdict_through_ansible(control: Control) -> None:
     page = control.report.with_suffix(".html").read_text(encoding="utf-8")
     assert "3 of 19 checks failed" in page and "wine-cultivars 10" in page and "accuracy<td>0.9778" in page and "&lt;" not in page.split("<h2>Checks")[0]
     assert PASSWORD not in control.report.read_text(encoding="utf-8") + page
+
+
+def test_each_host_of_several_is_looked_at_and_one_that_is_off_is_one_failed_check(control: Control) -> None:
+    """It is named, whether the run knows of it already or finds out here; what others are asked is asked, and no password is shown."""
+    inventory = json.loads((control.path / "hosts.json").read_text(encoding="utf-8"))
+    values = inventory["all"]["hosts"]["vm1"]
+    values |= {"verdict_hosts": ["vm1", "vm2", "vm3", "vm4"], "verdict_worker_host": "vm3", "verdict_lost": ["vm4"], "verdict_min_disk_gb": 0}
+    values |= {"verdict_certificates_dir": str(control.path / "certificates"), "verdict_addresses": {"vm2": "127.0.0.1"}, "verdict_disk_paths": ["/"]}
+    here = {name: value for name, value in values.items() if name.startswith("ansible_")}
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory["all"]["hosts"] |= {"vm2": here, "vm3": away, "vm4": away}
+    (control.path / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+    certified(control.path / "certificates", "127.0.0.1")
+    code, output = control.play("verdict", "--limit", "vm1")
+    assert code == 2, output
+    checks = json.loads(control.report.read_text(encoding="utf-8"))["checks"]
+    found = {check["name"]: (check["ok"], check["detail"]) for check in checks}
+    lost = (False, "it does not, and nothing else is known of it")
+    assert {name: found[name] for name in found if name.startswith(("vm3", "vm4"))} == {f"{name}: The host answers": lost for name in ("vm3", "vm4")}
+    assert found["vm2: The clock agrees"] == (True, "0 s from the control host's") and "vm1: The clock agrees" not in found
+    assert found["vm2: The disk has room"][0] and found["vm1: The disk has room"][0]
+    assert found["vm2: The certificate is valid"][0] and "vm1" in found["vm1: The certificate is valid"][1], found
+    assert "vm2: Containers run" in found and "Containers run" not in found
+    assert "- vm3: The host answers: it does not" in output and "vm1                        : ok=" in output
+
+
+def certified(folder: Path, address: str, days: int = 9, authority: bool = True) -> None:
+    """Make an authority, and key and certificate of a host, in the files that role certificates makes; without `authority`, ca.pem is another one's."""
+    now, key, others = datetime.datetime.now(datetime.UTC), *(ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def signed(name: str, subject: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType, by: ec.EllipticCurvePrivateKey) -> bytes:
+        builder = x509.CertificateBuilder().subject_name(named(name)).issuer_name(named("a lab")).public_key(subject.public_key())
+        dated = (
+            builder.serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=30))
+            .not_valid_after(now + datetime.timedelta(days=days))
+        )
+        return dated.add_extension(extension, critical=True).sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    folder.mkdir()
+    ca = ec.generate_private_key(ec.SECP256R1())
+    (folder / "ca.pem").write_bytes(signed("a lab", ca if authority else others, x509.BasicConstraints(True, None), ca if authority else others))
+    (folder / "host.pem").write_bytes(signed(address, key, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), ca))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "host.key").write_bytes(pem)
+
+
+def test_a_certificate_that_clients_accept_is_told_with_its_end(tmp_path: Path) -> None:
+    certified(tmp_path / "c", "192.0.2.7")
+    assert re.fullmatch(r"valid until \d{4}-\d\d-\d\d, 8 days", lab_containers.certificate(str(tmp_path / "c"), "192.0.2.7"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "address", "words"),
+    [
+        ({"days": -1}, "192.0.2.7", "certificate has expired"),
+        ({"authority": False}, "192.0.2.7", "host.pem is not accepted at 192.0.2.7"),
+        ({}, "192.0.2.8", "IP address mismatch"),
+        ({}, "worker1", "Hostname mismatch"),
+    ],
+)
+def test_a_certificate_that_clients_refuse(tmp_path: Path, changes: dict[str, Any], address: str, words: str) -> None:
+    certified(tmp_path / "c", "192.0.2.7", **changes)
+    with pytest.raises(Failed, match=re.escape(words)):
+        lab_containers.certificate(str(tmp_path / "c"), address)
+
+
+def test_a_key_of_another_certificate_and_none_at_all(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        certified(tmp_path / name, "192.0.2.7")
+    shutil.copy(tmp_path / "other/host.key", tmp_path / "one/host.key")
+    for folder in ("one", "none"):
+        with pytest.raises(Failed, match="has no key and certificate that fit"):
+            lab_containers.certificate(str(tmp_path / folder), "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(0, ""), (-90, r"(89|90) s ahead of the control host, the limit is 20 s"), (90, r"(89|90) s behind the control host")]
+)
+def test_a_clock_that_is_not_the_control_host_s(url: str, monkeypatch: pytest.MonkeyPatch, ahead: int, words: str) -> None:
+    """`ahead` says by how many seconds the control host is. It refuses whoever asks, which tells its time all the same."""
+    monkeypatch.setattr(lab_containers, "time", SimpleNamespace(time=lambda: time.time() - ahead))
+    if not words:
+        assert lab_containers.clock(url, 20) == "0 s from the control host's"
+    else:
+        with pytest.raises(Failed, match=words):
+            lab_containers.clock(url, 20)
+
+
+def test_a_control_host_that_does_not_answer_tells_no_time() -> None:
+    with pytest.raises(Failed, match=r"the control host does not answer at http://127\.0\.0\.1:1 "):
+        lab_containers.clock("http://127.0.0.1:1", 20)
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    assert lab_containers.free_disk([str(tmp_path), "/nonexistent/x"], 0).endswith(" GB free")
+    with pytest.raises(Failed, match=rf"{tmp_path} has .* GB free, the lab needs 10000000 GB"):
+        lab_containers.free_disk([str(tmp_path)], 10_000_000)
+
+
+def test_a_worker_on_another_image_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running on a former one, because a run did not reach it, for example; one of another id and the same digest is the same."""
+    monkeypatch.setattr(lab_containers, "image_digests", lambda image: ["sha256:d1"] if image == "f" * 64 else [])
+    worker = {**container("worker-1", "airflow-worker"), "Image": f"sha256:{IMAGE}"}
+    assert lab_containers.same_image([worker, container("redis-1", "redis")], IMAGE, []) == "0123456789ab, as on the control host"
+    for present, words in (
+        ([{**worker, "Image": "sha256:" + "f" * 64}], "worker-1 runs ffffffffffff, the control host has 0123456789ab"),
+        ([], "nothing runs on it"),
+    ):
+        with pytest.raises(Failed, match=words):
+            lab_containers.same_image(present, IMAGE, ["sha256:d2"])
+    assert lab_containers.same_image([{**worker, "Image": "sha256:" + "f" * 64}], IMAGE, ["sha256:d1"])
 
 
 EXAMPLE = '{"dataframe_split": {"columns": ["it\'s"], "data": [[13.2]]}}'
