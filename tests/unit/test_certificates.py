@@ -28,6 +28,7 @@ from tests.unit.plays import Done, play, play_on_each
 NAMES = ["192.0.2.7", "worker1.example.com", "localhost", "127.0.0.1"]
 NOW = datetime.datetime.now(datetime.UTC)
 MADE_BY_ROLE = ["ca.pem", "host.key", "host.pem"]
+SIGNS = x509.KeyUsage(False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
 
 
 def role(tasks: str = "main") -> dict[str, Any]:
@@ -51,8 +52,9 @@ def sign(subject: str, key: Any, issuer: str, issuer_key: Any, days: float, *ext
     builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - datetime.timedelta(days=9))
     builder = builder.not_valid_after(NOW + datetime.timedelta(days=days))
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
+    own = [x509.SubjectKeyIdentifier.from_public_key(key.public_key()), x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())]
+    for extension in {type(extension): extension for extension in (*own, *extensions)}.values():
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints | x509.KeyUsage))
     return builder.sign(issuer_key, None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
@@ -62,7 +64,7 @@ def authority(name: str = "churn", kind: str = "ec") -> Authority:
     key: Any = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else ed25519.Ed25519PrivateKey.generate()
     if kind == "rsa":
         key = rsa.generate_private_key(65537, 2048)
-    certificate = sign(f"{name} lab CA", key, f"{name} lab CA", key, 3650, x509.BasicConstraints(True, 0))
+    certificate = sign(f"{name} lab CA", key, f"{name} lab CA", key, 3650, x509.BasicConstraints(True, 0), SIGNS)
     key_text = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
     return Authority(key, certificate, key_text, certificate.public_bytes(form.Encoding.PEM).decode())
 
@@ -203,6 +205,7 @@ def test_client_and_server_trust_each_other(first: tuple[Host, str]) -> None:
     for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH):
         context = ssl.create_default_context(purpose, cafile=str(directory / "ca.pem"))
         context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python does from 3.13 on
         context.load_cert_chain(directory / "host.pem", directory / "host.key")
         sides.append(context)
     for name, fits in (("worker1.example.com", True), ("192.0.2.7", True), ("worker2.example.com", False), ("192.0.2.8", False)):
@@ -363,7 +366,7 @@ def test_an_authority_that_cannot_sign_is_one_sentence(tmp_path: Path, fault: st
 def test_a_chain_of_authorities_is_trusted_as_a_whole(tmp_path: Path) -> None:
     root, host = authority("root"), Host(tmp_path)
     key = ec.generate_private_key(ec.SECP256R1())
-    middle = sign("middle CA", key, "root lab CA", root.key, 365, x509.BasicConstraints(True, None))
+    middle = sign("middle CA", key, "root lab CA", root.key, 365, x509.BasicConstraints(True, None), SIGNS)
     text = middle.public_bytes(form.Encoding.PEM).decode() + root.text
     chain = Authority(key, middle, key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode(), text)
     host.made(chain)

@@ -165,6 +165,8 @@ def test_a_new_lab_has_an_authority_of_its_own(first_run: Path, tool: Run) -> No
     assert rights.critical and rights.value.ca and rights.value.path_length == 0
     usage = certificate.extensions.get_extension_for_class(x509.KeyUsage)
     assert usage.critical and usage.value.key_cert_sign and usage.value.crl_sign and not usage.value.digital_signature
+    identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    assert identifier.value == x509.SubjectKeyIdentifier.from_public_key(key.public_key()), "Python 3.13 trusts none without it"
     assert 3648 <= (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days <= 3650
 
 
