@@ -96,6 +96,41 @@ def test_a_play_that_changes_something_takes_the_lab_s_lock_first(path: Path, pl
     assert [task["ansible.builtin.import_tasks"] for task in play["pre_tasks"]] == ["tasks/lock.yml"]
 
 
+@pytest.mark.parametrize(
+    ("workers", "gateway", "parts"),
+    [
+        (["control"], "false", set()),
+        (["control"], "true", {"certificates", "firewall", "gateway"}),
+        (["worker1"], "false", {"certificates", "firewall", "gateway", "image_registry"}),
+    ],
+)
+def test_hosts_are_provisioned_with_what_their_lab_needs(tool: Run, tmp_path: Path, workers: list[str], gateway: str, parts: set[str]) -> None:
+    """Each play of provision.yml, with its own hosts and a task that does nothing; all of them, and each by its tag. What has no hosts is not printed."""
+    plays = [play for path, play in PLAYS if path.stem == "provision"]
+    shown = [{"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has it"}}]
+    kept = [{**{key: play[key] for key in ("name", "hosts", "tags")}, "gather_facts": False, "tasks": shown} for play in plays]
+    (tmp_path / "provision.yml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    (tmp_path / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
+    groups = {"lab_control": ["control"], "lab_builder": ["control"], "lab_workers": workers}
+    lab = {"children": {group: {"hosts": {host: {} for host in hosts}} for group, hosts in groups.items()}, "vars": {"ansible_connection": "local"}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"lab": lab}), encoding="utf-8")
+
+    def printed(*options: str) -> dict[str, set[str]]:
+        command = ["ansible-playbook", tmp_path / "provision.yml", "-i", tmp_path / "hosts.json", "-e", f"lab_gateway={gateway}", *options]
+        done = tool(command, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal")
+        assert done.returncode == 0 and "no hosts matched" not in done.stdout, done.stdout
+        found = re.split(r"(?m)^\[\d+/\d+\] (.*)$", done.stdout)
+        by_name = {play["name"]: play["tags"][-1] for play in plays}
+        told = {by_name[name]: set(re.findall(r"(\w+) has it", text)) for name, text in zip(found[1::2], found[2::2], strict=True)}
+        return {part: hosts for part, hosts in told.items() if hosts}
+
+    everybody, control = {"control", *workers}, {"control"}
+    wanted = {"docker_engine": everybody, "base_images": control}
+    wanted |= {part: everybody if part in ("certificates", "firewall") else control for part in parts}
+    assert printed() == wanted
+    assert printed("--tags", "gateway,firewall") == {part: hosts for part, hosts in wanted.items() if part in ("gateway", "firewall")}
+
+
 def test_every_playbook_is_found_by_its_fqcn_from_the_checkout(tool: Run) -> None:
     done = tool(["ansible-playbook", *(f"mlops.lab.{path.stem}" for path in PLAYBOOKS), "-i", "localhost,", "--list-tasks"])
     assert done.returncode == 0, done.stdout
