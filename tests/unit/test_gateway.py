@@ -225,6 +225,21 @@ def test_a_host_without_a_certificate_is_told_so_and_check_mode_goes_on(tmp_path
     assert done.returncode and f"{tmp_path} of localhost has no host.pem and no host.key" in " ".join(done.output.split())
 
 
+def test_a_gateway_that_is_not_wanted_any_more_goes_with_its_files(tmp_path: Path) -> None:
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\necho " Container gateway-test-gateway-1  Removed" >&2\n', encoding="utf-8")
+    docker.chmod(0o755)
+    (tmp_path / "gateway/secrets").mkdir(parents=True)
+    values = {"gateway_project": "gateway-test", "gateway_dir": str(tmp_path / "gateway")}
+    role = {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "absent"}, "vars": values}
+    for check in (True, False):
+        done = play(tmp_path, [role], *(["--check"] if check else []), PATH=f"{docker.parent}:{os.environ['PATH']}")
+        assert done.returncode == 0, done.output
+        assert (tmp_path / "gateway").exists() == check == (not (tmp_path / "told").exists())
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "compose --project-name gateway-test down --remove-orphans\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another group")
 def test_a_second_run_changes_nothing_and_what_changed_is_told_to_nginx_once(tmp_path: Path) -> None:
     docker = tmp_path / "bin/docker"
