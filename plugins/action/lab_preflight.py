@@ -1015,7 +1015,8 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
-        args["gateway"] = {"used": False, "variable": "lab_gateway", **args["gateway"]}
+        gateway = {"used": False, "variable": "lab_gateway", **args["gateway"]}
+        args["gateway"] = {**gateway, "used": boolean(gateway["used"], strict=False)}  # with -e it is a text
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
         index = {"url": "", "package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
         inventory = Inventory.of_task(self._loader, task_vars)

@@ -775,7 +775,7 @@ def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Pat
     hosts = lab.parents[2] / "hosts.yml"
     clear = "where the pages would be plain HTTP and passwords would cross the network in the clear"
     places = [change(lab, "lab_bind_address", "0.0.0.0"), change(lab, "model_server_bind_address", "203.0.113.7")]
-    found = preflight(lab, tool)
+    found = preflight(lab, tool, "-e", "lab_gateway=false")
     assert [one.split(", where ")[0] for one in found] == [f"{places[0]}is '0.0.0.0'", f"{places[1]}is '203.0.113.7'"], found
     assert all(f"{clear}: remove the value and write 'lab_gateway: true' into {lab}, which" in one for one in found), found
 
