@@ -53,7 +53,9 @@ OWN_VALUES = Path("group_vars/lab/lab.yml")
 DEFAULT_QUEUE = "default"
 """Airflow's own, where every task is that names none."""
 ADDRESS = "lab_address"
-"""The variable with the address by which the lab's other hosts reach one."""
+"""The variable with the address by which others reach a host."""
+NETWORKS = "lab_allowed_networks"
+"""The variable with the networks that reach the pages at a gateway."""
 REACHED = "lab_reached"
 """The group of the hosts that a run reached, where it looked."""
 SEVERAL_SINCE = "3.3"
@@ -154,11 +156,14 @@ class Inventory:
                     part = re.compile(rf"(?<![\w.-]){re.escape(holding)}(?![\w.-])")
                     inside = (n + 1 for n in range(number - 1, end) if holding and part.search(lines[n]))
                     if path in self.wiring:
-                        own = "the inventory of the controller" if self.awx else shown_path(self.home / OWN_VALUES)
-                        ours = f"by the collection itself (yours goes into {own})"
+                        ours = f"by the collection itself (yours goes into {self.own_values()})"
                         break
                     return f"in {shown_path(path)}:{next(inside, number)}"
         return ours
+
+    def own_values(self) -> str:
+        """Return the words for the place of a lab's own values."""
+        return "the inventory of the controller" if self.awx else shown_path(self.home / OWN_VALUES)
 
     def where_of_host(self, name: str, host: str) -> str:
         """Return the words that say where a variable is set for one host: in its host_vars, or beside its name in a file of hosts; "" where neither has it."""
@@ -788,16 +793,34 @@ def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[s
     return problems
 
 
-def address_problems(address: str, variable: str, inventory: Inventory) -> list[str]:
-    """Report an address that ports cannot be published at."""
-    try:
-        ipaddress.IPv4Address(address)
-    except ValueError:
-        return [
-            f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no IPv4 address: "
-            "write 127.0.0.1, 0.0.0.0 for all, or one of the host's own."
-        ]
-    return []
+def page_problems(bound: Mapping[str, str], front: str, gateway: str, inventory: Inventory) -> list[str]:
+    """Report addresses that pages cannot be published at: plain HTTP stays on the host's own loopback.
+
+    Args:
+        bound: variable -> the address that it says.
+        front: the words for why there is a gateway in front of the pages, "" where there is none.
+        gateway: the variable that puts one in front of the pages of one host.
+        inventory: where variables are set.
+    """
+    problems = []
+    for variable, address in bound.items():
+        try:
+            if ipaddress.IPv4Address(address).is_loopback:
+                continue
+            plain = True
+        except ValueError:
+            plain = False
+        place = f"{variable}, set {set_at(inventory, variable)}, is"
+        if front:
+            problems.append(f"{place} {address}, but {front} the gateway publishes the pages on {ADDRESS} of the control host over TLS: remove the value.")
+        elif plain:
+            problems.append(
+                f"{place} '{address}', where the pages would be plain HTTP and passwords would cross the network in the clear: "
+                f"remove the value and write '{gateway}: true' into {inventory.own_values()}, which publishes the pages at https://<{ADDRESS}> for {NETWORKS}."
+            )
+        else:
+            problems.append(f"{place} '{address}', which is no IPv4 address: write 127.0.0.1, or another one of the loopback.")
+    return problems
 
 
 def is_reachable(address: str) -> bool:
@@ -822,14 +845,14 @@ def origin_of_address(host: str, inventory: Inventory, sources: str) -> str:
 
 
 def reach_problems(addresses: Mapping[str, Any], inventory: Inventory, sources: str) -> list[str]:
-    """Report addresses by which the hosts of a lab cannot reach each other, and those that two hosts have.
+    """Report addresses by which others cannot reach the hosts of a lab, and those that two hosts have.
 
     Args:
         addresses: host -> its address.
         inventory: where variables are set.
         sources: the words for the inventory's files.
     """
-    remedy = "write the IPv4 address by which the lab's other hosts reach it."
+    remedy = "write the IPv4 address by which others reach it."
     problems, hosts = list[str](), dict[str, str]()
     for host, address in ((host, str(address)) for host, address in addresses.items()):
         origin = origin_of_address(host, inventory, sources)
@@ -841,21 +864,14 @@ def reach_problems(addresses: Mapping[str, Any], inventory: Inventory, sources: 
     return problems
 
 
-def several_problems(bound: Any, bind_variable: str, airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
-    """Report what a lab of one host may have, and a lab of several may not: pages at another address than the host's own loopback, an older Airflow.
+def airflow_problems(airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Report an Airflow that a lab of one host may have, and a lab of several may not.
 
     Args:
-        bound: the address of the pages; none is judged if this is no text.
-        bind_variable: the variable that says it.
         airflow: ``version`` of Airflow, which is not judged if it is empty, and the ``variable`` that says it.
         inventory: where variables are set.
     """
     problems = []
-    if isinstance(bound, str) and bound != "127.0.0.1":
-        problems.append(
-            f"{bind_variable}, set {set_at(inventory, bind_variable)}, is {bound}, but with several hosts the gateway publishes the pages on {ADDRESS} of the "
-            "control host over TLS: remove the value."
-        )
     version, variable = str(airflow.get("version") or ""), str(airflow.get("variable") or "")
     with contextlib.suppress(InvalidVersion):  # whatever that is, no package is called so
         if version and Version(version) < Version(SEVERAL_SINCE):
@@ -979,6 +995,12 @@ def first_host(hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str
     return next(iter([*there, *hosts]), "")
 
 
+def behind_gateway(args: Mapping[str, Any]) -> str:
+    """Return the words for why there is a gateway in front of the lab's pages, "" where there is none."""
+    gateway = args["gateway"]
+    return "with several hosts" if len(args["addresses"]) > 1 else f"with {gateway['variable']}" if gateway["used"] else ""
+
+
 class ActionModule(ActionBase):
     """Measure the host by the module, judge it here."""
 
@@ -997,6 +1019,8 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         floors = {"memory_mb": 0, "cores": 0, "disk_gb": 0, "disk_running_gb": 0, "python": "3.9", "clock_seconds": 20}
         limits = {**floors, **args["limits"]}
+        gateway = {"used": False, "variable": "lab_gateway", **args["gateway"]}
+        args["gateway"] = {**gateway, "used": boolean(gateway["used"], strict=False)}  # with -e it is a text
         args["limits"] = {key: value if key == "python" else int(value) for key, value in limits.items()}
         index = {"url": "", "package": "pip", "variable": "lab_index_url", "ca_variable": "lab_ca_bundle", **args["index"]}
         inventory = Inventory.of_task(self._loader, task_vars)
@@ -1008,11 +1032,9 @@ class ActionModule(ActionBase):
             problems = self._judge_values(args["credentials"], inventory, task_vars) if first else []
             return stop(len(problems), what, problems) if problems else {"changed": False}
         ports = [port for port in args["ports"] if is_port(port["port"]) and (not port.get("group") or port["group"] in mine)]
-        several = args["addresses"] if len(args["addresses"]) > 1 else {}
-        if several:  # what else ports are published at is the loopback, or told of on the first host
-            addresses = [own] if is_reachable(own := str(several.get(host, ""))) else []
-        else:
-            addresses = sorted({address for port in ports if not address_problems(address := str(port.get("address", "127.0.0.1")), "", inventory)})
+        # What else ports are published at is the loopback, or told of on the first host.
+        own = str(args["addresses"].get(host, "")) if behind_gateway(args) else ""
+        addresses = [own] if is_reachable(own) else []
         directories = [entry for entry in args["directories"] if entry["path"] and entry["group"] in mine]
         index_args = self._index_args(index, inventory, task_vars, mine)
 
@@ -1044,16 +1066,12 @@ class ActionModule(ActionBase):
         found = dict(measured["found"])
         found["clock_offset"] = round(clock_offset(found["now"], before, after), 1)
 
-        variable = args["address_variable"]
         problems = [
             *host_problems(found, args),
             *port_problems(ports, found["ports"], args["projects"], inventory),
             *(
                 f"{ADDRESS} of {host}, {origin_of_address(host, inventory, inventory_sources(task_vars))}, is '{address}', which is no address of this host: "
-                "write the one of its own by which the lab's other hosts reach it."
-                if several
-                else f"{variable}, set {set_at(inventory, variable)}, is '{address}', which is no address of this host: "
-                "write one of its own, 127.0.0.1 or 0.0.0.0."
+                "write the one of its own by which others reach it."
                 for address in found["foreign_addresses"]
             ),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
@@ -1120,10 +1138,10 @@ class ActionModule(ActionBase):
         role_names = [name for name in names if role_of(name, specs) and inventory.where(name)]
         hint = args["credentials_hint"]
         used = [port for port in args["ports"] if not port.get("group") or port["group"] in groups]
-        several = args["addresses"] if len(args["addresses"]) > 1 else {}
-        bound = self._known(args["address_variable"]) if several else None
+        front = behind_gateway(args)
         no_ports = {port["variable"]: port["port"] for port in used if not is_port(port["port"])}
         raw_of = self._templar.available_variables.get
+        bound = {source_of(name, raw_of, inventory): address for name in args["address_variables"] if isinstance(address := self._known(name), str)}
         wrong = wrong_values(role_names, specs, self._value, inventory, raw_of)
         experiment = args["experiment"]
         lost, old = without_effect(inventory)
@@ -1136,13 +1154,9 @@ class ActionModule(ActionBase):
             *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory, raw_of),
             *unknown_names(names, specs, inventory),
             *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *wrong]),
-            *(
-                problem
-                for address in sorted({str(port.get("address", "127.0.0.1")) for port in used} - {bound, *map(str, several.values())})
-                for problem in address_problems(address, args["address_variable"], inventory)
-            ),
-            *reach_problems(several, inventory, sources),
-            *(several_problems(bound, args["address_variable"], args["airflow"], inventory) if several else ()),
+            *page_problems(bound, front, args["gateway"]["variable"], inventory),
+            *(reach_problems(args["addresses"], inventory, sources) if front else ()),
+            *(airflow_problems(args["airflow"], inventory) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),

@@ -310,6 +310,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "disks": [disk(path) for path in params["disk_paths"]],
         "ports": taken_ports(set(params["ports"]), present),
         "lab_present": any(c["project"] in own for c in present),
+        "lab_projects": sorted(own & {c["project"] for c in present}),
         "foreign_addresses": foreign_addresses(params["addresses"]),
         "missing_directories": [path for path in params["directories"] if not os.path.isdir(path)],
         "kept_otherwise": kept_otherwise(params["kept"], params["salt"]),

@@ -131,14 +131,22 @@ options:
       ca_file: {description: PEM file on the control node with an extra authority., type: path, default: ""}
       ca_variable: {description: The inventory variable that says the PEM file., type: str, default: lab_ca_bundle}
       group: {description: The group whose hosts must reach the index., type: str, default: lab_builder}
-  address_variable:
-    description: The inventory variable that says the address of the ports. With several O(addresses) its value has to be 127.0.0.1.
-    type: str
-    default: lab_bind_address
+  address_variables:
+    description: The variables that say at which addresses pages are published over plain HTTP. Each has to be one of the loopback.
+    type: list
+    elements: str
+    default: []
+  gateway:
+    description: Whether pages are published over TLS by a gateway. With several O(addresses) they are in any case.
+    type: dict
+    default: {}
+    suboptions:
+      used: {description: Whether the lab of one host has one, too., type: bool, default: false}
+      variable: {description: The inventory variable that says so., type: str, default: lab_gateway}
   addresses:
     description:
-      - Host of the lab -> the IPv4 address by which the lab's other hosts reach it, from C(lab_address). Each has to be one of the host's own.
-      - With one host alone nothing of it is looked at.
+      - Host of the lab -> the IPv4 address by which others reach it, from C(lab_address). Each has to be one of the host's own.
+      - With one host alone and no O(gateway) nothing of it is looked at.
     type: dict
     default: {}
   airflow:

@@ -96,6 +96,63 @@ def test_a_play_that_changes_something_takes_the_lab_s_lock_first(path: Path, pl
     assert [task["ansible.builtin.import_tasks"] for task in play["pre_tasks"]] == ["tasks/lock.yml"]
 
 
+def hollow(tool: Run, folder: Path, plays: list[dict[str, Any]], workers: list[str], *options: str, **values: Any) -> dict[str, set[str]]:
+    """Run plays with their own hosts and a task that does nothing, as those of a lab with these workers; return the hosts of each play that is printed."""
+    shown = [{"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has it"}}]
+    kept = [{**{key: play[key] for key in ("name", "hosts", "tags")}, "gather_facts": False, "tasks": shown} for play in plays]
+    (folder / "plays.yml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    if not (folder / "group_vars").exists():
+        (folder / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
+    groups = {"lab_control": ["control"], "lab_builder": ["control"], "lab_workers": workers}
+    lab = {"children": {group: {"hosts": {host: {} for host in hosts}} for group, hosts in groups.items()}, "vars": {"ansible_connection": "local"}}
+    (folder / "hosts.json").write_text(json.dumps({"lab": lab}), encoding="utf-8")
+    command = ["ansible-playbook", folder / "plays.yml", "-i", folder / "hosts.json", "-e", json.dumps(values), *options]
+    done = tool(command, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal")
+    assert done.returncode == 0 and "no hosts matched" not in done.stdout, done.stdout
+    found = re.split(r"(?m)^\[\d+/\d+\] (.*)$", done.stdout)
+    return {name: set(re.findall(r"(\w+) has it", text)) for name, text in zip(found[1::2], found[2::2], strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("workers", "gateway", "parts"),
+    [
+        (["control"], "false", set()),
+        (["control"], "true", {"certificates", "firewall", "gateway"}),
+        (["worker1"], "false", {"certificates", "firewall", "gateway", "image_registry"}),
+    ],
+)
+def test_hosts_are_provisioned_with_what_their_lab_needs(tool: Run, tmp_path: Path, workers: list[str], gateway: str, parts: set[str]) -> None:
+    """Each play of provision.yml, with its own hosts and a task that does nothing; all of them, and each by its tag. What has no hosts is not printed."""
+    plays = [play for path, play in PLAYS if path.stem == "provision"]
+    everybody, control = {"control", *workers}, {"control"}
+    wanted = {"docker_engine": everybody, "base_images": control}
+    wanted |= {part: everybody if part in ("certificates", "firewall") else control for part in parts}
+    named = {part: {play["name"] for play in plays if part in play["tags"]}.pop() for part in wanted}
+    assert hollow(tool, tmp_path, plays, workers, lab_gateway=gateway) == {named[part]: hosts for part, hosts in wanted.items()}
+    by_tag = hollow(tool, tmp_path, plays, workers, "--tags", "gateway,firewall", lab_gateway=gateway)
+    assert {name: hosts for name, hosts in by_tag.items() if hosts} == {named[part]: wanted[part] for part in ("firewall", "gateway") if part in wanted}
+
+
+@pytest.mark.parametrize(
+    ("workers", "gateway", "projects", "removed"),
+    [
+        (["control"], "false", ["mlops-lab-airflow", "mlops-lab-gateway"], True),
+        (["control"], "false", ["mlops-lab-airflow"], False),
+        (["control"], "false", None, False),
+        (["control"], "true", ["mlops-lab-gateway"], False),
+        (["worker1"], "false", ["mlops-lab-gateway"], False),
+    ],
+)
+def test_a_gateway_of_an_earlier_setting_is_removed(
+    tool: Run, tmp_path: Path, workers: list[str], gateway: str, projects: list[str] | None, removed: bool
+) -> None:
+    """Where preflight saw it, and nowhere else."""
+    plays = [play for path, play in PLAYS if path.stem == "clean"]
+    seen = {} if projects is None else {"preflight_measured": {"found": {"lab_projects": projects}}}
+    printed = hollow(tool, tmp_path, plays, workers, lab_gateway=gateway, **seen)
+    assert printed == {plays[0]["name"]: {"control", *workers}} | ({plays[1]["name"]: {"control"}} if removed else {})
+
+
 def test_every_playbook_is_found_by_its_fqcn_from_the_checkout(tool: Run) -> None:
     done = tool(["ansible-playbook", *(f"mlops.lab.{path.stem}" for path in PLAYBOOKS), "-i", "localhost,", "--list-tasks"])
     assert done.returncode == 0, done.stdout

@@ -122,6 +122,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "one host": {"airflow_stack_parts": ["control", "worker"]},
     "control alone": {
         "airflow_stack_parts": ["control"],
+        "airflow_stack_behind_proxy": True,
         "airflow_stack_control_address": "10.0.0.5",
         "airflow_stack_bind_address": "10.0.0.5",
         "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",

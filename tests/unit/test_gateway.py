@@ -37,6 +37,7 @@ from passlib.hash import sha512_crypt
 from tests.conftest import ROOT, run_tool
 from tests.unit.plays import Done, play, play_on_each
 from tests.unit.rendering import CANARY, Case
+from tests.unit.rendering import STACK as AIRFLOW_STACK
 
 ROLE = ROOT / "roles/gateway"
 PASSWORD = CANARY.replace("{{", "")  # which a play would take for an expression
@@ -107,6 +108,63 @@ def test_the_landing_page_leads_to_what_has_a_page_and_names_nothing_of_elsewher
     assert "//" not in re.sub(r"^\s*//.*", "", (ROLE / "files/page.css").read_text() + (ROLE / "files/page.js").read_text(), flags=re.M)
 
 
+# -------------------------------------------------------------------- the lab's wiring
+
+
+def wired(folder: Path, names: list[str], *workers: str, **values: Any) -> dict[str, Any]:
+    """Return what the collection's values are on the control host `labhost` of a lab with these workers."""
+    groups = {"lab_control": ["labhost"], "lab_builder": ["labhost"], "lab_workers": list(workers)}
+    children = {group: {"hosts": {host: {"ansible_host": f"10.0.0.{5 + len(host) % 5}"} for host in hosts}} for group, hosts in groups.items()}
+    (folder / "hosts.json").write_text(json.dumps({"lab": {"children": children}}), encoding="utf-8")
+    place: list[str | Path] = ["-i", folder / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-c", "local", "-e", json.dumps(values)]
+    message = "msg={{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
+    done = run_tool(["ansible", "labhost", *place, "-m", "ansible.builtin.debug", "-a", message], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+    assert done.returncode == 0, done.stdout
+    return dict(json.loads(done.stdout.partition("=>")[2])["msg"])
+
+
+STACK = ["parts", "bind_address", "port", "flower_port", "behind_proxy", "control_address", "worker_hostname", "certificates_dir"]
+WIRING = [
+    *("gateway_pages", "gateway_other_networks", "gateway_bind_address", "firewall_ports", "lab_pages", "lab_models_task_url", "verdict_cluster_address"),
+    *(f"airflow_stack_{name}" for name in STACK),
+]
+
+
+@pytest.mark.parametrize("workbench", [False, True])
+def test_one_host_with_a_gateway_publishes_its_pages_by_it_and_nothing_else(tmp_path: Path, workbench: bool) -> None:
+    """No image registry, no database, no broker, no logs: nothing that only other hosts of the lab would ask."""
+    found = wired(tmp_path, WIRING, "labhost", lab_gateway="true", lab_workbench=workbench, lab_allowed_networks=["10.1.0.0/16"])
+    pages = {"443", "8080", "5000", "8002", "5555", "8081", *(["8888"] if workbench else [])}
+    address = found["gateway_bind_address"]
+    assert found["lab_pages"] == f"https://{address}" and address.startswith("10.0.0.")
+    gateway = yaml.safe_load(Case("x", "gateway", "compose.yml.j2", {**VALUES, **{name: found[name] for name in WIRING[:3]}}).render())
+    assert {port.rpartition(":")[0] for port in gateway["services"]["gateway"]["ports"]} == {f"{address}:{port}" for port in pages}
+    assert set(gateway["networks"]) == {"mlops-lab"}
+    assert {port["port"]: port["from"] for port in found["firewall_ports"]}.keys() == {*map(int, pages), *([8889] if workbench else [])}
+    assert all(port["from"] == ["10.1.0.0/16", address] for port in found["firewall_ports"])
+    values = {name: value for name, value in found.items() if name.startswith("airflow_stack_")}
+    services = yaml.safe_load(Case("x", "airflow_stack", "compose.yml.j2", {**AIRFLOW_STACK, **values}).render())["services"]
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"airflow-apiserver": ["127.0.0.1:8080:8080"], "flower": ["127.0.0.1:5555:5555"]}
+    assert services["airflow-apiserver"]["command"] == ["api-server", "--proxy-headers"]
+    assert services["airflow-worker"]["hostname"] == "airflow-worker" and "/certificates" not in json.dumps(services)
+    assert (found["lab_models_task_url"], found["verdict_cluster_address"]) == ("http://models:8000", "")
+
+
+def test_one_host_without_a_gateway_is_as_ever_and_several_have_one(tmp_path: Path) -> None:
+    names = ["lab_tls", "lab_pages", "airflow_stack_behind_proxy", "airflow_stack_control_address", "airflow_stack_certificates_dir", "lab_cluster_ports"]
+    assert wired(tmp_path, names, "labhost") == dict(zip(names, [False, "http://127.0.0.1", False, "", "", []], strict=True))
+    several = wired(tmp_path, names, "worker1")
+    address = several.pop("airflow_stack_control_address")
+    assert len(several.pop("lab_cluster_ports")) == 3
+    assert several == {
+        "lab_tls": True,
+        "lab_pages": f"https://{address}",
+        "airflow_stack_behind_proxy": True,
+        "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+    }
+
+
 # -------------------------------------------------------------------- the role's own tasks
 
 
@@ -165,6 +223,21 @@ def test_a_host_without_a_certificate_is_told_so_and_check_mode_goes_on(tmp_path
     assert place(tmp_path, tmp_path, "--check").returncode == 0
     done = place(tmp_path, tmp_path)
     assert done.returncode and f"{tmp_path} of localhost has no host.pem and no host.key" in " ".join(done.output.split())
+
+
+def test_a_gateway_that_is_not_wanted_any_more_goes_with_its_files(tmp_path: Path) -> None:
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\necho " Container gateway-test-gateway-1  Removed" >&2\n', encoding="utf-8")
+    docker.chmod(0o755)
+    (tmp_path / "gateway/secrets").mkdir(parents=True)
+    values = {"gateway_project": "gateway-test", "gateway_dir": str(tmp_path / "gateway")}
+    role = {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "absent"}, "vars": values}
+    for check in (True, False):
+        done = play(tmp_path, [role], *(["--check"] if check else []), PATH=f"{docker.parent}:{os.environ['PATH']}")
+        assert done.returncode == 0, done.output
+        assert (tmp_path / "gateway").exists() == check == (not (tmp_path / "told").exists())
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "compose --project-name gateway-test down --remove-orphans\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to another group")

@@ -155,8 +155,32 @@ def test_ports_are_numbers_and_numbers_as_text(value: Any) -> None:
 
 @pytest.mark.parametrize("address", ["::1", "[::1]", "localhost", "", "127.0.0.1 ", "256.0.0.1", "127.1", "10.0.0.0/8", "127.0.0.01"])
 def test_addresses_that_nothing_can_be_published_at(inventory: judge.Inventory, address: str) -> None:
-    sentence(judge.address_problems(address, "lab_port", inventory), "lab_port, set", "a.yml:1", f"'{address}'", "write 127.0.0.1")
-    assert judge.address_problems("0.0.0.0", "lab_port", inventory) == []
+    found = judge.page_problems({"lab_port": address}, "", "lab_gateway", inventory)
+    sentence(found, "lab_port, set", "a.yml:1", f"'{address}'", "write 127.0.0.1")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "127.0.1.1", "127.255.255.254"])
+@pytest.mark.parametrize("front", ["", "with several hosts", "with lab_gateway"])
+def test_pages_may_be_at_any_address_of_the_loopback(inventory: judge.Inventory, address: str, front: str) -> None:
+    assert judge.page_problems({"lab_port": address}, front, "lab_gateway", inventory) == []
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "10.0.0.4", "192.168.127.1", "128.0.0.1", "126.255.255.255", "203.0.113.7"])
+def test_pages_over_plain_http_stay_on_the_loopback(inventory: judge.Inventory, tmp_path: Path, address: str) -> None:
+    (problem,) = judge.page_problems({"lab_port": address}, "", "lab_gateway", inventory)
+    assert problem == (
+        f"lab_port, set in {tmp_path}/group_vars/all/a.yml:1, is '{address}', where the pages would be plain HTTP and passwords would cross the network in the "
+        f"clear: remove the value and write 'lab_gateway: true' into {tmp_path}/group_vars/lab/lab.yml, which publishes the pages at https://<lab_address> for "
+        "lab_allowed_networks."
+    )
+
+
+@pytest.mark.parametrize("front", ["with several hosts", "with lab_gateway"])
+@pytest.mark.parametrize("address", ["0.0.0.0", "10.0.0.4", "::1"])
+def test_pages_behind_a_gateway_stay_on_the_loopback(inventory: judge.Inventory, address: str, front: str) -> None:
+    found = judge.page_problems({"lab_port": address, "lab_name": "127.0.0.1"}, front, "lab_gateway", inventory)
+    advice = "the gateway publishes the pages on lab_address of the control host over TLS: remove the value."
+    sentence(found, "lab_port, set in ", f"a.yml:1, is {address}, but {front} {advice}")
 
 
 def test_an_address_of_another_machine() -> None:
@@ -447,7 +471,7 @@ def test_the_place_of_what_is_set_for_one_host_in_an_ini_file() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "0.0.0.0", "224.0.0.1", "vm2", "::1", "fe80::1", "10.0.0.256", "", " 10.0.0.2", "10.0.0.2/24"])
 def test_addresses_that_no_other_host_reaches(several: judge.Inventory, address: str) -> None:
     found = judge.reach_problems({"vm1": "10.0.0.1", "vm2": address}, several, "SOURCES")
-    sentence(found, "lab_address of vm2, set in ", f"hosts.yml:9, is '{address}': write the IPv4 address by which the lab's other hosts reach it.")
+    sentence(found, "lab_address of vm2, set in ", f"hosts.yml:9, is '{address}': write the IPv4 address by which others reach it.")
 
 
 def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> None:
@@ -459,9 +483,7 @@ def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> N
     )
     assert first.startswith("lab_address of vm1, which is its ansible_host, set in ") and "hosts.yml:6, is '127.0.0.1': write" in first
     assert "lab_address of vm3, set in " in twice and "hosts.yml:12, is '10.0.0.2', which vm2 has already: write" in twice
-    assert name == (
-        "lab_address of vm4, which is its name or its ansible_host, set in SOURCES, is 'vm4': write the IPv4 address by which the lab's other hosts reach it."
-    )
+    assert name == ("lab_address of vm4, which is its name or its ansible_host, set in SOURCES, is 'vm4': write the IPv4 address by which others reach it.")
     assert "host_vars/vm5.yml:2, is 'vm5.example.org'" in own
 
 
@@ -472,22 +494,17 @@ def test_an_address_that_is_set_for_all_hosts_is_named_there(inventory: judge.In
 
 
 @pytest.mark.parametrize(
-    ("bound", "version", "words"),
+    ("version", "words"),
     [
-        ("127.0.0.1", "3.3.0", []),
-        ("127.0.0.1", "", []),
-        ("127.0.0.1", "newest", []),
-        ([], "3.10.1", []),
-        (
-            "0.0.0.0",
-            "3.3.2",
-            ["lab_port, set in ", "is 0.0.0.0, but with several hosts the gateway publishes the pages on lab_address of the control host over TLS"],
-        ),
-        ("127.0.0.1", "3.1.8", ["lab_name, set in ", "is 3.1.8, and a lab of several hosts needs 3.3 or later"]),
+        ("3.3.0", []),
+        ("", []),
+        ("newest", []),
+        ("3.10.1", []),
+        ("3.1.8", ["lab_name, set in ", "is 3.1.8, and a lab of several hosts needs 3.3 or later"]),
     ],
 )
-def test_what_a_lab_of_several_hosts_cannot_have(inventory: judge.Inventory, bound: Any, version: str, words: list[str]) -> None:
-    found = judge.several_problems(bound, "lab_port", {"version": version, "variable": "lab_name"}, inventory)
+def test_what_a_lab_of_several_hosts_cannot_have(inventory: judge.Inventory, version: str, words: list[str]) -> None:
+    found = judge.airflow_problems({"version": version, "variable": "lab_name"}, inventory)
     if words:
         sentence(found, *words)
     else:
@@ -754,6 +771,34 @@ def test_the_shipped_inventory_is_right_and_each_mistake_in_it_is_named_where_it
     assert len(found) == 9, found
 
 
+def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Path, tool: Run) -> None:
+    """At the address of the host that others reach; a role's own variable is judged as the lab's."""
+    hosts = lab.parents[2] / "hosts.yml"
+    clear = "where the pages would be plain HTTP and passwords would cross the network in the clear"
+    places = [change(lab, "lab_bind_address", "0.0.0.0"), change(lab, "model_server_bind_address", "203.0.113.7")]
+    found = preflight(lab, tool, "-e", "lab_gateway=false")
+    assert [one.split(", where ")[0] for one in found] == [f"{places[0]}is '0.0.0.0'", f"{places[1]}is '203.0.113.7'"], found
+    assert all(f"{clear}: remove the value and write 'lab_gateway: true' into {lab}, which" in one for one in found), found
+
+    change(lab, "lab_bind_address", "127.0.0.2")
+    change(lab, "model_server_bind_address", "127.0.0.1")
+    assert preflight(lab, tool) == []
+
+    place = change(lab, "lab_bind_address", "0.0.0.0")
+    change(lab, "lab_gateway", "true")
+    found = preflight(lab, tool)
+    assert found[0] == f"{place}is 0.0.0.0, but with lab_gateway the gateway publishes the pages on lab_address of the control host over TLS: remove the value."
+    name = "lab_address of localhost, which is its name or its ansible_host, set in "
+    assert found[1:] == [f"{name}{hosts}, is 'localhost': write the IPv4 address by which others reach it."]
+
+    change(lab, "lab_bind_address", "127.0.0.1")
+    place = change(lab, "lab_address", "203.0.113.7")
+    advice = "which is no address of this host: write the one of its own by which others reach it."
+    assert preflight(lab, tool) == [f"lab_address of localhost, set in {place.split('set in ')[1]}is '203.0.113.7', {advice}"]
+    place = change(lab, "lab_gateway", "ture")
+    assert any(one.startswith(f"{place.rstrip(', ')}: 'ture' is not true or false") for one in preflight(lab, tool))
+
+
 def test_environments_for_the_image_and_data_of_the_hosts_are_looked_at_too(lab: Path, tool: Run) -> None:
     place = change(lab, "lab_environments_in_image", "[churn]")
     assert preflight(lab, tool) == [f"{place}names churn, which is not in {lab.parents[2]}/environments: write churn.in there, or take the name out."]
@@ -906,7 +951,7 @@ def test_a_lab_of_several_hosts_is_judged_on_all_of_them_and_on_one_alone(lab: P
     """Each host's own address has to be one of its own; a run for one worker asks nothing of the others, and judges the inventory there."""
     hosts = lab.parents[2] / "hosts.yml"
     local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.2", vm3="203.0.113.3")
-    advice = "which is no address of this host: write the one of its own by which the lab's other hosts reach it."
+    advice = "which is no address of this host: write the one of its own by which others reach it."
     lines = {"vm1": 5, "vm2": 11, "vm3": 12}
     assert sorted(preflight(lab, tool)) == [f"lab_address of {name}, set in {hosts}:{line}, is '203.0.113.{name[2]}', {advice}" for name, line in lines.items()]
     assert preflight(lab, tool, "--limit", "vm3") == [f"lab_address of vm3, set in {hosts}:12, is '203.0.113.3', {advice}"]
