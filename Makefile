@@ -54,8 +54,8 @@ down:
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
-test: venv-test ## run the tests, in two processes
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+test: venv-test ## run the tests, in three processes
+	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 40
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule

@@ -292,8 +292,9 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
     def read(trusted: str, address: str = "127.0.0.1", **more: str) -> str:
         url = f"http://{address}:{port}/log/of_a_task.log"
         settings = {**environment, "LAB_LOGS_TLS": "true", "REQUESTS_CA_BUNDLE": str(tmp_path / trusted), **more}
-        command = [python, "-c", READ_LOG, CONFIG, url, "of_a_task.log"]
-        return subprocess.run(command, env=settings, text=True, capture_output=True, check=False).stdout.splitlines()[-1]
+        command = [str(python), "-c", READ_LOG, str(CONFIG), url, "of_a_task.log"]
+        done = subprocess.run(command, env=settings, text=True, capture_output=True, check=False)
+        return done.stdout.splitlines()[-1] if done.stdout else done.stderr
 
     with (tmp_path / "served").open("w") as log, socket.socket() as one:
         command = [str(python), "-c", SERVE_LOGS, str(port)]

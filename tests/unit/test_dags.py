@@ -264,10 +264,11 @@ def test_a_run_that_names_an_experiment_bears_its_name_however_it_was_triggered(
     plugins = tmp_path / "airflow" / "plugins" / "lab"
     plugins.mkdir(parents=True)
     (plugins / "run_notes.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_notes.py").read_text())
-    runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None, {"trained": ["wine", "churn", "wine"]}]
+    runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None]
+    runs.append({"trained": ["wine", "churn", "wine"]})
     found, words = worker(NOTES, json.dumps(runs), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db")
     assert [note for _, note in found] == ["Experiment churn", "for the board", None, None, None, "Experiments churn, wine"], words
     assert {state for state, _ in found} == {"running"}
-    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace('words[:1000]', "[]"))
+    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace("words[:1000]", "[]"))
     found, words = worker(NOTES, json.dumps(runs[:1]), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/other.db")
     assert found == [["running", None]] and "Error while calling listener" in words, "a run starts without its note when that cannot be written"
