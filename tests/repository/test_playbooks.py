@@ -147,10 +147,10 @@ def test_a_gateway_of_an_earlier_setting_is_removed(
     tool: Run, tmp_path: Path, workers: list[str], gateway: str, projects: list[str] | None, removed: bool
 ) -> None:
     """Where preflight saw it, and nowhere else."""
-    plays = [play for path, play in PLAYS if path.stem == "clean"]
+    plays = [play for path, play in PLAYS if path.stem == "start"][-2:]  # hostvars are there from the second play of a run on
     seen = {} if projects is None else {"preflight_measured": {"found": {"lab_projects": projects}}}
     printed = hollow(tool, tmp_path, plays, workers, lab_gateway=gateway, **seen)
-    assert printed == {plays[0]["name"]: {"control", *workers}} | ({plays[1]["name"]: {"control"}} if removed else {})
+    assert (plays[-1]["name"] in printed) is removed and printed.get(plays[-1]["name"], {"control"}) == {"control"}, printed
 
 
 def test_every_playbook_is_found_by_its_fqcn_from_the_checkout(tool: Run) -> None:
