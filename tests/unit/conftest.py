@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.conftest import run_tool
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path(__file__).parent / "environments"
 PROJECT = ROOT / "examples" / "wine_cultivars"
@@ -61,6 +63,36 @@ def make_environment(name: str, *projects: Path, lock: Path | None = None) -> Pa
                 uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "--no-cache", project)
             complete.touch()
     return python
+
+
+def unpacked(package: str) -> Path:
+    """Return a folder with the files of a Debian or Ubuntu package, and of those that it needs and are not installed here.
+
+    They are fetched and unpacked, not installed, so that nothing of the machine changes and no service is started.
+    """
+    place = ROOT / ".cache" / package
+    complete = place / "complete"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place.parent / f"{package}.lock").open("w") as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        if not complete.is_file():
+            shutil.rmtree(place)
+            archives = place / "archives"
+            (archives / "partial").mkdir(parents=True)
+            options = [f"Dir::Cache::archives={archives}", "Debug::NoLocking=true", "APT::Sandbox::User=root"]
+            fetch = ["apt-get", "install", "--download-only", "--yes", "--no-install-recommends", *(f"--option={option}" for option in options), package]
+            done = run_tool(fetch)
+            if done.returncode and os.geteuid() == 0:
+                run_tool(["apt-get", "update", "--quiet"])
+                done = run_tool(fetch)
+            if done.returncode:
+                pytest.fail(f"There is no {package} here, and its package could not be fetched (sudo apt install {package}):\n{done.stdout}", pytrace=False)
+            for archive in archives.glob("*.deb"):
+                done = run_tool(["dpkg-deb", "--extract", archive, place])
+                assert done.returncode == 0, done.stdout
+            shutil.rmtree(archives)
+            complete.touch()
+    return place
 
 
 #: parameters of `project_python` for tests of what a package does with MLflow: the newest supported client, and the oldest

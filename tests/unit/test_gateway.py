@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import fcntl
 import http.client
 import http.server
 import ipaddress
@@ -35,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from passlib.hash import sha512_crypt
 
 from tests.conftest import ROOT, run_tool
+from tests.unit.conftest import unpacked
 from tests.unit.plays import Done, play, play_on_each
 from tests.unit.rendering import CANARY, Case
 from tests.unit.rendering import STACK as AIRFLOW_STACK
@@ -272,25 +272,11 @@ def test_a_second_run_changes_nothing_and_what_changed_is_told_to_nginx_once(tmp
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """Debian's or Ubuntu's nginx: the machine's own, or that of its package, which is fetched and unpacked, not installed, so that nothing is started."""
+    """Debian's or Ubuntu's nginx: the machine's own, or that of its package."""
     there = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if there:
         return there
-    place = ROOT / ".cache/nginx"
-    program = place / "usr/sbin/nginx"
-    place.mkdir(parents=True, exist_ok=True)
-    with (ROOT / ".cache/nginx.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            done = run_tool(["apt-get", "download", "nginx"], place)
-            if done.returncode and os.geteuid() == 0:
-                run_tool(["apt-get", "update", "-q"])
-                done = run_tool(["apt-get", "download", "nginx"], place)
-            for package in place.glob("nginx_*.deb"):
-                done = run_tool(["dpkg-deb", "-x", package, place])
-            if not program.exists():
-                pytest.fail(f"There is no nginx here, and its package could not be fetched (sudo apt install nginx-light):\n{done.stdout}", pytrace=False)
-    return str(program)
+    return str(unpacked("nginx") / "usr/sbin/nginx")
 
 
 class Names(socketserver.BaseRequestHandler):

@@ -23,6 +23,7 @@ import pytest
 from ansible_collections.mlops.lab.plugins.filter.newer_versions import newer_versions
 
 from tests.conftest import BIN, ROOT
+from tests.unit.conftest import unpacked
 from tests.unit.plays import Done, play, play_on_each
 
 NAME = "20270101T030000Z"
@@ -218,10 +219,12 @@ class Postgres:
     folder: Path
     user: str | None
     """Who runs it: a server of Postgres refuses root."""
+    libraries: str
+    """Where its libraries are, if not where the system has them."""
 
     def run(self, name: str, *arguments: str | Path) -> str:
         """Run one of its programs; returns what it printed."""
-        where = {**os.environ, "PGHOST": str(self.folder), "LC_ALL": "C"}
+        where = {**os.environ, "PGHOST": str(self.folder), "LC_ALL": "C", "LD_LIBRARY_PATH": self.libraries}
         log = self.folder / "programs.log"  # a pipe would be held open by the server
         with log.open("wb") as output:
             done = subprocess.run([self.bin / name, *arguments], env=where, user=self.user, stdout=output, stderr=output, cwd="/", check=False)
@@ -236,14 +239,17 @@ class Postgres:
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
     """A server that listens on no port."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not found:
-        pytest.skip("there is no Postgres server here (package postgresql)")
-    user = None if os.geteuid() else "postgres"
+    user = None if os.geteuid() else "nobody"
     with tempfile.TemporaryDirectory(prefix="pg") as name:  # the path of a socket has to be short
-        server = Postgres(found[-1].parent, Path(name), user)
+        folder, root = Path(name), Path("/")
+        if not (found := sorted(root.glob("usr/lib/postgresql/*/bin/postgres"))):
+            # Where that user may read it, and without what would compile queries, which is the larger part
+            root = shutil.copytree(unpacked("postgresql"), folder / "root", symlinks=True, ignore=shutil.ignore_patterns("libLLVM*", "doc", "locale", "man"))
+            found = sorted(root.glob("usr/lib/postgresql/*/bin/postgres"))
+        libraries = "" if root == Path("/") else os.pathsep.join(map(str, root.glob("usr/lib/*-linux-gnu*")))
+        server = Postgres(found[-1].parent, folder, user, libraries)
         if user:
-            os.chown(server.folder, pwd.getpwnam(user).pw_uid, -1)
+            os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         server.run("initdb", "-D", server.folder / "data", "-U", "airflow", "--auth=trust", "--no-sync")
         options = f"-c listen_addresses= -c unix_socket_directories={server.folder} -c fsync=off"
         server.run("pg_ctl", "-D", server.folder / "data", "-l", server.folder / "log", "-o", options, "-w", "start")
@@ -270,7 +276,7 @@ DOCKER = """#!/bin/sh
 while test "$1" != postgres; do shift; done
 name=$2
 shift 2
-PGHOST={folder} exec {bin}/"$name" "$@"
+PGHOST={folder} LD_LIBRARY_PATH={libraries} exec {bin}/"$name" "$@"
 """
 
 
@@ -289,7 +295,7 @@ def test_a_dump_runs_as_nobody_who_may_do_anything(postgres: Postgres, tmp_path:
     ran.unlink(missing_ok=True)
     docker = tmp_path / "bin/docker"
     docker.parent.mkdir()
-    docker.write_text(DOCKER.format(folder=postgres.folder, bin=postgres.bin))
+    docker.write_text(DOCKER.format(folder=postgres.folder, bin=postgres.bin, libraries=postgres.libraries))
     docker.chmod(0o755)
     values = {
         "lab_backup_dir": str(tmp_path),
