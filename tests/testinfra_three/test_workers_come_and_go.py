@@ -44,7 +44,7 @@ def test_a_worker_that_is_killed_costs_a_try_and_no_run(airflow: Airflow, worker
 
 def test_every_worker_consumes_again_after_the_broker_was_restarted(airflow: Airflow, control: Host, where: dict[str, set[str]]) -> None:
     """Within a minute, and truly: four searchers need the room of both workers."""
-    control.check_output(f"docker restart --timeout 5 {REDIS}")
+    control.check_output(f"docker restart -t 5 {REDIS}")
     all_consume(control, where, 60)
     tasks = airflow.finish(airflow.trigger("restarted", "wine_search", trials=60, search__parallel=4), 400)
     hosts = {task["hostname"] for task in tasks if task["task_id"] == "search"}
