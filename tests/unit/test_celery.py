@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import secrets
@@ -17,12 +16,9 @@ from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization as form
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.unit.authorities import authority, certify
 from tests.unit.conftest import ROOT, make_environment
-from tests.unit.test_certificates import authority, sign
 from tests.unit.test_templates import stack
 
 CONFIG = ROOT / "roles" / "airflow_stack" / "files"
@@ -267,12 +263,8 @@ def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended:
 
 def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_question(python: Path, tmp_path: Path) -> None:
     """By a server whose certificate the reader trusts, of the address that it asks; Airflow itself writes http:// into that address."""
-    ca, stranger = authority("churn"), authority("other")
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = sign("worker", key, "churn lab CA", ca.key, 9, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]))
-    for name, text in {"ca.pem": ca.text, "stranger.pem": stranger.text, "host.pem": certificate.public_bytes(form.Encoding.PEM).decode()}.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "host.key").write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()))
+    certify(tmp_path, "127.0.0.1")
+    (tmp_path / "stranger.pem").write_text(authority("other").text)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/of_a_task.log").write_text("what the task said")
     with socket.socket() as probe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import json
 import re
@@ -11,62 +10,26 @@ import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as form
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.conftest import forms
+from tests.unit.authorities import NOW, SIGNS, Authority, authority, sign
 from tests.unit.plays import Done, play, play_on_each
 
 NAMES = ["192.0.2.7", "worker1.example.com", "localhost", "127.0.0.1"]
-NOW = datetime.datetime.now(datetime.UTC)
 MADE_BY_ROLE = ["ca.pem", "host.key", "host.pem"]
-SIGNS = x509.KeyUsage(False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
 
 
 def role(tasks: str = "main") -> dict[str, Any]:
     """Return the task that runs a part of the role."""
     return {"ansible.builtin.import_role": {"name": "mlops.lab.certificates", "tasks_from": tasks}}
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority: its key, its certificate, and both as text."""
-
-    key: Any
-    certificate: x509.Certificate
-    key_text: str
-    text: str
-
-
-def sign(subject: str, key: Any, issuer: str, issuer_key: Any, days: float, *extensions: x509.ExtensionType) -> x509.Certificate:
-    """Return a certificate for the key of a subject, signed by an issuer."""
-    builder = x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-    builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(NOW - datetime.timedelta(days=9))
-    builder = builder.not_valid_after(NOW + datetime.timedelta(days=days))
-    own = [x509.SubjectKeyIdentifier.from_public_key(key.public_key()), x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())]
-    for extension in {type(extension): extension for extension in (*own, *extensions)}.values():
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints | x509.KeyUsage))
-    return builder.sign(issuer_key, None if isinstance(issuer_key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
-
-
-@cache
-def authority(name: str = "churn", kind: str = "ec") -> Authority:
-    """Return an authority; one of the same arguments is the same."""
-    key: Any = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else ed25519.Ed25519PrivateKey.generate()
-    if kind == "rsa":
-        key = rsa.generate_private_key(65537, 2048)
-    certificate = sign(f"{name} lab CA", key, f"{name} lab CA", key, 3650, x509.BasicConstraints(True, 0), SIGNS)
-    key_text = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode()
-    return Authority(key, certificate, key_text, certificate.public_bytes(form.Encoding.PEM).decode())
 
 
 @dataclass

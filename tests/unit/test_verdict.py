@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import http.server
-import ipaddress
 import json
 import re
 import shlex
@@ -22,12 +20,9 @@ import pytest
 from ansible_collections.mlops.lab.plugins.module_utils import lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.conftest import ROOT, Run
+from tests.unit.authorities import authority, certify
 
 RUN = "first-model-wine-0123456789ab"
 IMAGE = "0123456789ab" + "0" * 52
@@ -763,7 +758,7 @@ def test_each_host_of_several_is_looked_at_and_one_that_is_off_is_one_failed_che
     away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
     inventory["all"]["hosts"] |= {"vm2": here, "vm3": away, "vm4": away}
     (control.path / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
-    certified(control.path / "certificates", "127.0.0.1")
+    certify(control.path / "certificates", "127.0.0.1")
     code, output = control.play("verdict", "--limit", "vm1")
     assert code == 2, output
     checks = json.loads(control.report.read_text(encoding="utf-8"))["checks"]
@@ -777,53 +772,30 @@ def test_each_host_of_several_is_looked_at_and_one_that_is_off_is_one_failed_che
     assert "- vm3: The host answers: it does not" in output and "vm1                        : ok=" in output
 
 
-def certified(folder: Path, address: str, days: int = 9, authority: bool = True) -> None:
-    """Make an authority, and key and certificate of a host, in the files that role certificates makes; without `authority`, ca.pem is another one's."""
-    now, key, others = datetime.datetime.now(datetime.UTC), *(ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-
-    def named(name: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    def signed(name: str, subject: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType, by: ec.EllipticCurvePrivateKey) -> bytes:
-        builder = x509.CertificateBuilder().subject_name(named(name)).issuer_name(named("a lab")).public_key(subject.public_key())
-        dated = (
-            builder.serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=30))
-            .not_valid_after(now + datetime.timedelta(days=days))
-        )
-        return dated.add_extension(extension, critical=True).sign(by, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    folder.mkdir()
-    ca = ec.generate_private_key(ec.SECP256R1())
-    (folder / "ca.pem").write_bytes(signed("a lab", ca if authority else others, x509.BasicConstraints(True, None), ca if authority else others))
-    (folder / "host.pem").write_bytes(signed(address, key, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), ca))
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "host.key").write_bytes(pem)
-
-
 def test_a_certificate_that_clients_accept_is_told_with_its_end(tmp_path: Path) -> None:
-    certified(tmp_path / "c", "192.0.2.7")
+    certify(tmp_path / "c", "192.0.2.7")
     assert re.fullmatch(r"valid until \d{4}-\d\d-\d\d, 8 days", lab_containers.certificate(str(tmp_path / "c"), "192.0.2.7"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "address", "words"),
+    ("days", "trusted", "address", "words"),
     [
-        ({"days": -1}, "192.0.2.7", "certificate has expired"),
-        ({"authority": False}, "192.0.2.7", "host.pem is not accepted at 192.0.2.7"),
-        ({}, "192.0.2.8", "IP address mismatch"),
-        ({}, "worker1", "Hostname mismatch"),
+        (-1, "churn", "192.0.2.7", "certificate has expired"),
+        (9, "other", "192.0.2.7", "host.pem is not accepted at 192.0.2.7"),
+        (9, "churn", "192.0.2.8", "IP address mismatch"),
+        (9, "churn", "worker1", "Hostname mismatch"),
     ],
 )
-def test_a_certificate_that_clients_refuse(tmp_path: Path, changes: dict[str, Any], address: str, words: str) -> None:
-    certified(tmp_path / "c", "192.0.2.7", **changes)
+def test_a_certificate_that_clients_refuse(tmp_path: Path, days: float, trusted: str, address: str, words: str) -> None:
+    certify(tmp_path / "c", "192.0.2.7", days)
+    (tmp_path / "c/ca.pem").write_text(authority(trusted).text)
     with pytest.raises(Failed, match=re.escape(words)):
         lab_containers.certificate(str(tmp_path / "c"), address)
 
 
 def test_a_key_of_another_certificate_and_none_at_all(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        certified(tmp_path / name, "192.0.2.7")
+        certify(tmp_path / name, "192.0.2.7")
     shutil.copy(tmp_path / "other/host.key", tmp_path / "one/host.key")
     for folder in ("one", "none"):
         with pytest.raises(Failed, match="has no key and certificate that fit"):
