@@ -120,12 +120,14 @@ lock: ## resolve requirements*.in again (needs uv)
 	$(COMPILE) --upgrade -c requirements-test.txt requirements-jenkins.in -o requirements-jenkins.txt
 	$(COMPILE) --upgrade -c requirements-test.txt requirements-screenshots.in -o requirements-screenshots.txt
 
+# ssh is how Ansible reaches any host but this one.
 venv:
+	@tools/install_packages.sh ssh=openssh-client
 	@tools/make_venv.sh requirements.txt
 
 venv-test:
 	@tools/make_venv.sh requirements-test.txt
-	@tools/install_packages.sh shellcheck=shellcheck mvn=maven nft=nftables ip=iproute2
+	@tools/install_packages.sh ssh=openssh-client shellcheck=shellcheck mvn=maven nft=nftables ip=iproute2
 
 venv-screenshots: venv
 	@tools/make_venv.sh requirements-screenshots.txt
