@@ -2,7 +2,7 @@
 
 They work on one MLflow run and share one folder, each in a process of its own, which keeps the books; what the package does it has done in another one
 (:class:`lab_experiment.package.Package`). A step's result is kept in the folder, so that it is not done again for every task and every try. Celery workers on
-several hosts share no disk: on a host that does not have the results yet, the first task that needs them does the steps.
+several hosts share no disk: a host that does not have the results gets them through MLflow (:mod:`lab_experiment.handover`), or else does the steps again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import lab_environments
 from lab_environments import Environment
-from lab_experiment import folders, pages, storable, tracking
+from lab_experiment import folders, handover, pages, storable, tracking
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure, Final
 from lab_experiment.package import Package
@@ -43,7 +43,7 @@ class Job:
     tags: Mapping[str, str]
     """Tags of the MLflow run besides those in the file."""
     run: dict[str, str] = field(default_factory=dict)
-    """What ``prepare`` made: ``mlflow_run_id``, ``experiment_id``, and with a search ``search_run_id`` and ``study``."""
+    """What ``prepare`` made: ``mlflow_run_id``, ``experiment_id``, with a search ``search_run_id`` and ``study``, and on several hosts ``steps``, a digest."""
     file_digest: str = ""
     """Digest of that file, ``sha256:...``."""
     number: int = 1
@@ -75,7 +75,9 @@ class Job:
 
     @cached_property
     def package(self) -> Package:
-        """The process that the package's code runs in."""
+        """The process that the package's code runs in, and with it the results of steps that another host did."""
+        if self.run.get("steps"):
+            handover.take(self.run["mlflow_run_id"], self.run["steps"], self.folder)
         return Package(lambda: {"document": self.document, "folder": str(self.folder), "run": self.run}, self.environment.interpreter)
 
     @cached_property
@@ -111,6 +113,8 @@ def prepare(job: Job) -> Answer:
         with tracking.failures("recording the data"):
             environment.record_files(client, parent.info.run_id, document, job.folder.parent)
         print(f"[steps] done: {', '.join(job.package.ask('steps')) or 'none'}", flush=True)
+        if given := handover.give(client, parent.info.run_id, job.folder):
+            job.run["steps"] = given
         if document["search"]:
             job.run |= search.prepare(job)
             searchers = min(document["search"]["parallel"], document["search"]["trials"])
@@ -206,6 +210,8 @@ def train(job: Job) -> Answer:
         if document["train"] is not None:
             outcome |= Training(job, params).run()
     folders.remove(job.folder)
+    if job.run.get("steps"):
+        handover.drop(client, run_id)
     deploy = document["deploy"] if outcome["model_uri"] else None
     if deploy and deploy.get("when") == "champion" and not (outcome["champion"] or {}).get("promoted"):
         print(f"[deploy] {outcome['model_uri']} is not the champion, so it is not deployed; deploy.when: always deploys every model", flush=True)

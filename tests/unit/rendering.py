@@ -126,12 +126,14 @@ PARTS: dict[str, dict[str, Any]] = {
         "airflow_stack_control_address": "10.0.0.5",
         "airflow_stack_bind_address": "10.0.0.5",
         "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+        "airflow_stack_share_in_mlflow": True,
     },
     "worker alone": {
         "airflow_stack_parts": ["worker"],
         "airflow_stack_control_address": "10.0.0.5",
         "airflow_stack_worker_hostname": "10.0.0.6",
         "airflow_stack_certificates_dir": "/opt/mlops-lab/certificates",
+        "airflow_stack_share_in_mlflow": True,
     },
 }
 

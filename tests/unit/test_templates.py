@@ -225,6 +225,23 @@ def test_a_host_of_workers_has_no_file_of_the_control_host() -> None:
     }
 
 
+def test_logs_are_read_from_mlflow_by_whom_people_ask_and_brought_there_by_who_runs_tasks() -> None:
+    """The api-server and the triggerer have MLflow's password where logs are in MLflow, nobody else of the control host; on one host none has."""
+    services = stack("control alone")["services"]
+    holders = {name for name, service in services.items() if "mlflow_credentials" in sources(service)}
+    assert holders == {"airflow-apiserver", "airflow-triggerer"}
+    own = sources(services["airflow-scheduler"])
+    assert all(sources(services[name]) == own | {"mlflow_credentials"} for name in holders)
+    for service in (services["airflow-apiserver"], services["airflow-triggerer"], stack("worker alone")["services"]["airflow-worker"]):
+        environment = service["environment"]
+        assert (
+            environment["AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS"] == "logs_in_mlflow.LOGGING_CONFIG" and environment["LAB_LOGS_STORE"] == "http://mlflow:5000"
+        )
+    one = stack("one host")["services"]
+    assert {name for name, service in one.items() if "mlflow_credentials" in sources(service)} == {"airflow-worker"}
+    assert not any("LAB_LOGS_STORE" in service.get("environment", {}) for service in one.values())
+
+
 def test_flower_knows_broker_and_its_own_users_alone() -> None:
     flower = stack("one host")["services"]["flower"]
     assert sources(flower) == {"broker_url", "result_backend", "secret_key", "flower_basic_auth"}
