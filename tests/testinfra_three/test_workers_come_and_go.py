@@ -52,12 +52,16 @@ def test_every_worker_consumes_again_after_the_broker_was_restarted(airflow: Air
 
 
 def test_a_worker_s_host_that_is_lost_is_reported_and_its_work_taken_over(airflow: Airflow, worker2: Host, where: dict[str, set[str]]) -> None:
-    """It loses its power in the middle of a search; when it is back it is part of the lab again, its firewall too."""
+    """It loses its power in the middle of a search; what ended there before is still to be read, and when it is back it is part of the lab again."""
     run_id = begin(airflow, "lost", where[WORKER2])
+    earlier = airflow.trigger("earlier", "wine_search", trials=8, search__parallel=4)
+    ended = [task for task in airflow.finish(earlier) if task["hostname"] in where[WORKER2] and task["state"] == "success"]
     lab.docker("kill", WORKER2)
     try:
         done = lab.play("playbooks/verify.yml")
         assert done.returncode != 0 and WORKER2 in done.stdout, done.stdout[-3000:]
+        logs = [airflow.log(earlier, task) for task in ended]
+        assert logs and all(len(log) > 3 and not any("Could not read" in line for line in log) for log in logs), logs
         tasks = airflow.finish(run_id)
         last = [task for task in tasks if task["task_id"] == "train"]
         assert {task["hostname"] for task in last} <= where[WORKER1]
