@@ -53,9 +53,9 @@ def test_every_worker_consumes_again_after_the_broker_was_restarted(airflow: Air
 
 def test_a_worker_s_host_that_is_lost_is_reported_and_its_work_taken_over(airflow: Airflow, worker2: Host, where: dict[str, set[str]]) -> None:
     """It loses its power in the middle of a search; what ended there before is still to be read, and when it is back it is part of the lab again."""
-    run_id = begin(airflow, "lost", where[WORKER2])
     earlier = airflow.trigger("earlier", "wine_search", trials=8, search__parallel=4)
     ended = [task for task in airflow.finish(earlier) if task["hostname"] in where[WORKER2] and task["state"] == "success"]
+    run_id = begin(airflow, "lost", where[WORKER2])
     lab.docker("kill", WORKER2)
     try:
         done = lab.play("playbooks/verify.yml")
