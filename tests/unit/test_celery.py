@@ -266,7 +266,7 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
     certify(tmp_path, "127.0.0.1")
     (tmp_path / "stranger.pem").write_text(authority("other").text)
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs/of_a_task.log").write_text("what the task said")
+    (tmp_path / "logs/a_task.log").write_text("what the task said")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -282,9 +282,9 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
     }
 
     def read(trusted: str, address: str = "127.0.0.1", **more: str) -> str:
-        url = f"http://{address}:{port}/log/of_a_task.log"
+        url = f"http://{address}:{port}/log/a_task.log"
         settings = {**environment, "LAB_LOGS_TLS": "true", "REQUESTS_CA_BUNDLE": str(tmp_path / trusted), **more}
-        command = [str(python), "-c", READ_LOG, str(CONFIG), url, "of_a_task.log"]
+        command = [str(python), "-c", READ_LOG, str(CONFIG), url, "a_task.log"]
         done = subprocess.run(command, env=settings, text=True, capture_output=True, check=False)
         return done.stdout.splitlines()[-1] if done.stdout else done.stderr
 
@@ -297,7 +297,7 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
                 assert read("ca.pem", AIRFLOW__API__SECRET_KEY="another") == '403 {"detail":"Forbidden"}'
                 assert read("stranger.pem") == read("ca.pem", "localhost") == "SSLError"
                 with pytest.raises(requests.ConnectionError):
-                    requests.get(f"http://127.0.0.1:{port}/log/of_a_task.log", timeout=10)
+                    requests.get(f"http://127.0.0.1:{port}/log/a_task.log", timeout=10)
             finally:
                 server.terminate()
 

@@ -14,6 +14,9 @@ import requests
 from tests.conftest import ROOT
 from tests.unit.conftest import Mlflow
 
+# An older Airflow has no workers on other hosts here.
+pytestmark = pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+
 # What a supervisor does when its task has ended.
 WRITE = """
 import sys

@@ -1,7 +1,7 @@
 """Keep the logs of tasks in MLflow's artifact store, to which they go when their task ends, so that they outlive the host they were written on.
 
-Airflow reads this module as its logging configuration, on every Airflow that has remote logs of its own (3.0 and later). Its own stores want a cloud's provider
-in the image and a service beside the lab's. MLflow is there, takes and gives files over HTTP, and every worker has a password for it.
+Airflow reads this module as its logging configuration. Its own stores of logs want a cloud's provider in the image and a service beside the lab's. MLflow is
+there, takes and gives files over HTTP, and every worker has a password for it.
 """
 
 from __future__ import annotations
