@@ -942,8 +942,8 @@ def host_problems(found: Mapping[str, Any], args: Mapping[str, Any]) -> list[str
 
 
 def clock_problems(offset: float, limit: int) -> list[str]:
-    """Report a clock that is too far from the control node's."""
-    if abs(offset) <= limit:
+    """Report a clock that is too far from the control node's; without a limit none is."""
+    if not limit or abs(offset) <= limit:
         return []
     direction = "ahead of" if offset > 0 else "behind"
     return [

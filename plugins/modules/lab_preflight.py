@@ -26,7 +26,7 @@ options:
       disk_gb: {description: Free disk in GiB on a host that has no lab yet., type: int, default: 0}
       disk_running_gb: {description: Free disk in GiB on a host that already has containers of the lab., type: int, default: 0}
       python: {description: Oldest Python of the host., type: str, default: "3.9"}
-      clock_seconds: {description: Longest offset between the host's clock and the control node's., type: int, default: 20}
+      clock_seconds: {description: Longest offset between the host's clock and the control node's; 0 judges none., type: int, default: 20}
   systems:
     description: Systems that are supported, written C(id version) as in C(/etc/os-release). An empty list allows every system.
     type: list

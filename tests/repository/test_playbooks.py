@@ -118,7 +118,7 @@ def hollow(tool: Run, folder: Path, plays: list[dict[str, Any]], workers: list[s
     [
         (["control"], "false", set()),
         (["control"], "true", {"certificates", "firewall", "gateway"}),
-        (["worker1"], "false", {"certificates", "firewall", "gateway", "image_registry"}),
+        (["worker1"], "false", {"host_clock", "certificates", "firewall", "gateway", "image_registry"}),
     ],
 )
 def test_hosts_are_provisioned_with_what_their_lab_needs(tool: Run, tmp_path: Path, workers: list[str], gateway: str, parts: set[str]) -> None:
@@ -126,7 +126,7 @@ def test_hosts_are_provisioned_with_what_their_lab_needs(tool: Run, tmp_path: Pa
     plays = [play for path, play in PLAYS if path.stem == "provision"]
     everybody, control = {"control", *workers}, {"control"}
     wanted = {"docker_engine": everybody, "base_images": control}
-    wanted |= {part: everybody if part in ("certificates", "firewall") else control for part in parts}
+    wanted |= {part: everybody if part in ("host_clock", "certificates", "firewall") else control for part in parts}
     named = {part: {play["name"] for play in plays if part in play["tags"]}.pop() for part in wanted}
     assert hollow(tool, tmp_path, plays, workers, lab_gateway=gateway) == {named[part]: hosts for part, hosts in wanted.items()}
     by_tag = hollow(tool, tmp_path, plays, workers, "--tags", "gateway,firewall", lab_gateway=gateway)

@@ -396,6 +396,7 @@ def test_clock() -> None:
     assert lab_machine.clock_offset(140.0, 100.0, 110.0) == 30.0
     assert lab_machine.clock_offset(70.0, 100.0, 110.0) == -30.0
     assert judge.clock_problems(19.0, 20) == []
+    assert judge.clock_problems(-30.0, 0) == []
     sentence(judge.clock_problems(-30.0, 20), "30 s behind", "NTP")
 
 

@@ -67,11 +67,12 @@ def test_no_secret_is_in_what_is_rendered(case: Case) -> None:
 def test_every_template_is_rendered_here() -> None:
     rendered = {f"{case.role}/templates/{case.template}" for case in [*COMPOSE_FILES, *DOCKERFILES, *OTHERS]}
     missing = {path.relative_to(ROOT / "roles").as_posix() for path in ROOT.glob("roles/*/templates/*")} - rendered
-    # test_package_index.py, test_verdict.py, test_firewall.py and test_gateway.py render these.
+    # test_package_index.py, test_verdict.py, test_firewall.py, test_host_clock.py and test_gateway.py render these.
     assert missing == {
         *("package_index/templates/htpasswd.j2", "verdict/templates/report.html.j2"),
         *("firewall/templates/rules.nft.j2", "firewall/templates/firewall.service.j2"),
         *("gateway/templates/index.html.j2", "gateway/templates/status.conf.j2"),
+        "host_clock/templates/servers.j2",
     }
 
 
