@@ -15,7 +15,7 @@ from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import arg
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
 #: Tells in its first line whether the network is there and every service runs healthy with the present definition and the image that its
-#: name stands for now; then comes the definition that is there.
+#: name stands for now, or of which images something runs; then comes the definition that is there.
 LOOK = r"""
 settled() (
   set -o pipefail
@@ -27,7 +27,11 @@ settled() (
   while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name")" = "$id" || exit 1; done
 )
 if test -z "$network" || docker network inspect "$network" >/dev/null 2>&1; then printf 'network '; fi
-if test "$start" = True && settled 2>/dev/null; then printf 'settled '; fi
+if test "$start" = True; then
+  if settled 2>/dev/null; then printf 'settled '; else
+    docker ps -q --filter "label=com.docker.compose.project=$project" | xargs -r docker inspect --format 'running={{.Config.Image}}' | sort -u | tr '\n' ' '
+  fi
+fi
 stat -c '%U:%G:%a' "$directory/compose.yml" 2>/dev/null || echo
 cat "$directory/compose.yml" 2>/dev/null
 """
@@ -80,7 +84,7 @@ class ActionModule(WatchingAction):
         written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
         if written and "network" in states and ("settled" in states or not args["start"]):
             return {"changed": False}
-        result: dict[str, Any] = {"changed": True}
+        result: dict[str, Any] = {"changed": True, "running": [state.partition("=")[2] for state in states if state.startswith("running=")]}
         if not written:
             header = f"{args['project_src']}/compose.yml"
             result["diff"] = {"before_header": header, "before": present.strip() + "\n", "after_header": header, "after": args["definition"].strip() + "\n"}

@@ -58,6 +58,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+running:
+  description: Names of the images of what ran before, which is or in check mode would be replaced, or joined by others.
+  type: list
+  elements: str
+  returned: when something changed
 actions:
   description: What compose did, as community.docker.docker_compose_v2 returns it.
   type: list
