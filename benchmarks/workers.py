@@ -80,7 +80,7 @@ def main() -> None:
             time.sleep(30)  # what only the start needed is closed by then
             print(json.dumps(lab.figures(count)), flush=True)
     finally:
-        lab.run("airflow-scheduler", f"pkill -TERM -f {PATTERN} || true; rm -f /tmp/{QUEUE}-*.log")
+        lab.run("airflow-scheduler", f"pkill -TERM -f {PATTERN} || true; rm -f /tmp/{QUEUE}*.log")
 
 
 if __name__ == "__main__":
