@@ -78,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site = Site(nexus, folder, {**vault, **ports, **places, **kept, **index})
         try:
             declared = site.play("playbooks/nexus.yml")
-            assert declared.changed >= 10
+            assert declared.changes >= 10
             yield site
         finally:
             print(site.play("playbooks/destroy.yml").output[-2000:])

@@ -59,7 +59,7 @@ def test_the_second_run_changes_nothing(lab: Lab) -> None:
 
 def test_the_list_of_all_projects_is_blocked_before_the_proxy_exists(lab: Lab) -> None:
     first = lab.outputs[0].output
-    assert first.index("Declare routing rule") < first.index("Declare proxy repository")
+    assert first.index("- what: routing rule") < first.index("- what: proxy repository")
     assert repositories(lab)["pypi"]["routingRuleName"] == "pypi-no-project-list"
 
 
@@ -77,12 +77,12 @@ def test_a_dry_run_says_what_differs_and_the_next_run_mends_it_and_nothing_else(
     before = [lab.api(path) for path in ("repositorySettings", "security/roles")]
 
     dry = lab.run("--check", "--diff")
-    assert dry.changed == 3
+    assert dry.changes == 3
     assert [lab.api(path) for path in ("repositorySettings", "security/roles")] == before
-    for words in ("hosted repository 'pypi-internal'", "proxy repository 'pypi'", "role 'pypi-all-reader'", '"before"', '"ALLOW"', "nx-all"):
+    for words in ("hosted repository 'pypi-internal'", "proxy repository 'pypi'", "role 'pypi-all-reader'", "before:", "ALLOW", "nx-all"):
         assert words in dry.output, dry.output
 
-    assert lab.run().changed == 3
+    assert lab.run().changes == 3
     after = repositories(lab)
     assert after["pypi-internal"] == hosted
     assert after["pypi"] == {**proxy, "proxy": {**proxy["proxy"], "contentMaxAge": 60}}
@@ -92,10 +92,10 @@ def test_a_dry_run_says_what_differs_and_the_next_run_mends_it_and_nothing_else(
 def test_another_password_in_the_vault_reaches_nexus(lab: Lab, ask: Ask) -> None:
     try:
         other = lab.values["nexus_repositories_reader_password"] + "2"
-        assert lab.run(nexus_repositories_reader_password=other).changed == 1
+        assert lab.run(nexus_repositories_reader_password=other).changes == 1
         assert ask("reader", "GET", f"{GROUP}simple/{PUBLIC}/") == 401
     finally:
-        assert lab.run().changed == 1
+        assert lab.run().changes == 1
     assert ask("reader", "GET", f"{GROUP}simple/{PUBLIC}/") == 200
 
 
@@ -104,7 +104,7 @@ def test_members_that_the_group_has_besides_stay(lab: Lab) -> None:
     group = repositories(lab)["pypi-all"]
     try:
         lab.put("repositories/pypi/group/pypi-all", {**group, "group": {"memberNames": ["theirs", "pypi", "pypi-internal"]}})
-        assert lab.run().changed == 1
+        assert lab.run().changes == 1
         assert repositories(lab)["pypi-all"]["group"]["memberNames"] == ["pypi-internal", "pypi", "theirs"]
         assert lab.run("--check").changed == 0
     finally:
@@ -236,14 +236,14 @@ def test_a_mirror_whose_tls_a_company_signs_is_trusted_when_its_certificate_is_g
     with server.upstream(context) as mirror:
         mirror.files["behind-tls"] = {path.name: path.read_bytes() for path in [server.wheel(tmp_path, "behind-tls", "1.0")]}
         own = {**names, **users, "nexus_repositories_upstream_url": mirror.url}
-        assert lab.run(**own).changed == 7
+        assert lab.run(**own).changes == 7
         assert ask("admin", "GET", "repository/tls-proxy/simple/behind-tls/") != 200 and not mirror.asked
         given = {**own, "nexus_repositories_ca_file": str(shown)}
-        assert lab.run(**given).changed == 2
+        assert lab.run(**given).changes == 2
         assert lab.run(**given).changed == 0
         lab.nexus.ask("POST", "service/rest/v1/repositories/tls-proxy/invalidate-cache", lab.admin)
         assert ask("admin", "GET", "repository/tls-proxy/simple/behind-tls/") == 200 and mirror.asked == ["/simple/behind-tls/"]
-        assert lab.run(nexus_repositories_state="absent", **given).changed == 7
+        assert lab.run(nexus_repositories_state="absent", **given).changes == 7
 
 
 # -------------------------------------------------------------------- undo
@@ -255,16 +255,16 @@ def test_undo_removes_what_was_declared_and_nothing_else(lab: Lab, tmp_path: Pat
     own = {**names, **users, "nexus_repositories_routing_rule": "gone-rule"}
     everything = ["repositorySettings", "routing-rules", "security/roles", "security/users", "security/anonymous"]
     before = {path: lab.api(path) for path in everything}
-    assert lab.run(**own).changed == 8
+    assert lab.run(**own).changes == 8
     done = upload(lab, ("gone-publisher", lab.publisher[1]), server.wheel(tmp_path, "lab-gone", "1.0"), "repository/gone-hosted/")
     assert done.returncode == 0, done.stdout
 
     absent = {**own, "nexus_repositories_state": "absent"}
     refused = lab.run(**absent)
     assert refused.returncode != 0 and "holds packages (lab-gone), so nothing is removed" in refused.output, refused.output
-    assert lab.run("--check", nexus_repositories_delete_packages=True, **absent).changed == 8
+    assert lab.run("--check", nexus_repositories_delete_packages=True, **absent).changes == 8
     assert len(lab.api("repositorySettings")) == len(before["repositorySettings"]) + 3
-    assert lab.run(nexus_repositories_delete_packages=True, **absent).changed == 8
+    assert lab.run(nexus_repositories_delete_packages=True, **absent).changes == 8
     assert {path: sorted(lab.api(path), key=str) for path in everything} == {path: sorted(before[path], key=str) for path in everything}
     assert lab.run(**absent).changed == 0
 
