@@ -352,7 +352,7 @@ def login_problem(s: Settings, answer: Answer) -> str:
             f"The Nexus at {s.base} knows '{s.admin_user}', but does not let it administer (403): give it the role nx-admin there, or write another user into "
             "nexus_repositories_admin_user."
         )
-    if (status == 200 and answer.json is None) or status not in (200, 500, 502, 503, 504):
+    if (status == 200 and not isinstance(answer.json, list)) or status not in (200, 500, 502, 503, 504):
         return (
             f"What answers at {s.base} ({names['url']}) is no Nexus 3 ({status} at /service/rest/v1): write the address of one, with its path if it has one, "
             "as in https://www.example.com/nexus."

@@ -66,6 +66,7 @@ def thing(path: str, there: Found | None = None, **given: Any) -> Thing:
         (Answer(403), ["nx-admin", "nexus_repositories_admin_user", "(403)"]),
         (Answer(404), ["no Nexus 3", "/nexus"]),
         (Answer(200), ["no Nexus 3"]),
+        (Answer(200, json={"another": "service"}), ["no Nexus 3"]),
         (Answer(302), ["no Nexus 3 (302"]),
         (Answer(503), ["503", "log"]),
     ],
