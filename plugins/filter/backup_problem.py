@@ -21,7 +21,7 @@ name: backup_problem
 short_description: Why a backup cannot be brought back
 version_added: 0.2.0
 description:
-  - Returns the first that is wrong with a backup of the role P(mlops.lab.lab_backup#role), one sentence that says what to do instead.
+  - Returns the first thing that is wrong with a backup of the role P(mlops.lab.lab_backup#role), one sentence that says what to do instead.
   - Without O(manifest) it is judged whether there is such a backup, with it who sealed it, and with O(compared) whether it is whole and fits the lab.
     What somebody else wrote is not even parsed.
 positional: manifest, seal, compared
@@ -181,7 +181,7 @@ def fit_problem(lab: Lab, manifest: Mapping[str, Any], compared: Mapping[str, An
 
 
 def backup_problem(lab: Mapping[str, Any], manifest: str | None = None, seal: str = "", compared: Mapping[str, Any] | None = None) -> str:
-    """Return the first that is wrong with a backup, as far as it was read; options as documented above."""
+    """Return the first thing that is wrong with a backup, as far as it was read; options as documented above."""
     judge = Lab(**lab)
     problem = choice_problem(judge)
     if not problem and manifest is not None:

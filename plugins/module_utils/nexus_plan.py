@@ -30,34 +30,34 @@ QUESTIONS = {
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of the module, whose documentation says what they are."""
+    """The options of the module with their types and defaults; its documentation says what they are."""
 
-    state: str
+    state: str = "present"
     url: str
     host: str
-    admin_user: str
+    admin_user: str = "admin"
     admin_password: str
-    first_password: str
-    hosted: str
-    proxy: str
-    group: str
-    upstream_url: str
-    pip_url: str
-    routing_rule: str
-    blob_store: str
+    first_password: str = ""
+    hosted: str = "pypi-internal"
+    proxy: str = "pypi"
+    group: str = "pypi-all"
+    upstream_url: str = ""
+    pip_url: str = ""
+    routing_rule: str = "pypi-no-project-list"
+    blob_store: str = "default"
     reader_user: str
     reader_password: str
     publisher_user: str
     publisher_password: str
-    anonymous_off: bool
-    ca_file: str
-    ca_certificates: str
+    anonymous_off: bool = True
+    ca_file: str = ""
+    ca_certificates: str = ""
     names: dict[str, str]
     trust_hint: str
-    delete_packages: bool
-    timeout: int
+    delete_packages: bool = False
+    timeout: int = 60
 
     @property
     def base(self) -> str:

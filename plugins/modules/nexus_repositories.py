@@ -21,82 +21,25 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  url:
-    description: Address of Nexus, without C(/repository) or C(/service).
-    type: str
-    required: true
-  host:
-    description: Name of the host that the module runs on, for messages.
-    type: str
-    required: true
-  admin_user:
-    description: Administrator of Nexus.
-    type: str
-    default: admin
-  admin_password:
-    description: The administrator's password.
-    type: str
-    required: true
-  first_password:
-    description: Password of a new Nexus, used where O(admin_password) is refused, and replaced by that one.
-    type: str
-    default: ""
-  hosted:
-    description: Repository that packages are uploaded to.
-    type: str
-    default: pypi-internal
-  proxy:
-    description: Repository that passes the public index on.
-    type: str
-    default: pypi
-  group:
-    description: Repository of both.
-    type: str
-    default: pypi-all
-  upstream_url:
-    description: Public index that is passed on; empty leaves that of a proxy that is there.
-    type: str
-    default: ""
-  pip_url:
-    description: The index that a new proxy passes on without O(upstream_url).
-    type: str
-    default: ""
-  routing_rule:
-    description: Rule that blocks the list of all projects on the proxy.
-    type: str
-    default: pypi-no-project-list
-  blob_store:
-    description: Blob store of repositories that are made.
-    type: str
-    default: default
-  reader_user:
-    description: User who installs.
-    type: str
-    required: true
-  reader_password:
-    description: The password of who installs.
-    type: str
-    required: true
-  publisher_user:
-    description: User who installs and uploads.
-    type: str
-    required: true
-  publisher_password:
-    description: The password of who uploads.
-    type: str
-    required: true
-  anonymous_off:
-    description: Whether anonymous access to the whole Nexus is switched off; V(false) leaves it as it is.
-    type: bool
-    default: true
-  ca_file:
-    description: Where O(ca_certificates) come from, for messages.
-    type: str
-    default: ""
-  ca_certificates:
-    description: Text with PEM certificates that Nexus shall trust when it asks the public index.
-    type: str
-    default: ""
+  url: {description: "Address of Nexus, without C(/repository) or C(/service).", type: str, required: true}
+  host: {description: "Name of the host that the module runs on, for messages.", type: str, required: true}
+  admin_user: {description: Administrator of Nexus., type: str, default: admin}
+  admin_password: {description: "The administrator's password.", type: str, required: true}
+  first_password: {description: "Password of a new Nexus, used where O(admin_password) is refused, and replaced by that one.", type: str, default: ""}
+  hosted: {description: Repository that packages are uploaded to., type: str, default: pypi-internal}
+  proxy: {description: Repository that passes the public index on., type: str, default: pypi}
+  group: {description: Repository of both., type: str, default: pypi-all}
+  upstream_url: {description: Public index that is passed on; empty leaves that of a proxy that is there., type: str, default: ""}
+  pip_url: {description: The index that a new proxy passes on without O(upstream_url)., type: str, default: ""}
+  routing_rule: {description: Rule that blocks the list of all projects on the proxy., type: str, default: pypi-no-project-list}
+  blob_store: {description: Blob store of repositories that are made., type: str, default: default}
+  reader_user: {description: User who installs., type: str, required: true}
+  reader_password: {description: The password of who installs., type: str, required: true}
+  publisher_user: {description: User who installs and uploads., type: str, required: true}
+  publisher_password: {description: The password of who uploads., type: str, required: true}
+  anonymous_off: {description: Whether anonymous access to the whole Nexus is switched off; V(false) leaves it as it is., type: bool, default: true}
+  ca_file: {description: "Where O(ca_certificates) come from, for messages.", type: str, default: ""}
+  ca_certificates: {description: Text with PEM certificates that Nexus shall trust when it asks the public index., type: str, default: ""}
   names:
     description: Under which names values are set, for messages.
     type: dict
@@ -110,18 +53,9 @@ options:
       publisher_user: {description: Name for O(publisher_user)., type: str, required: true}
       publisher_password: {description: Name for O(publisher_password)., type: str, required: true}
       ca_file: {description: Name for O(ca_file)., type: str, required: true}
-  trust_hint:
-    description: What makes the host trust the authority of a certificate, for messages.
-    type: str
-    required: true
-  delete_packages:
-    description: Whether O(state=absent) removes a hosted repository that has packages, with them.
-    type: bool
-    default: false
-  timeout:
-    description: Seconds that Nexus may take for one answer.
-    type: int
-    default: 60
+  trust_hint: {description: "What makes the host trust the authority of a certificate, for messages.", type: str, required: true}
+  delete_packages: {description: "Whether O(state=absent) removes a hosted repository that has packages, with them.", type: bool, default: false}
+  timeout: {description: Seconds that Nexus may take for one answer., type: int, default: 60}
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -158,6 +92,7 @@ problem:
 import http.client
 import json
 import textwrap
+from dataclasses import MISSING, fields
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -359,37 +294,18 @@ class Run:
 
 def main() -> None:
     """Run the module."""
-    required, empty = {"type": "str", "required": True}, {"type": "str", "default": ""}
+    spec = {
+        option.name: {
+            "type": str(option.type).partition("[")[0],
+            **({"required": True} if option.default is MISSING else {"default": option.default}),
+            "no_log": option.name.endswith("_password"),
+        }
+        for option in fields(Settings)
+    }
+    spec["state"]["choices"] = ["present", "absent"]
     names = ("url", "url_example", "admin_password", "reader_user", "reader_password", "publisher_user", "publisher_password", "ca_file")
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "url": required,
-            "host": required,
-            "admin_user": {"type": "str", "default": "admin"},
-            "admin_password": {**required, "no_log": True},
-            "first_password": {**empty, "no_log": True},
-            "hosted": {"type": "str", "default": "pypi-internal"},
-            "proxy": {"type": "str", "default": "pypi"},
-            "group": {"type": "str", "default": "pypi-all"},
-            "upstream_url": empty,
-            "pip_url": empty,
-            "routing_rule": {"type": "str", "default": "pypi-no-project-list"},
-            "blob_store": {"type": "str", "default": "default"},
-            "reader_user": required,
-            "reader_password": {**required, "no_log": True},
-            "publisher_user": required,
-            "publisher_password": {**required, "no_log": True},
-            "anonymous_off": {"type": "bool", "default": True},
-            "ca_file": empty,
-            "ca_certificates": empty,
-            "names": {"type": "dict", "required": True, "options": {name: {**required, "no_log": False} for name in names}},
-            "trust_hint": required,
-            "delete_packages": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 60},
-        },
-        supports_check_mode=True,
-    )
+    spec["names"]["options"] = {name: {"type": "str", "required": True, "no_log": False} for name in names}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     run = Run(Settings(**module.params), module.check_mode, module._diff)
     problem = run.all()
     module.exit_json(changed=bool(run.changes), changes=run.changes, problem=problem)

@@ -241,7 +241,7 @@ LAB: dict[str, Any] = {
         ({"seal_key": "another"}, {"format": 9}, {}, "was changed after it was made"),
     ],
 )
-def test_the_first_that_is_wrong_is_said(lab: dict[str, Any], manifest: dict[str, Any], compared: dict[str, Any], words: str) -> None:
+def test_the_first_thing_that_is_wrong_is_said(lab: dict[str, Any], manifest: dict[str, Any], compared: dict[str, Any], words: str) -> None:
     usual = {
         "format": 2,
         "name": NAME,

@@ -383,8 +383,11 @@ def test_silence_is_an_answer_without_a_status() -> None:
     assert found.status == -1 and "timed out" in found.reason and found.said == "nothing"
 
 
-def test_the_role_hands_on_every_option() -> None:
+def test_the_role_hands_on_every_option_and_has_the_same_defaults() -> None:
     tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))
     given = next(task["mlops.lab.nexus_repositories"] for task in tasks if "mlops.lab.nexus_repositories" in task)
     options = yaml.safe_load(nexus_repositories.DOCUMENTATION)["options"]
     assert given.keys() == options.keys() == Settings.__annotations__.keys()
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+    own = {f"nexus_repositories_{name}": option["default"] for name, option in options.items() if "default" in option}
+    assert {name: value for name, value in own.items() if defaults.get(name, value) != value} == {}
