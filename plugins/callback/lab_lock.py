@@ -5,14 +5,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible import constants
-from ansible.plugins.callback import CallbackBase
-from ansible_collections.mlops.lab.plugins.plugin_utils.locking import SUFFIX, Mark, is_alive
-
 DOCUMENTATION = r"""
 name: lab_lock
 type: aggregate
@@ -27,6 +19,14 @@ author:
 requirements:
   - C(callbacks_enabled = mlops.lab.lab_lock) in C(ansible.cfg), as the checkout has it
 """
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.mlops.lab.plugins.plugin_utils.locking import SUFFIX, Mark, is_alive
 
 
 class CallbackModule(CallbackBase):

@@ -5,13 +5,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import Any
-
-from ansible.playbook.task_include import TaskInclude
-from ansible.plugins.callback.default import CallbackModule as Default
-
 DOCUMENTATION = r"""
 name: terminal
 type: stdout
@@ -30,6 +23,13 @@ extends_documentation_fragment:
 requirements:
   - C(stdout_callback = mlops.lab.terminal) in C(ansible.cfg)
 """
+
+import sys
+import time
+from typing import Any
+
+from ansible.playbook.task_include import TaskInclude
+from ansible.plugins.callback.default import CallbackModule as Default
 
 
 class CallbackModule(Default):

@@ -5,14 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.parsing.vault import AnsibleVaultFormatError, VaultLib, VaultSecret
-from ansible.plugins.inventory import BaseFileInventoryPlugin
-from ansible.plugins.inventory.yaml import InventoryModule as YamlInventory
-
 DOCUMENTATION = r"""
 name: lab
 short_description: Hosts of a lab, whose vault is opened with the password beside them
@@ -42,7 +34,16 @@ lab:
     lab_builder: {hosts: {lab.example.org: }}
 """
 
-PASSWORD, VAULT = Path(".vault_password"), Path("group_vars/lab/vault.yml")
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.parsing.vault import AnsibleVaultFormatError, VaultLib, VaultSecret
+from ansible.plugins.inventory import BaseFileInventoryPlugin
+from ansible.plugins.inventory.yaml import InventoryModule as YamlInventory
+
+PASSWORD = Path(".vault_password")
+VAULT = Path("group_vars/lab/vault.yml")
 
 
 def shown(path: Path) -> str:

@@ -141,7 +141,7 @@ options:
     type: dict
     default: {}
     suboptions:
-      used: {description: Whether the lab of one host has one, too., type: bool, default: false}
+      used: {description: "Whether the lab of one host has one, too.", type: bool, default: false}
       variable: {description: The inventory variable that says so., type: str, default: lab_gateway}
   addresses:
     description:
