@@ -443,7 +443,7 @@ def wrong_values(
         try:
             value = value_of(name)
         except AnsibleError as error:
-            if asked := re.search(r"The survey asks for .*", str(error)):  # roles/awx/vars/main/inventory.yml refuses an answer
+            if asked := re.search(r"The survey asks for .*", str(error)):  # an expression of the filter awx_inventory refuses an answer
                 problems[name] = asked.group()
             continue
         secret = option.get("no_log", False) or bool(re.search(r"pass|secret|key|token|credential", name))
