@@ -25,8 +25,8 @@ options:
   optional:
     description:
       - Kinds of the optional questions, by their variables.
-      - V(text) takes the answer as it is. V(list) has one entry in each line, or is one URL of a file. V(path) has a directory inside the project in each line.
-        V(version) has C(python) before its number.
+      - V(text) is taken without blanks around it. V(list) has one entry in each line, or is one URL of a file.
+        V(path) has a directory inside the project in each line. V(version) has C(python) before its number.
     type: dict
     required: true
   project:
