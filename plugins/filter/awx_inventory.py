@@ -77,7 +77,7 @@ def answered(name: str, kind: str, project: str) -> str:
     )
     expressions = {
         "text": f"{answer} | trim or {given}",
-        "list": f"({survey} | trim if {survey} | trim is match('https?://[^ ,]+$') else {entries}) if {answer} | trim else {given}",
+        "list": f"({survey} | trim if {survey} | trim is match('https?://[^,\\s]+$') else {entries}) if {answer} | trim else {given}",
         "path": f"{given} if not {answer} | trim else {refused} if {entries} | reject('match', '{INSIDE}') | list"
         f" else {entries} | map('regex_replace', '^', ({project}) ~ '/') | list",
         "version": f"{answer} | regex_replace('^python', '') or {given}",

@@ -29,6 +29,7 @@ def read(expression: str, **variables: Any) -> Any:
         ("text", "{{ 1 }} \\1 NAME", "{{ 1 }} \\1 NAME"),
         ("list", "polars==1.0\r\n\r\n  duckdb\n", ["polars==1.0", "duckdb"]),
         ("list", " https://git.example.com/raw/requirements.txt\n", "https://git.example.com/raw/requirements.txt"),
+        ("list", "https://git.example.com/a.whl\nduckdb", ["https://git.example.com/a.whl", "duckdb"]),
         ("path", "examples/wine_cultivars", ["/project/examples/wine_cultivars"]),
         ("path", "one\r\n\n  .two/three 3..4 \n", ["/project/one", "/project/.two/three 3..4"]),
         ("version", "python3.10", "3.10"),
