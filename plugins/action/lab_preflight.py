@@ -181,7 +181,7 @@ class Inventory:
     def clear(self, name: str) -> bool:
         """Tell whether a variable's value can be read in a file."""
         place = self.where(name)
-        path, _, number = place.removeprefix("in ").rpartition(":")
+        path, _colon, number = place.removeprefix("in ").rpartition(":")
         lines = next((lines for file, lines in self.texts.items() if shown_path(file) == path), [])
         return bool(lines) and "!vault" not in lines[int(number) - 1]
 

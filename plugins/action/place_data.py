@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         here = {name: (stat.st_size, int(stat.st_mtime)) for name, path in files.items() for stat in [path.stat()]}
         touched = [name for name in files if name in there and there[name] != here[name] and there[name][0] == here[name][0]]
         lines = self._asked(f"cd {dest} && xargs -0 -r sha256sum --", touched) if touched else []
-        same = [name for digest, _, name in (line.partition("  ") for line in lines) if sha256(files[name]) == digest]
+        same = [name for digest, _blanks, name in (line.partition("  ") for line in lines) if sha256(files[name]) == digest]
         placed = [name for name in files if there.get(name) != here[name] and name not in same]
         result = {"changed": bool(placed), "placed": placed}
         if self._task.check_mode:

@@ -204,7 +204,7 @@ class Plan:
             "name": name,
             "description": rule.get("description", NOTE),
             "mode": "BLOCK",
-            "matchers": matchers + [NO_LIST for _ in range(NO_LIST not in matchers)],
+            "matchers": matchers if NO_LIST in matchers else [*matchers, NO_LIST],
         }
         return Thing(f"routing rule '{name}'", "routing-rules", name, rule, wanted, ours=(rule.get("description") or "").startswith(MARK) and not others)
 

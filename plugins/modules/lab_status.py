@@ -160,7 +160,7 @@ def look(params: dict[str, Any]) -> tuple[list[str], list[str]]:
             parts.append(airflow_lines(Airflow(params["airflow_url"], params["airflow_user"], params["airflow_password"])))
         except (Unreachable, Refused) as error:
             parts.append(([], [f"{error}."]))
-    return [line for lines, _ in parts for line in lines], [problem for _, problems in parts for problem in problems]
+    return [line for lines, _problems in parts for line in lines], [problem for _lines, problems in parts for problem in problems]
 
 
 def main() -> None:
