@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure what each Celery worker more costs a lab: connections, Redis, memory.
 
 Starts workers of a queue of their own, which take no task, in the container of the scheduler on the control host, one step after the other, and ends them.
