@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,21 @@ for role in ("certificates", "firewall"):
 REFUSAL = next(task for task in REMOVAL["block"] if task["name"] == "Refuse to remove a directory of the system")
 
 
-def destroy(folder: Path, lab_dir: Path, staging: Path) -> Done:
-    """Look and remove as the playbook does, on a host without an engine."""
+# As the real client: the format of `image ls` has a digest only where it was asked for.
+DOCKER = """\
+#!/bin/sh
+echo "$*" >>"$0.log"
+case $* in
+  "image ls "*/none/*) case $* in *--digests*) echo registry:5001/none/airflow@sha256:01 ;; *) echo registry:5001/none/airflow@ ;; esac ;;
+esac
+"""
+
+
+def destroy(folder: Path, lab_dir: Path, staging: Path, engine: str = "missing") -> Done:
+    """Look and remove as the playbook does, on a host without an engine or with that of the script `docker` in this folder."""
     steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": REMOVAL["vars"]} for verb in ("find", "remove")]
-    values = SYSTEMS | {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": "missing"}}
-    return play(folder, steps, "-e", json.dumps(values))
+    values = SYSTEMS | {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": engine}}
+    return play(folder, steps, "-e", json.dumps(values), PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.mark.parametrize("strangers", [[], ["notes.txt", ".env", "other/data"]])
@@ -44,6 +55,16 @@ def test_what_somebody_else_put_into_the_labs_directory_stays(tmp_path: Path, st
     assert not staging.exists()
     assert sorted(path.relative_to(lab).as_posix() for path in lab.rglob("*") if path.is_file()) == sorted(strangers)
     assert lab.exists() == bool(strangers)
+
+
+def test_an_image_that_came_by_its_digest_and_has_no_tag_goes_by_its_digest(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(DOCKER, encoding="utf-8")
+    docker.chmod(0o755)
+    done = destroy(tmp_path, tmp_path / "opt/lab", tmp_path / "shm/lab", "answers")
+    assert done.returncode == 0, done.output
+    calls = (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines()
+    assert [call for call in calls if call.startswith("image rm")] == ["image rm registry:5001/none/airflow@sha256:01"]
 
 
 @pytest.mark.parametrize(
