@@ -16,7 +16,9 @@ from urllib.parse import quote
 
 import requests
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG as LOGGING_CONFIG  # noqa: F401  # Airflow takes it from here
-from requests.adapters import HTTPAdapter, Retry
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.util import Retry
 
 #: Where in the artifact store the logs are.
 FOLDER = PurePosixPath("airflow/logs")
@@ -46,7 +48,8 @@ class ArtifactStore:
         parser = configparser.ConfigParser()
         parser.read(Path.home() / ".mlflow" / "credentials", encoding="utf-8")
         session = requests.Session()
-        session.auth = tuple(parser.get("mlflow", f"mlflow_tracking_{name}", fallback="").encode() for name in ("username", "password"))
+        # As bytes, since a password may have letters that requests would not encode.
+        session.auth = HTTPBasicAuth(*(parser.get("mlflow", f"mlflow_tracking_{name}", fallback="").encode() for name in ("username", "password")))
         retry = Retry(total=4, backoff_factor=1, status_forcelist=(502, 503, 504), allowed_methods=None)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
