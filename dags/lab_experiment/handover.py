@@ -19,7 +19,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from lab_experiment import folders
 
-LIMIT = "LAB_HANDOVER_BYTES"
+LIMIT = "LAB_SHARE_BYTES"
 """The variable of the environment that says up to how many bytes are handed over; without it the lab has one host."""
 ARTIFACT = "lab/steps.tar"
 MARK = "handed-over"
