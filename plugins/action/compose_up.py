@@ -14,7 +14,7 @@ from ansible_collections.mlops.lab.plugins.modules.compose_up import DOCUMENTATI
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
-#: Tells in its first line whether the network is there and every service runs healthy with the present definition and the image that its
+#: Tells in its first line which networks are missing and whether every service runs healthy with the present definition and the image that its
 #: name stands for now, or of which images something runs; then comes the definition that is there.
 LOOK = r"""
 settled() (
@@ -26,7 +26,7 @@ settled() (
   docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u |
   while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name")" = "$id" || exit 1; done
 )
-if test -z "$network" || docker network inspect "$network" >/dev/null 2>&1; then printf 'network '; fi
+for network in $networks; do docker network inspect "$network" >/dev/null 2>&1 || printf 'missing=%s ' "$network"; done
 if test "$start" = True; then
   if settled 2>/dev/null; then printf 'settled '; else
     docker ps -q --filter "label=com.docker.compose.project=$project" | xargs -r docker inspect --format 'running={{.Config.Image}}' | sort -u | tr '\n' ' '
@@ -45,7 +45,7 @@ chmod 0644 "$directory/.compose.yml.new"
 docker compose --project-directory "$directory" -f "$directory/.compose.yml.new" config --quiet
 mv "$directory/.compose.yml.new" "$directory/compose.yml"
 """
-MAKE_NETWORK = r"""docker network create "$network" >/dev/null"""
+MAKE_NETWORKS = r"""for network in $missing; do docker network create "$network" >/dev/null || exit 1; done"""
 #: Compose gives up at once on a container that is known to be unhealthy, and waits in vain for one that Docker restarts ever later.
 REMOVE_BROKEN = r"""
 for state in status=restarting status=exited status=dead health=unhealthy; do
@@ -65,10 +65,10 @@ class ActionModule(WatchingAction):
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the definition, make the network and start the project, each unless it is so already; see the module documentation."""
+        """Write the definition, make the networks and start the project, each unless it is so already; see the module documentation."""
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
-        names = {"project": args["project"], "directory": args["project_src"], "network": args["network"], "start": str(args["start"])}
+        names = {"project": args["project"], "directory": args["project_src"], "networks": " ".join(args["networks"]), "start": str(args["start"])}
         values = "".join(f"{name}={shlex.quote(value)}; " for name, value in names.items())
 
         def on_host(script: str, data: bytes | None = None) -> dict[str, Any]:
@@ -82,7 +82,8 @@ class ActionModule(WatchingAction):
         first, _unused, present = str(on_host(LOOK)["stdout"]).partition("\n")
         *states, owner_and_mode = first.split(" ")
         written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
-        if written and "network" in states and ("settled" in states or not args["start"]):
+        missing = [state.partition("=")[2] for state in states if state.startswith("missing=")]
+        if written and not missing and ("settled" in states or not args["start"]):
             return {"changed": False}
         result: dict[str, Any] = {"changed": True, "running": [state.partition("=")[2] for state in states if state.startswith("running=")]}
         if not written:
@@ -92,12 +93,12 @@ class ActionModule(WatchingAction):
             return result
         if not written:
             must(WRITE, f"compose refuses the definition of {args['project']}", args["definition"].strip().encode() + b"\n")
-        if "network" not in states:
-            must(MAKE_NETWORK, f"the network {args['network']} could not be made")
+        if missing:
+            must(f"missing={shlex.quote(' '.join(missing))}; {MAKE_NETWORKS}", f"the networks {', '.join(missing)} could not be made")
         if args["start"]:
             started = self.started(args, on_host, task_vars or {})
             # A project that was starting already and is waited for has not changed.
-            result |= {**started, "changed": bool(started.get("changed")) or not written or "network" not in states}
+            result |= {**started, "changed": bool(started.get("changed")) or not written or bool(missing)}
         return result
 
     def started(self, args: dict[str, Any], on_host: Callable[[str], dict[str, Any]], task_vars: dict[str, Any]) -> dict[str, Any]:

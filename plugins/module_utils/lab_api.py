@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,9 @@ from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachabl
 #: the services of Airflow's compose project whose image is the lab's image, the first that runs tells it
 IMAGE_SERVICES = ("airflow-scheduler", "airflow-apiserver", "airflow-worker")
 LOG_LINES = 15
+TOO_MANY = 429
+#: seconds until the next try of a login that the gateway, which takes one in 6 s from an address, had too many of
+LOGIN_PAUSES = (6, 6, 6, 6, 6)
 #: parts of Airflow that say themselves how they are, at ``/monitor/health``
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -99,7 +103,11 @@ class Airflow(Api):
             Unreachable: Airflow does not answer, or not as Airflow does.
         """
         self.headers.pop("Authorization", None)
-        answer = super().ask("/auth/token", {"username": self.user, "password": self.password})
+        for pause in (*LOGIN_PAUSES, 0):
+            answer = super().ask("/auth/token", {"username": self.user, "password": self.password})
+            if answer.status != TOO_MANY or not pause:
+                break
+            time.sleep(pause)
         if answer.status in (401, 403):
             raise Refused(f"Airflow refuses the password of user {self.user}")
         if answer.status not in (200, 201) or not isinstance(answer.body, dict):

@@ -8,7 +8,7 @@ module: compose_up
 short_description: Bring a compose project to its definition and show its containers until all are healthy
 version_added: 0.1.0
 description:
-  - Writes the project's C(compose.yml), which compose has to accept first, makes the network that it shares with other projects, and starts it, each
+  - Writes the project's C(compose.yml), which compose has to accept first, makes the networks that it shares with other projects, and starts it, each
     only where it is not so already. One task, since on a lab that runs every task is a quarter of a second for nothing.
   - Starts a compose project with C(community.docker.docker_compose_v2) and shows the states of its containers, as they change, with the
     seconds waited.
@@ -28,12 +28,13 @@ options:
   definition:
     description: Content of the compose file, which is to hold no secret. Without it, the file that is there counts.
     type: str
-  network:
-    description: Network to make if it is not there; empty for none.
-    type: str
-    default: ""
+  networks:
+    description: Networks to make where they are not there.
+    type: list
+    elements: str
+    default: []
   start:
-    description: Start the project; false only writes the file and makes the network.
+    description: Start the project; false only writes the file and makes the networks.
     type: bool
     default: true
   wait_timeout:
@@ -54,7 +55,7 @@ EXAMPLES = r"""
     project: mlops-lab-airflow
     project_src: /opt/mlops-lab/airflow_stack
     definition: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') }}"
-    network: mlops-lab
+    networks: [mlops-lab-mlflow]
 """
 
 RETURN = r"""

@@ -16,13 +16,16 @@ MARKS = {"default": pytest.mark.molecule, "lab_of_three": pytest.mark.three}
 SCENARIOS = [pytest.param(name, marks=MARKS.get(name, pytest.mark.deep)) for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))]
 # What a failed task and a failed test say in the middle of thousands of lines.
 TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra\w*/\S+: )""")
+# Ansible folds a long line of a list: what follows is indented further and is no item of its own.
+FOLDED = re.compile(r"^ {8,}(?!- )\S")
 
 
 @pytest.mark.usefixtures("compose_plugin")  # by one test process at a time
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["molecule", "test", "--scenario-name", scenario]
-    telling = []
+    telling: list[str] = []
+    told = False
     with capfd.disabled():  # to standard error: one of several test processes has no other output
         print(f"\n{' '.join(command)}", file=sys.stderr, flush=True)
         with subprocess.Popen(
@@ -31,6 +34,7 @@ def test_scenario(scenario: str, root: Path, capfd: pytest.CaptureFixture[str]) 
             assert running.stdout
             for line in running.stdout:
                 print(line, end="", file=sys.stderr, flush=True)
-                if TELLING.match(line):
+                told = bool(TELLING.match(line)) or (told and bool(FOLDED.match(line)))
+                if told:
                     telling.append(line[:500])
     assert running.returncode == 0, f"{' '.join(command)} ended with {running.returncode}; its output is above, and in it:\n{''.join(telling[-60:])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,15 @@ def play_on_each(folder: Path, tasks: list[dict[str, Any]], hosts: dict[str, dic
         own = "\n".join(re.findall(rf"^\w+: \[{host}\].*", shown, re.MULTILINE))
         ended[host] = Done(int(recap[1]) + int(recap[2]), own, {}, folder)
     return ended, shown
+
+
+def wired(folder: Path, names: Iterable[str], *workers: str, host: str = "labhost", **values: Any) -> dict[str, Any]:
+    """Return what the collection's values are on a host of a lab with the control host `labhost` and these workers."""
+    groups = {"lab_control": ["labhost"], "lab_builder": ["labhost"], "lab_workers": list(workers)}
+    children = {group: {"hosts": {name: {"ansible_host": f"10.0.0.{5 + len(name) % 5}"} for name in hosts}} for group, hosts in groups.items()}
+    (folder / "hosts.json").write_text(json.dumps({"lab": {"children": children}}), encoding="utf-8")
+    place: list[str | Path] = ["-i", folder / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-c", "local", "-e", json.dumps(values)]
+    message = "msg={{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
+    done = run_tool(["ansible", host, *place, "-m", "ansible.builtin.debug", "-a", message], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+    assert done.returncode == 0, done.stdout
+    return dict(json.loads(done.stdout.partition("=>")[2])["msg"])

@@ -193,7 +193,7 @@ PACKAGE_INDEX: dict[str, Any] = {
 GATEWAY: dict[str, Any] = {
     "gateway_bind_address": "10.0.0.5",
     "gateway_certificates_dir": "/opt/mlops-lab/certificates",
-    "gateway_other_networks": ["mlops-lab-registry"],
+    "gateway_networks": ["mlops-lab-airflow", "mlops-lab-mlflow", "mlops-lab-models", "mlops-lab-registry"],
     "__gateway_built": {"image": "mlops-lab/gateway:nginx-0123456789ab"},
 }
 IMAGE_REGISTRY: dict[str, Any] = {"__image_registry_built": {"image": "mlops-lab/registry:2.8-0123456789ab"}}

@@ -33,9 +33,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from passlib.hash import sha512_crypt
 
-from tests.conftest import ROOT, run_tool
+from tests.conftest import ROOT
 from tests.unit.conftest import unpacked
-from tests.unit.plays import Done, play, play_on_each
+from tests.unit.plays import Done, play, play_on_each, wired
 from tests.unit.rendering import CANARY, Case
 from tests.unit.rendering import STACK as AIRFLOW_STACK
 
@@ -111,21 +111,9 @@ def test_the_landing_page_leads_to_what_has_a_page_and_names_nothing_of_elsewher
 # -------------------------------------------------------------------- the lab's wiring
 
 
-def wired(folder: Path, names: list[str], *workers: str, **values: Any) -> dict[str, Any]:
-    """Return what the collection's values are on the control host `labhost` of a lab with these workers."""
-    groups = {"lab_control": ["labhost"], "lab_builder": ["labhost"], "lab_workers": list(workers)}
-    children = {group: {"hosts": {host: {"ansible_host": f"10.0.0.{5 + len(host) % 5}"} for host in hosts}} for group, hosts in groups.items()}
-    (folder / "hosts.json").write_text(json.dumps({"lab": {"children": children}}), encoding="utf-8")
-    place: list[str | Path] = ["-i", folder / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-c", "local", "-e", json.dumps(values)]
-    message = "msg={{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
-    done = run_tool(["ansible", "labhost", *place, "-m", "ansible.builtin.debug", "-a", message], ANSIBLE_CALLBACK_RESULT_FORMAT="json")
-    assert done.returncode == 0, done.stdout
-    return dict(json.loads(done.stdout.partition("=>")[2])["msg"])
-
-
 STACK = ["parts", "bind_address", "port", "flower_port", "behind_proxy", "control_address", "worker_hostname", "certificates_dir"]
 WIRING = [
-    *("gateway_pages", "gateway_other_networks", "gateway_bind_address", "firewall_ports", "lab_pages", "lab_models_task_url", "verdict_cluster_address"),
+    *("gateway_pages", "gateway_networks", "gateway_bind_address", "firewall_ports", "lab_pages", "lab_models_task_url", "verdict_cluster_address"),
     *(f"airflow_stack_{name}" for name in STACK),
 ]
 
@@ -139,7 +127,7 @@ def test_one_host_with_a_gateway_publishes_its_pages_by_it_and_nothing_else(tmp_
     assert found["lab_pages"] == f"https://{address}" and address.startswith("10.0.0.")
     gateway = yaml.safe_load(Case("x", "gateway", "compose.yml.j2", {**VALUES, **{name: found[name] for name in WIRING[:3]}}).render())
     assert {port.rpartition(":")[0] for port in gateway["services"]["gateway"]["ports"]} == {f"{address}:{port}" for port in pages}
-    assert set(gateway["networks"]) == {"mlops-lab"}
+    assert set(gateway["networks"]) == {f"mlops-lab-{name}" for name in ("airflow", "mlflow", "models", "index", *(["workbench"] if workbench else []))}
     assert {port["port"]: port["from"] for port in found["firewall_ports"]}.keys() == {*map(int, pages), *([8889] if workbench else [])}
     assert all(port["from"] == ["10.1.0.0/16", address] for port in found["firewall_ports"])
     values = {name: value for name, value in found.items() if name.startswith("airflow_stack_")}

@@ -123,6 +123,20 @@ def url(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
+def test_a_login_that_the_gateway_has_too_many_of_waits_its_turn(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway takes a login in six seconds from an address; whoever tries on for long is told so."""
+    waited: list[float] = []
+    refused = [(429, "Too many logins from this address: try again in a minute.")] * 2
+    answer = lab.answer
+    monkeypatch.setattr(lab, "answer", lambda method, path, *more: refused.pop() if path == "/auth/token" and refused else answer(method, path, *more))
+    monkeypatch.setattr(lab_api.time, "sleep", waited.append)
+    assert lab_api.Airflow(url, "admin", PASSWORD).ask("/version").status != 429 and waited == [6, 6]
+    refused += [(429, "Too many logins from this address: try again in a minute.")] * 10
+    with pytest.raises(lab_api.Unreachable, match="/auth/token answered 429"):
+        lab_api.Airflow(url, "admin", PASSWORD).ask("/version")
+    assert len(refused) == 10 - 6
+
+
 def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
     """Return the verdict on the lab."""
     params = {
