@@ -96,6 +96,10 @@ def test_the_workflow_is_the_lab_s_order_and_cleans_on_every_branch(declared: Co
     path = ["preflight"]
     while after[path[-1]]["success"]:
         path += after[path[-1]]["success"]
+    (workflow,) = declared.rows("workflow_job_templates")
+    assert workflow["ask_limit_on_launch"] and not workflow["ask_variables_on_launch"], (
+        "a host that is off is left out of all steps, and nothing else can be given"
+    )
     assert path == VERBS and [verb[name] for name in path] == [f"playbooks/{name}.yml" for name in VERBS]
     for name in path[:-1]:
         (cleaner,) = after[name]["failure"]
@@ -172,7 +176,8 @@ DRIFT: dict[str, dict[str, dict[str, object]]] = {
     },
     "workflow_job_templates": {
         "mlops-lab": {
-            **dict.fromkeys(("ask_variables_on_launch", "ask_inventory_on_launch", "ask_limit_on_launch", "ask_tags_on_launch"), True),
+            **dict.fromkeys(("ask_variables_on_launch", "ask_inventory_on_launch", "ask_tags_on_launch"), True),
+            **{"ask_limit_on_launch": False},
             **{"extra_vars": '{"lab_dir": "/opt/other"}', "limit": "nobody", "scm_branch": "other", "skip_tags": "x", "allow_simultaneous": True},
         }
     },

@@ -198,6 +198,7 @@ class Build {
     final Map tests = [total: 0, failed: 0]
     volatile boolean interrupted
     boolean stopped
+    boolean broken // by a stage that failed: the others are skipped
     int masked
     String result
     String description
@@ -554,7 +555,7 @@ class Pipeline {
         Map told = [name: name, status: 'SUCCESS']
         build.stages << told
         build.say("[Pipeline] { ($name)")
-        if (build.result in ['FAILURE', 'ABORTED']) {
+        if (build.broken) {
             build.say("Stage \"$name\" skipped due to earlier failure(s)")
             told.status = 'SKIPPED'
             return
@@ -565,7 +566,10 @@ class Pipeline {
                 told.status = 'SKIPPED'
                 return
             }
-            told.status = build.attempt { steps.inside(stage.block('steps')) }
+            String became = build.attempt { steps.inside(stage.block('steps')) }
+            // What catchError caught marks the stage, and the next one runs all the same.
+            told.status = became == 'SUCCESS' ? told.remove('post') ?: became : became
+            build.broken |= became != 'SUCCESS'
             post(stage.block('post'), told)
         }
     }
@@ -591,7 +595,10 @@ class Pipeline {
             if (blocks[condition] && applies(status)) {
                 build.say("[Pipeline] { (Post: $condition)")
                 String became = build.attempt { steps.inside(blocks[condition] as Closure) }
-                if (became != 'SUCCESS' && !(judged instanceof Build)) { judged.status = became }
+                if (became != 'SUCCESS' && !(judged instanceof Build)) {
+                    judged.status = became
+                    build.broken = true
+                }
             }
         }
     }

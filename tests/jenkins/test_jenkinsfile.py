@@ -147,6 +147,19 @@ def test_a_failing_stage_still_cleans(lab: Lab) -> None:
     lab.assert_no_secret(build, PLANTED)
 
 
+def test_a_host_that_is_off_stops_no_stage_and_fails_the_build(lab: Lab) -> None:
+    """The plays are the test's own: a verb that does not reach a host, and one that reaches all of its hosts."""
+    off = {"name": "worker9", "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    here = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.add_host": off}]}
+    reach = {"hosts": "worker9", "gather_facts": False, "tasks": [{"ansible.builtin.raw": "true"}]}
+    (lab.workspace / "playbooks/preflight.yml").write_text(yaml.safe_dump([here, reach]), encoding="utf-8")
+    (lab.workspace / "playbooks/start.yml").write_text(yaml.safe_dump([here]), encoding="utf-8")
+    build = lab.build(VERBS="preflight start")
+    assert build.result == "FAILURE"
+    assert (build.stages["preflight"], build.stages["start"]) == ("FAILURE", "SUCCESS")
+    assert "preflight: a host was not reached; the console says which" in build.console
+
+
 def test_an_aborted_build_cleans(lab: Lab) -> None:
     lab.leave()
     process = lab.controller.start("lab", **lab.parameters(VERBS="preflight start", NEXUS_CREDS_ID="nexus"))
