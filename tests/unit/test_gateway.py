@@ -122,13 +122,13 @@ WIRING = [
 def test_one_host_with_a_gateway_publishes_its_pages_by_it_and_nothing_else(tmp_path: Path, workbench: bool) -> None:
     """No image registry, no database, no broker, no logs: nothing that only other hosts of the lab would ask."""
     found = wired(tmp_path, WIRING, "labhost", lab_gateway="true", lab_workbench=workbench, lab_allowed_networks=["10.1.0.0/16"])
-    pages = {"443", "8080", "5000", "8002", "5555", "8081", *(["8888"] if workbench else [])}
+    pages = {"443", "8080", "5000", "8002", "5555", "8081", *(["8888", "8889"] if workbench else [])}
     address = found["gateway_bind_address"]
     assert found["lab_pages"] == f"https://{address}" and address.startswith("10.0.0.")
     gateway = yaml.safe_load(Case("x", "gateway", "compose.yml.j2", {**VALUES, **{name: found[name] for name in WIRING[:3]}}).render())
     assert {port.rpartition(":")[0] for port in gateway["services"]["gateway"]["ports"]} == {f"{address}:{port}" for port in pages}
     assert set(gateway["networks"]) == {f"mlops-lab-{name}" for name in ("airflow", "mlflow", "models", "index", *(["workbench"] if workbench else []))}
-    assert {port["port"]: port["from"] for port in found["firewall_ports"]}.keys() == {*map(int, pages), *([8889] if workbench else [])}
+    assert {port["port"]: port["from"] for port in found["firewall_ports"]}.keys() == set(map(int, pages))
     assert all(port["from"] == ["10.1.0.0/16", address] for port in found["firewall_ports"])
     values = {name: value for name, value in found.items() if name.startswith("airflow_stack_")}
     services = yaml.safe_load(Case("x", "airflow_stack", "compose.yml.j2", {**AIRFLOW_STACK, **values}).render())["services"]
@@ -259,12 +259,9 @@ def test_a_second_run_changes_nothing_and_what_changed_is_told_to_nginx_once(tmp
 
 
 @pytest.fixture(scope="session")
-def nginx() -> str:
-    """Debian's or Ubuntu's nginx: the machine's own, or that of its package."""
-    there = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if there:
-        return there
-    return str(unpacked("nginx") / "usr/sbin/nginx")
+def nginx() -> Path:
+    """A folder with Debian's or Ubuntu's nginx, its Lua module and what they need: what the machine has itself is not in it."""
+    return unpacked("libnginx-mod-http-lua")
 
 
 class Names(socketserver.BaseRequestHandler):
@@ -359,6 +356,7 @@ class Gateway:
     numbers: dict[int, int]
     process: subprocess.Popen[bytes]
     command: list[str]
+    surroundings: dict[str, str]
     upstream: int
     refused: TextIO
     names: dict[str, str] = field(default_factory=lambda: Names.known)
@@ -423,7 +421,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def gateway(nginx: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(nginx: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """What the role places, at work."""
     certificate(folder / "certificates")
     service = serve("127.0.0.1")
@@ -436,8 +434,16 @@ def gateway(nginx: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     pages = [{**page, "upstream": f"{page['upstream'].rpartition(':')[0]}:{upstream}"} for page in PAGES]
     placed = place(tmp_path_factory.mktemp("play"), folder / "certificates", "--check", gateway_pages=pages)
     assert placed.returncode == 0, placed.output
+    root = shutil.copytree(nginx, folder / "root", symlinks=True)
+
+    def part(path: str) -> Path:
+        return root / path if (root / path).exists() else Path("/", path)
+
+    libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
+    surroundings = {**os.environ, "LD_LIBRARY_PATH": libraries, "LUA_PATH": f"{root}/usr/share/lua/5.1/?.lua;;"}
     # Its places and its ports are others here, and names are known to another server, for a second.
     moved: list[tuple[str, Any]] = [
+        (r"/usr/lib/nginx/modules", str(part("usr/lib/nginx/modules"))),
         (r"/etc/nginx/lab", f"{folder}/nginx"),
         (r"/etc/nginx/secrets", f"{folder}/secrets"),
         (r"(?<= )/certificates", f"{folder}/certificates"),
@@ -454,18 +460,15 @@ def gateway(nginx: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     for name, text in placed.result["secrets"].items():
         (folder / "secrets" / name).write_text(text, encoding="utf-8")
         (folder / "secrets" / name).chmod(0o440)
-    program = folder / "program"
-    shutil.copy(nginx, program)
-    program.chmod(0o755)
-    command = [str(program), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx/nginx.conf")]
+    command = [str(part("usr/sbin/nginx")), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx/nginx.conf")]
     read, write = os.pipe()
     os.fchown(write, as_in_the_container().get("user", -1), -1)  # as the engine does
-    tested = subprocess.run([*command, "-t"], stdout=write, stderr=subprocess.PIPE, text=True, check=False, **as_in_the_container())
+    tested = subprocess.run([*command, "-t"], stdout=write, stderr=subprocess.PIPE, text=True, check=False, env=surroundings, **as_in_the_container())
     assert tested.returncode == 0 and "[warn]" not in tested.stderr, tested.stderr
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, "-g", "daemon off;"], stdout=write, stderr=log, **as_in_the_container())
+        process = subprocess.Popen([*command, "-g", "daemon off;"], stdout=write, stderr=log, env=surroundings, **as_in_the_container())
     os.close(write)
-    gateway = Gateway(folder, numbers, process, command, upstream, os.fdopen(read))
+    gateway = Gateway(folder, numbers, process, command, surroundings, upstream, os.fdopen(read))
     try:
         for _ in range(100):
             if healthy(gateway):
@@ -534,6 +537,22 @@ def test_logins_are_limited_for_each_address_and_nothing_else_is(gateway: Gatewa
     assert [login("/api/v2/dags", "127.0.0.21") for _ in range(20)] == [200] * 20
     assert [gateway.ask(AIRFLOW, "/auth/login", source="127.0.0.21")[0] for _ in range(20)] == [200] * 20
     assert [gateway.ask(MLFLOW, "/auth/token", "POST", "", source="127.0.0.21")[0] for _ in range(20)] == [200] * 20
+
+
+def test_wrong_passwords_are_limited_for_each_address_and_right_ones_are_not(gateway: Gateway) -> None:
+    """MLflow, the models, the index ask with each request; `/refused` is refused by the service itself, the registry by the gateway."""
+    tried = {"Authorization": "Basic " + base64.b64encode(b"admin:guess").decode()}
+    right = {"Authorization": "Basic " + base64.b64encode(f"lab:{PASSWORD}".encode()).decode()}
+    assert {gateway.ask(MLFLOW, source="127.0.0.31", **tried)[0] for _ in range(30)} == {200}
+    assert {gateway.ask(MLFLOW, "/refused", source="127.0.0.31")[0] for _ in range(30)} == {401}, "without a password, as a browser asks first"
+    assert {gateway.ask(MLFLOW, "/refused", source="127.0.0.31", Authorization="Bearer old")[0] for _ in range(30)} == {401}, "a token that has expired"
+    assert {gateway.ask(REGISTRY, "/v2/", source="127.0.0.31", **right)[0] for _ in range(30)} == {200}
+    assert {gateway.ask(MLFLOW, "/refused", source="127.0.0.31", **tried)[0] for _ in range(10)} == {401}
+    assert {gateway.ask(REGISTRY, "/v2/", source="127.0.0.31", **tried)[0] for _ in range(10)} == {401}
+    status, headers, text = gateway.ask(OPTUNA, source="127.0.0.31", **right)
+    assert (status, text, headers["retry-after"]) == (429, "Too many logins from this address: try again in a minute.\n", "60")
+    assert gateway.ask(REGISTRY, "/v2/", source="127.0.0.31", **right)[0] == 429
+    assert gateway.ask(REGISTRY, "/v2/", source="127.0.0.32", **right)[0] == 200
 
 
 def test_a_page_that_the_gateway_guards(gateway: Gateway) -> None:
@@ -678,7 +697,7 @@ def test_it_is_healthy_while_it_runs_with_what_is_there_and_a_reload_brings_a_ne
         text = (folder / "nginx" / name).read_text(encoding="utf-8")
         (folder / "nginx" / name).write_text(re.sub(r"[0-9a-f]{32}", "f" * 32, text), encoding="utf-8")
     assert not healthy(gateway) and served() == before
-    subprocess.run([*gateway.command, "-s", "reload"], check=True, **as_in_the_container())
+    subprocess.run([*gateway.command, "-s", "reload"], env=gateway.surroundings, check=True, **as_in_the_container())
     # The former processes take connections until they have heard of it, so one good answer is not the last word.
     renewed, good, until = (folder / "certificates/host.pem").read_text(encoding="utf-8").strip(), 0, time.monotonic() + 30
     while good < 10 and time.monotonic() < until:

@@ -70,11 +70,11 @@ def test_on_one_host_what_runs_code_of_others_reaches_what_it_asks_and_nothing_e
 def test_a_workbench_and_a_gateway_open_no_way_between_what_they_reach(tmp_path: Path) -> None:
     reached = seen(tmp_path, {"image_registry"}, "labhost", lab_gateway="true", lab_workbench=True, lab_allowed_networks=["10.1.0.0/16"])
     assert reached["airflow-worker"] == {"postgres", "redis", "airflow-apiserver", "mlflow", "models", "gateway"}
-    assert reached["jupyter"] == {"mlflow", "models", "gateway"}
-    assert reached["optuna-dashboard"] == {"postgres"}
+    assert reached["jupyter"] == {"mlflow", "models", "optuna-dashboard", "gateway"}
+    assert reached["optuna-dashboard"] == {"postgres", "jupyter", "mlflow", "models", "gateway"}
     assert reached["runner"] == set()
     assert reached["environments"] == {"nginx", "gateway"}
-    assert reached["gateway"] == {"airflow-apiserver", "flower", "mlflow", "models", "nginx", "jupyter", "environments", "airflow-worker"}
+    assert reached["gateway"] == {"airflow-apiserver", "flower", "mlflow", "models", "nginx", "jupyter", "optuna-dashboard", "environments", "airflow-worker"}
 
 
 def test_with_several_hosts_the_control_services_send_their_logs_and_a_worker_s_host_has_no_other_service(tmp_path: Path) -> None:

