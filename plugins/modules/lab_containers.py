@@ -372,8 +372,6 @@ def look_at_host(checks: Checks, params: dict[str, Any], present: list[dict[str,
         checks.run("The disk has room", lambda: free_disk(params["disk_paths"], params["disk_gb"]))
     if params["clock_url"]:
         checks.run("The clock agrees", lambda: clock(params["clock_url"], params["clock_seconds"]))
-    if params["certificates"]:
-        checks.run("The certificate is valid", lambda: certificate(params["certificates"], params["address"]))
 
 
 def main() -> None:
@@ -422,6 +420,9 @@ def main() -> None:
     checks.run("No container or process shows a credential", lambda: clean(present, params["secrets"]))
     if params["host"]:
         look_at_host(checks, params, present)
+    if params["certificates"]:
+        checks.run("The certificate is valid", lambda: certificate(params["certificates"], params["address"]))
+    if params["host"]:
         checks.found = [{**check, "name": f"{params['host']}: {check['name']}"} for check in checks.found]
     works = any(service_of(c) == params["worker_service"] and c["State"]["Status"] == "running" for c in present)
     module.exit_json(changed=False, checks=checks.found, works=works)
