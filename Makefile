@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab. LIMIT names some of its hosts: make lab LIMIT=worker3
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password test test-hosts test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop drain remove_worker backup restore destroy
@@ -59,6 +59,9 @@ test: venv-test ## run the tests, in three processes
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
+
+try: venv-test ## try a change in one role on a test host that stays: ROLE=package_index
+	@tools/try_role.sh $(ROLE)
 
 test-three: venv-test ## make a lab of three bare hosts, and see what its users would see (takes long, and CI leaves it out)
 	@.venv/bin/pytest tests/molecule -m three

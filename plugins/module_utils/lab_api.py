@@ -94,6 +94,7 @@ class Airflow(Api):
         """Remember the address and the user; arguments as for :class:`Api`."""
         super().__init__(url, timeout=timeout)
         self.user, self.password = user, password
+        self.pauses = LOGIN_PAUSES
 
     def log_in(self) -> None:
         """Get a token.
@@ -103,11 +104,11 @@ class Airflow(Api):
             Unreachable: Airflow does not answer, or not as Airflow does.
         """
         self.headers.pop("Authorization", None)
-        for pause in (*LOGIN_PAUSES, 0):
+        answer = super().ask("/auth/token", {"username": self.user, "password": self.password})
+        while answer.status == TOO_MANY and self.pauses:  # what was waited once is not waited again
+            time.sleep(self.pauses[0])
+            self.pauses = self.pauses[1:]
             answer = super().ask("/auth/token", {"username": self.user, "password": self.password})
-            if answer.status != TOO_MANY or not pause:
-                break
-            time.sleep(pause)
         if answer.status in (401, 403):
             raise Refused(f"Airflow refuses the password of user {self.user}")
         if answer.status not in (200, 201) or not isinstance(answer.body, dict):

@@ -221,8 +221,9 @@ class Verdict:
 
     def judge(self) -> list[dict[str, Any]]:
         """Run all checks and return them."""
-        checks, until = Checks(), time.monotonic() + self.params["timeout"]
+        checks = Checks()
         self.look_around()
+        until = time.monotonic() + self.params["timeout"]  # from here on, since the first login may have to wait
         checks.run("Airflow's components are healthy", lambda: eventually(self.components, until))
         checks.run("Airflow imports every DAG", self.imports)
         checks.run("Airflow refuses a stranger", lambda: self.refuses(self.params["airflow_url"], "/api/v2/dags"))

@@ -160,6 +160,17 @@ def test_a_host_that_is_off_stops_no_stage_and_fails_the_build(lab: Lab) -> None
     assert "preflight: a host was not reached; the console says which" in build.console
 
 
+def test_a_failure_beside_a_host_that_is_off_stops_as_every_failure_does(lab: Lab) -> None:
+    """Ansible's exit code is 4 for both."""
+    off = {"name": "worker9", "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    here = {"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.add_host": off}]}
+    both = {"hosts": "localhost:worker9", "gather_facts": False, "tasks": [{"ansible.builtin.raw": "false"}]}
+    (lab.workspace / "playbooks/preflight.yml").write_text(yaml.safe_dump([here, both]), encoding="utf-8")
+    build = lab.build(VERBS="preflight start")
+    assert build.result == "FAILURE" and "preflight ended with 2" in build.console
+    assert (build.stages["preflight"], build.stages["start"]) == ("FAILURE", "SKIPPED")
+
+
 def test_an_aborted_build_cleans(lab: Lab) -> None:
     lab.leave()
     process = lab.controller.start("lab", **lab.parameters(VERBS="preflight start", NEXUS_CREDS_ID="nexus"))

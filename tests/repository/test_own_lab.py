@@ -175,7 +175,8 @@ def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:
 def test_two_labs_share_nothing(place: Place, lab: Path) -> None:
     other = place.new_lab("another", **free_ports())
     names = ["lab_name", "lab_dir", "lab_staging_dir", "lab_lock_file", "lab_home", "lab_reports_dir", "lab_vault_file", "lab_vault_password_file"]
-    names += ["ansible_remote_tmp", "ansible_async_dir", "lab_backup_dir", "preflight_projects", "airflow_stack_network", "airflow_image_repository"]
+    names += ["ansible_remote_tmp", "ansible_async_dir", "lab_backup_dir", "preflight_projects", "airflow_image_repository"]
+    names += ["airflow_stack_mlflow_network", "mlflow_server_network", "model_server_network", "package_index_network", "workbench_network"]
     names += ["base_images_prefix", "mlflow_server_image", "model_server_image", "package_index_image", "airflow_stack_image", "awx_name", *PORTS]
     one, two = place.values(lab, *names), place.values(other, *names)
     assert [name for name in names if one[name] == two[name]] == []

@@ -22,7 +22,10 @@ PORTS = {
     "mlflow/mlflow": 5000,
     "models/models": 8000,
     "index/nginx": 8080,
+    "workbench/jupyter": 8888,
+    "workbench/optuna-dashboard": 8000,
 }
+MLFLOW_PYTHON = "python"
 TRY = """
 import concurrent.futures, json, socket, sys
 def answers(place):
@@ -52,10 +55,14 @@ def places(host: Host) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(
     "container, python, reached",
     [
-        ("airflow-airflow-scheduler-1", "python", [name for name in PORTS if name.startswith("airflow/")]),  # they do listen there
+        # All that the others must not reach does listen: who may reach it does.
+        ("airflow-airflow-scheduler-1", "python", [name for name in PORTS if name.startswith("airflow/") and name != "airflow/airflow-worker"]),
+        ("airflow-airflow-apiserver-1", "python", [name for name in PORTS if name.startswith("airflow/")]),
+        ("mlflow-mlflow-1", MLFLOW_PYTHON, ["mlflow/postgres", "models/models", "airflow/airflow-worker", "workbench/jupyter", "workbench/optuna-dashboard"]),
         ("airflow-airflow-worker-1", "python", ["airflow/airflow-apiserver", "airflow/postgres", "airflow/redis", "mlflow/mlflow", "models/models"]),
         ("models-runner-1", "/opt/serve/bin/python", []),
         ("environments-environments-1", "python", ["index/nginx"]),
+        ("workbench-jupyter-1", "/opt/workbench/bin/python", ["mlflow/mlflow", "models/models", "workbench/optuna-dashboard"]),
     ],
 )
 def test_who_runs_code_of_others_reaches_what_it_asks_and_nothing_else(
