@@ -94,7 +94,7 @@ class Airflow(Api):
         """Remember the address and the user; arguments as for :class:`Api`."""
         super().__init__(url, timeout=timeout)
         self.user, self.password = user, password
-        self.pauses = LOGIN_PAUSES
+        self.pauses: tuple[int, ...] = LOGIN_PAUSES
 
     def log_in(self) -> None:
         """Get a token.

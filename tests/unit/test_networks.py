@@ -78,7 +78,7 @@ def test_a_workbench_and_a_gateway_open_no_way_between_what_they_reach(tmp_path:
 
 
 def test_with_several_hosts_the_control_services_send_their_logs_and_a_worker_s_host_has_no_other_service(tmp_path: Path) -> None:
-    values = {"lab_allowed_networks": ["10.1.0.0/16"]}
+    values: dict[str, Any] = {"lab_allowed_networks": ["10.1.0.0/16"]}
     reached = seen(tmp_path, {"workbench"}, "worker1", "worker2", **values)
     assert "airflow-worker" not in reached and reached["registry"] == {"gateway"}
     assert reached["airflow-apiserver"] - CONTROL == {"mlflow", "gateway", "models"}

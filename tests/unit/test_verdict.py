@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.mlops.lab.plugins.module_utils import lab_api
+from ansible_collections.mlops.lab.plugins.module_utils import engine, lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
 
@@ -129,10 +129,10 @@ def test_a_login_that_the_gateway_has_too_many_of_waits_its_turn(lab: Lab, url: 
     refused = [(429, "Too many logins from this address: try again in a minute.")] * 2
     answer = lab.answer
     monkeypatch.setattr(lab, "answer", lambda method, path, *more: refused.pop() if path == "/auth/token" and refused else answer(method, path, *more))
-    monkeypatch.setattr(lab_api.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     assert lab_api.Airflow(url, "admin", PASSWORD).ask("/version").status != 429 and waited == [6, 6]
     refused += [(429, "Too many logins from this address: try again in a minute.")] * 10
-    with pytest.raises(lab_api.Unreachable, match="/auth/token answered 429"):
+    with pytest.raises(engine.Unreachable, match="/auth/token answered 429"):
         lab_api.Airflow(url, "admin", PASSWORD).ask("/version")
     assert len(refused) == 10 - 6
 
