@@ -236,7 +236,8 @@ def consumers(control: Host) -> dict[str, set[str]]:
 
 def heads() -> dict[str, str]:
     """Return name -> the beginning of each credential of the vault that is a secret, by which it is known wherever it is, and the authority's key."""
-    secrets = {name: value for name, value in SECRETS.items() if not name.endswith("_user")}
+    public = ("_user", "vault_ca_certificate")
+    secrets = {name: value for name, value in SECRETS.items() if not name.endswith(public)}
     found = {name: match[0] if (match := re.match(r"canary7q-[\w-]{1,30}@?", value)) else value[:40] for name, value in secrets.items()}
     return {**found, "vault_ca_key": (ROOT / ".cache/lab_of_three/ca.key").read_text(encoding="utf-8").splitlines()[1]}
 
