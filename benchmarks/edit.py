@@ -49,7 +49,7 @@ def begin() -> dict:
     return {{"at": time.time(), "edit": EDIT, "numpy": numpy.__version__}}
 
 
-def at(first: dict, edit: str) -> float:
+def at(first: dict, edit: str, weight: int) -> float:
     return first["at"] if first["edit"] == edit else -1.0
 """
 # The step's time is made known as the value of the only trial.
@@ -142,7 +142,7 @@ class Bench:
     def run(self, version: str, begun: float, **changes: str) -> dict[str, float]:
         """Run the experiment; seconds until its first line ran, and of the step's task until then."""
         values = {"environment": MODULE, "first": f"{MODULE}:begin", "value": f"{MODULE}:at", "name": NAME, "version": version}
-        values["arguments"] = '{first: "{{ steps.first }}", edit: "' + version + '"}'
+        values["arguments"] = '{first: "{{ steps.first }}", edit: "' + version + '", weight: "{{ params.weight }}"}'
         self.files[0].write_text(EXPERIMENT.format(**{**values, **changes}), encoding="utf-8")
         self.make("run", f"EXPERIMENT={MODULE}")
         ended = time.time()
