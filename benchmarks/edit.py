@@ -13,58 +13,30 @@ import datetime
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
-import running_lab  # noqa: E402 (the path above comes first)
+import lab_package  # noqa: E402 (the path above comes first)
 
-NAME, MODULE = "bench-edit", "bench_edit"
-PROJECT = """\
-[build-system]
-requires = ["flit_core>=3.9"]
-build-backend = "flit_core.buildapi"
+import running_lab  # noqa: E402
 
-[project]
-name = "bench-edit"
-version = "{version}"
-description = "A package of the benchmark"
-requires-python = ">=3.10"
-dependencies = ["numpy"]
-"""
-SOURCE = """\
-import time
+TRACK = "bench-edit"
+"""MLflow experiment that keeps the runs."""
 
-import numpy
-
-EDIT = "{version}"
-
-
-def begin() -> dict:
-    return {{"at": time.time(), "edit": EDIT, "numpy": numpy.__version__}}
-
-
-def at(first: dict, edit: str, weight: int) -> float:
-    return first["at"] if first["edit"] == edit else -1.0
-"""
-# The step's time is made known as the value of the only trial.
-EXPERIMENT = """\
-environment: {environment}
-steps:
-  - name: first
-    call: "{first}"
-search:
-  objective: {{call: "{value}", with: {arguments}}}
-  space: {{weight: {{type: categorical, choices: [1]}}}}
-  trials: 1
-  direction: minimize
-track: {{experiment: {name}, run_name: "{version}"}}
-"""
+# A line that every environment has, milliseconds: what differs is the environment alone
+ANYWHERE = {
+    "steps": [{"name": "first", "call": "mlflow.utils.time:get_current_time_millis"}],
+    "search": {
+        "objective": {"call": "numpy:average", "with": {"a": ["{{ steps.first }}"], "weights": ["{{ params.weight }}"]}},
+        "space": {"weight": {"type": "categorical", "choices": [1]}},
+        "trials": 1,
+        "direction": "minimize",
+    },
+}
 
 
 def main() -> None:
@@ -74,20 +46,19 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=3, help="edits after the first, which makes the environment anew (%(default)s)")
     parser.add_argument("--out", type=Path, default=running_lab.LAB / "reports" / "bench-edit.json", help="where the figures go (%(default)s)")
     given = parser.parse_args()
-    bench = Bench(running_lab.Lab.of(given.report, given.vault))
-    try:
-        load, stamp = os.getloadavg()[0], int(time.time())
+    load, stamp = os.getloadavg()[0], int(time.time())
+    with lab_package.Package() as package:
+        bench = Bench(running_lab.Lab.of(given.report, given.vault), package)
         edits = [bench.edit(f"0.{stamp}.{number}") for number in range(given.edits + 1)]
         again = [bench.again(f"0.{stamp}.{given.edits}") for _ in range(given.edits)]
-        default = [bench.default() for _ in range(given.edits)]
-    finally:
-        bench.clean()
+        own, default = ([bench.anywhere(environment) for _ in range(given.edits)] for environment in (lab_package.MODULE, "project"))
     figures = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "load_before": round(load, 2),
         "edits": edits,
         "again": again,
+        "own": own,
         "default": default,
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -96,64 +67,43 @@ def main() -> None:
 
 
 class Bench:
-    """A package and an experiment in a lab's folder, and what running them took."""
+    """Runs of the package's experiment in a lab, and what they took."""
 
-    def __init__(self, lab: running_lab.Lab) -> None:
+    def __init__(self, lab: running_lab.Lab, package: lab_package.Package) -> None:
         self.lab = lab
-        self.folder = tempfile.TemporaryDirectory(prefix=NAME)
-        self.project = Path(self.folder.name) / NAME
-        self.files = [running_lab.LAB / f"experiments/{MODULE}.yml", *(running_lab.LAB / f"environments/{MODULE}.{kind}" for kind in ("in", "lock"))]
-        if there := [path for path in self.files if path.exists()]:
-            raise SystemExit(f"{there[0]} is there already, and would be overwritten: remove it first.")
-        (self.project / MODULE).mkdir(parents=True)
-
-    def clean(self) -> None:
-        """Remove the files from the lab's folder. The package stays in the index, and the runs in MLflow's experiment of its name."""
-        for path in self.files:
-            path.unlink(missing_ok=True)
-        self.folder.cleanup()
-
-    def make(self, *words: str) -> None:
-        """Type a command of the Makefile."""
-        done = subprocess.run(["make", *words, f"LAB={running_lab.LAB}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"make {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        self.package = package
 
     def edit(self, version: str) -> dict[str, float]:
         """Change the package, publish it, name the version in the environment, and run; seconds of each part, from the change to the first line."""
         begun = time.time()
-        (self.project / "pyproject.toml").write_text(PROJECT.format(version=version), encoding="utf-8")
-        (self.project / MODULE / "__init__.py").write_text(SOURCE.format(version=version), encoding="utf-8")
-        self.make("publish", f"PROJECT={self.project}")
+        self.package.write(version)
+        self.package.publish()
         published = time.time()
-        self.files[1].parent.mkdir(exist_ok=True)
-        self.files[1].write_text(f"{NAME}=={version}\n", encoding="utf-8")
+        self.package.want(version)
         return self.run(version, begun) | {"publish": round(published - begun, 2)}
 
     def again(self, version: str) -> dict[str, float]:
         """Run it once more, with nothing changed."""
         return self.run(version, time.time())
 
-    def default(self) -> dict[str, float]:
-        """Run a line of Python's own library in the default environment."""
-        arguments = '{data: ["{{ steps.first }}"], weights: ["{{ params.weight }}"]}'
-        return self.run("default", time.time(), environment="project", first="time:time", value="statistics:fmean", arguments=arguments)
+    def anywhere(self, environment: str) -> dict[str, float]:
+        """Run a line that every environment has in one of them."""
+        return self.run(environment, time.time(), {"environment": environment, **ANYWHERE}, 1000)
 
-    def run(self, version: str, begun: float, **changes: str) -> dict[str, float]:
-        """Run the experiment; seconds until its first line ran, and of the step's task until then."""
-        values = {"environment": MODULE, "first": f"{MODULE}:begin", "value": f"{MODULE}:at", "name": NAME, "version": version}
-        values["arguments"] = '{first: "{{ steps.first }}", edit: "' + version + '", weight: "{{ params.weight }}"}'
-        self.files[0].write_text(EXPERIMENT.format(**{**values, **changes}), encoding="utf-8")
-        self.make("run", f"EXPERIMENT={MODULE}")
+    def run(self, version: str, begun: float, content: dict[str, Any] | None = None, per_second: float = 1) -> dict[str, float]:
+        """Run the experiment; seconds until its first line ran, of the step's task until then, and until all was told."""
+        track = {"experiment": TRACK, "run_name": version}
+        name = self.package.experiment("edit", {**(content or {"environment": lab_package.MODULE, **lab_package.first_line(version)}), "track": track})
+        self.package.make("run", f"EXPERIMENT={name}")
         ended = time.time()
-        newest = max(self.lab.ask_airflow("dags/train/dagRuns?order_by=-run_after&limit=5")["dag_runs"], key=lambda run: str(run["run_after"]))["dag_run_id"]
+        newest = self.lab.ask_airflow("dags/train/dagRuns?order_by=-run_after&limit=1")["dag_runs"][0]["dag_run_id"]
         tasks = {task["task_id"]: task for task in self.lab.finished(newest, say=lambda _: None)}
         root = self.lab.run_of(newest)["info"]["run_id"]
-        [search] = [run for run in self.lab.runs(NAME, f"tags.`mlflow.parentRunId` = '{root}'") if run["data"]["tags"].get("lab.kind") == "search"]
-        [trial] = self.lab.runs(NAME, f"tags.`mlflow.parentRunId` = '{search['info']['run_id']}'")
-        at = float(trial["data"]["metrics"]["objective"])
+        [search] = [run for run in self.lab.runs(TRACK, f"tags.`mlflow.parentRunId` = '{root}'") if run["data"]["tags"].get("lab.kind") == "search"]
+        [trial] = self.lab.runs(TRACK, f"tags.`mlflow.parentRunId` = '{search['info']['run_id']}'")
+        at = float(trial["data"]["metrics"]["objective"]) / per_second
         if at < begun:
-            raise SystemExit(f"{newest} ({root}) ran another edit than {version}.")
+            raise SystemExit(f"{newest} ran another edit than {version}.")
         step = datetime.datetime.fromisoformat(tasks["prepare"]["start_date"].replace("Z", "+00:00")).timestamp()
         found = {"first_line": round(at - begun, 2), "task_to_first_line": round(at - step, 2), "whole": round(ended - begun, 2)}
         print(f"{version}: first line after {found['first_line']} s", flush=True)
@@ -167,13 +117,16 @@ def table(figures: dict[str, Any]) -> str:
         return f"{statistics.median(row[key] for row in rows):.1f} s"
 
     first, *edits = figures["edits"]
-    switch = [statistics.median(row["task_to_first_line"] for row in figures[side]) for side in ("again", "default")]
+    own, default = (statistics.median(row["task_to_first_line"] for row in figures[side]) for side in ("own", "default"))
     rows = [
-        ("an edit, nothing in the environment's cache before", f"{first['first_line']:.1f} s", f"{first['publish']:.1f} s of it to publish the package"),
+        ("an edit, the first", f"{first['first_line']:.1f} s", f"{first['publish']:.1f} s of it to publish the package"),
         ("an edit, its other packages are cached", median(edits, "first_line"), f"{median(edits, 'publish')} of it to publish the package"),
-        ("the same again", median(figures["again"], "first_line"), f"task to first line {switch[0]:.2f} s"),
-        ("in the default environment", median(figures["default"], "first_line"), f"task to first line {switch[1]:.2f} s"),
-        ("cost of the environment for each task", f"{switch[0] - switch[1]:.2f} s", "beside the default one"),
+        ("the same again", median(figures["again"], "first_line"), "nothing is published or locked"),
+        (
+            "an environment for each task",
+            f"{own - default:.2f} s",
+            f"task to first line {own:.2f} s, in the default one {default:.2f} s",
+        ),
         ("load of this machine before", f"{figures['load_before']:.1f}", "figures are good on a quiet machine only"),
     ]
     width = max(len(name) for name, _, _ in rows)

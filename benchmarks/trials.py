@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Measure what a search costs in a running lab, over its REST APIs: ``make bench-trials``.
 
-Everything is an experiment without a package of its own: the shipped `wine_search` with its sections replaced or taken out by the trigger's `overrides`, and
-callables of Python's standard library. What is measured, and how, is in benchmarks/README.md.
+Everything is an experiment of benchmarks/lab_package.py, in that package's environment. What is measured, and how, is in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -19,12 +18,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
-import running_lab  # noqa: E402 (the path above comes first)
+import lab_package  # noqa: E402 (the path above comes first)
+
+import running_lab  # noqa: E402
 
 TRACK = "bench-trials"
 """MLflow experiment that keeps the runs."""
 
-WORK = {"call": "timeit:timeit", "with": {"stmt": "sum(range(1_000_000))", "number": "{{ params.repeats }}"}}
+WORK = {"call": f"{lab_package.MODULE}:work", "with": {"statement": "sum(range(1_000_000))", "repeats": "{{ params.repeats }}"}}
 """An objective that keeps one core busy, always for the same number of instructions; its value is the seconds it took."""
 
 # The same search as that of the overhead's side, in one process and with nothing around it
@@ -49,17 +50,19 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3, help="how often the time to the first line is taken (%(default)s)")
     parser.add_argument("--out", type=Path, default=running_lab.LAB / "reports" / "bench-trials.json", help="where the figures go (%(default)s)")
     given = parser.parse_args()
-    bench = Bench(running_lab.Lab.of(given.report, given.vault), given.trials)
-    figures = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
-        "trials": given.trials,
-        "first_line": bench.first_line(given.starts),
-        "overhead": bench.overhead(),
-        "one": bench.search(1, given.repeats),
-        "two": bench.search(2, given.repeats),
-    }
+    load, version = os.getloadavg()[0], f"0.{int(time.time())}.0"
+    with lab_package.Package("optuna", "psycopg2-binary") as package:  # for the bare loops
+        bench = Bench(running_lab.Lab.of(given.report, given.vault), package, version, given.trials)
+        figures = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "cores": os.cpu_count(),
+            "load_before": round(load, 2),
+            "trials": given.trials,
+            "first_line": bench.first_line(given.starts),
+            "overhead": bench.overhead(),
+            "one": bench.search(1, given.repeats),
+            "two": bench.search(2, given.repeats),
+        }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(table(figures), f"\n{given.out}")
@@ -68,22 +71,23 @@ def main() -> None:
 class Bench:
     """Searches in a lab, and what they took."""
 
-    def __init__(self, lab: running_lab.Lab, trials: int) -> None:
+    def __init__(self, lab: running_lab.Lab, package: lab_package.Package, version: str, trials: int) -> None:
+        """Publish the package. Its environment is made by the first run that wants it."""
         self.lab = lab
+        self.package = package
+        self.version = version
         self.trials = trials
+        package.write(version)
+        package.publish()
+        package.want(version)
 
-    def run(self, what: str, objective: dict[str, Any], space: dict[str, Any], trials: int, parallel: int = 1) -> dict[str, Any]:
-        """Run a search; returns ``triggered`` (epoch seconds), ``tasks`` of Airflow and ``trials``: start, end (epoch seconds) and value of each."""
-        search = {"objective": objective, "space": space, "trials": trials, "parallel": parallel, "sampler": "random", "seed": 1, "direction": "minimize"}
-        overrides: dict[str, Any] = {
-            **dict.fromkeys(("cross_validation", "train", "register", "deploy")),
-            "inputs": {},
-            "steps": [{"name": "first", "call": "time:time"}],
-            "search": search,
-            "track": {"experiment": TRACK, "run_name": what},
-        }
+    def run(self, what: str, sections: dict[str, Any]) -> dict[str, Any]:
+        """Run an experiment; returns ``triggered`` (epoch seconds), ``tasks`` of Airflow and ``trials``: start, end (epoch seconds) and value of each."""
+        name = self.package.experiment("trials", {"environment": lab_package.MODULE, **sections, "track": {"experiment": TRACK, "run_name": what}})
+        self.package.make("start")  # which places the file; `make run` would follow the run as well
+        trials = sections["search"]["trials"]
         triggered = time.time()
-        run_id = self.lab.trigger({"experiment": "wine_search", "overrides": overrides})
+        run_id = self.lab.trigger({"experiment": name})
         tasks = self.lab.finished(run_id, say=lambda _: None)
         root = self.lab.run_of(run_id)["info"]["run_id"]
         [search_run] = [run for run in self.lab.runs(TRACK, f"tags.`mlflow.parentRunId` = '{root}'") if run["data"]["tags"].get("lab.kind") == "search"]
@@ -94,30 +98,35 @@ class Bench:
         print(f"{what}: {len(seen)} trials in {max(end for _, end, _ in seen) - min(start for start, _, _ in seen):.1f} s", flush=True)
         return {"triggered": triggered, "tasks": tasks, "trials": sorted(seen)}
 
+    def searched(self, what: str, objective: dict[str, Any], space: dict[str, Any], trials: int, parallel: int = 1) -> dict[str, Any]:
+        """Run a search, as :meth:`run` does."""
+        search = {"objective": objective, "space": space, "trials": trials, "parallel": parallel, "sampler": "random", "seed": 1, "direction": "minimize"}
+        return self.run(what, {"steps": [{"name": "first", "call": f"{lab_package.MODULE}:begin"}], "search": search})
+
     def first_line(self, times: int) -> dict[str, Any]:
         """From the trigger to the first line of the package's code: to that of the first step, and to that of the first trial; seconds.
 
-        The step is `time.time`. It is made known by the objective, a mean of this one number.
+        The environment is made by a run before.
         """
-        objective = {"call": "statistics:fmean", "with": {"data": ["{{ steps.first }}"], "weights": ["{{ params.weight }}"]}}
         steps, trials = [], []
-        for number in range(times):
-            run = self.run(f"first line {number + 1}", objective, {"weight": {"type": "categorical", "choices": [1]}}, 1)
+        for number in range(times + 1):
+            run = self.run(f"first line {number}", lab_package.first_line(self.version))
             start, _, value = run["trials"][0]
             steps.append(round(value - run["triggered"], 2))
             trials.append(round(start - run["triggered"], 2))
-        return {"step": statistics.median(steps), "trial": statistics.median(trials), "steps": steps, "trials": trials}
+        return {"step": statistics.median(steps[1:]), "trial": statistics.median(trials[1:]), "steps": steps[1:], "trials": trials[1:], "environment": steps[0]}
 
     def overhead(self) -> dict[str, Any]:
         """What a trial that does nothing takes, here and in a bare loop in one process of the same environment; milliseconds."""
         space = {"repeats": {"type": "int", "low": 1, "high": 1000}}
-        run = self.run("nothing", {"call": "timeit:timeit", "with": {"stmt": "pass", "number": "{{ params.repeats }}"}}, space, self.trials)
+        nothing = {"call": f"{lab_package.MODULE}:work", "with": {"statement": "pass", "repeats": "{{ params.repeats }}"}}
+        run = self.searched("nothing", nothing, space, self.trials)
         ours = (run["trials"][-1][1] - run["trials"][0][0]) / self.trials
         bare = {}
         for name, storage, after in (("memory", "", ""), ("database", ON_DATABASE, "optuna.delete_study(study_name=study.study_name, storage=study._storage)")):
             loop = BARE.format(storage=storage, trials=self.trials, after=after)
-            objective = {"call": "timeit:timeit", "with": {"setup": SETUP, "stmt": loop, "number": "{{ params.once }}"}}
-            run = self.run(f"bare loop, {name}", objective, {"once": {"type": "categorical", "choices": [1]}}, 1)
+            objective = {"call": f"{lab_package.MODULE}:work", "with": {"setup": SETUP, "statement": loop, "repeats": "{{ params.once }}"}}
+            run = self.searched(f"bare loop, {name}", objective, {"once": {"type": "categorical", "choices": [1]}}, 1)
             bare[name] = run["trials"][0][2] / self.trials
         milliseconds = {name: round(seconds * 1000, 1) for name, seconds in {"lab": ours, **{f"bare_{key}": value for key, value in bare.items()}}.items()}
         return {**milliseconds, "overhead": round((ours - bare["memory"]) * 1000, 1), "overhead_over_database": round((ours - bare["database"]) * 1000, 1)}
@@ -125,7 +134,7 @@ class Bench:
     def search(self, parallel: int, repeats: int) -> dict[str, Any]:
         """Trials per minute with so many worker processes: from the first trial's start to the last one's end, and of the whole of the tasks `search`."""
         space = {"repeats": {"type": "int", "low": repeats - 1, "high": repeats + 1}}
-        run = self.run(f"{parallel} worker processes", WORK, space, self.trials, parallel)
+        run = self.searched(f"{parallel} worker processes", WORK, space, self.trials, parallel)
         tasks = [task for task in run["tasks"] if task["task_id"] == "search"]
         begun, over = (pick(moment(task[key]) for task in tasks) for pick, key in ((min, "start_date"), (max, "end_date")))
         seconds = max(end for _, end, _ in run["trials"]) - run["trials"][0][0]
