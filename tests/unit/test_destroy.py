@@ -15,9 +15,8 @@ from tests.unit.plays import Done, play
 
 REMOVAL = yaml.safe_load((ROOT / "playbooks/tasks/remove_lab.yml").read_text(encoding="utf-8"))[0]
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
-SYSTEMS = {
-    name: SHARED[name] for name in SHARED if name in ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "lab_bench_projects", "lab_bench_dir")
-}
+NAMES = ("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "lab_networks", "lab_bench_projects", "lab_bench_dir")
+SYSTEMS = {name: SHARED[name] for name in NAMES}
 for role in ("certificates", "firewall"):
     SYSTEMS[f"{role}_dir"] = yaml.safe_load((ROOT / f"playbooks/group_vars/all/{role}.yml").read_text(encoding="utf-8"))[f"{role}_dir"]
 REFUSAL = next(task for task in REMOVAL["block"] if task["name"] == "Refuse to remove a directory of the system")
@@ -36,7 +35,13 @@ esac
 def destroy(folder: Path, lab_dir: Path, staging: Path, engine: str = "missing") -> Done:
     """Look and remove as the playbook does, on a host without an engine or with that of the script `docker` in this folder."""
     steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": REMOVAL["vars"]} for verb in ("find", "remove")]
-    values = SYSTEMS | {"lab_name": "none", "lab_dir": str(lab_dir), "lab_staging_dir": str(staging), "__lab_engine": {"state": engine}}
+    values = SYSTEMS | {
+        "lab_name": "none",
+        "lab_networks": ["none", "none-mlflow"],
+        "lab_dir": str(lab_dir),
+        "lab_staging_dir": str(staging),
+        "__lab_engine": {"state": engine},
+    }
     return play(folder, steps, "-e", json.dumps(values), PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
@@ -64,6 +69,7 @@ def test_an_image_that_came_by_its_digest_and_has_no_tag_goes_by_its_digest(tmp_
     done = destroy(tmp_path, tmp_path / "opt/lab", tmp_path / "shm/lab", "answers")
     assert done.returncode == 0, done.output
     calls = (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines()
+    assert any(call.startswith("network ls") and "|none-mlflow|" in call and "|none-workbench" in call for call in calls), calls
     assert [call for call in calls if call.startswith("image rm")] == ["image rm registry:5001/none/airflow@sha256:01"]
 
 
