@@ -37,7 +37,6 @@ def destroy(folder: Path, lab_dir: Path, staging: Path, engine: str = "missing")
     steps = [{"ansible.builtin.include_tasks": str(ROOT / f"playbooks/tasks/{verb}_leftovers.yml"), "vars": REMOVAL["vars"]} for verb in ("find", "remove")]
     values = SYSTEMS | {
         "lab_name": "none",
-        "lab_networks": ["none", "none-mlflow"],
         "lab_dir": str(lab_dir),
         "lab_staging_dir": str(staging),
         "__lab_engine": {"state": engine},
@@ -69,7 +68,7 @@ def test_an_image_that_came_by_its_digest_and_has_no_tag_goes_by_its_digest(tmp_
     done = destroy(tmp_path, tmp_path / "opt/lab", tmp_path / "shm/lab", "answers")
     assert done.returncode == 0, done.output
     calls = (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines()
-    assert any(call.startswith("network ls") and "|none-mlflow|" in call and "|none-workbench" in call for call in calls), calls
+    assert any(call.startswith("network ls") and "|none-mlflow|" in call and "|none-workbench" in call for call in calls), "\n".join(calls)
     assert [call for call in calls if call.startswith("image rm")] == ["image rm registry:5001/none/airflow@sha256:01"]
 
 
