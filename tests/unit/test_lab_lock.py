@@ -111,7 +111,7 @@ def test_a_holder_that_was_ended_blocks_nobody(lab: Lab, ends: signal.Signals) -
                 first.wait(timeout=20)
                 break
             except subprocess.TimeoutExpired:
-                # Python drops the exception of a Ctrl-C that comes in a finalizer, or right after a fork: whoever typed it types it again.
+                # Seen once in CI. Python drops the exception of a Ctrl-C that comes in a finalizer, which may be why: whoever typed it types it again.
                 os.kill(first.pid, ends)
         first.wait(timeout=20)
     # One that was killed and that nobody waits for still has its number.
