@@ -19,7 +19,7 @@ import running_lab  # noqa: E402 (the path above comes first)
 NAME, MODULE = "lab-bench", "lab_bench"
 PROJECT = """\
 [build-system]
-requires = ["flit_core>=3.9"]
+requires = ["flit_core==3.12.0"]
 build-backend = "flit_core.buildapi"
 
 [project]
