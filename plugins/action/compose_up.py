@@ -12,11 +12,16 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible_collections.mlops.lab.plugins.modules.compose_up import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+from ansible_collections.mlops.lab.plugins.plugin_utils.placing import Directory, digest, placing, shown, split_listing
 from ansible_collections.mlops.lab.plugins.plugin_utils.watching import WatchingAction
 
+#: Every container of the lab runs with group 0.
+SECRETS = {"name": "secrets", "src": None, "mode": "0440", "directory_mode": "0700", "group": None, "recreate": True}
+
 #: Tells in its first line which networks are missing and whether every service runs healthy with the present definition and the image that its
-#: name stands for now, or of which images something runs; then comes the definition that is there.
+#: name stands for now, or of which images something runs; then come owner, mode and content of the definition that is there.
 LOOK = r"""
+echo '== project'
 settled() (
   set -o pipefail
   wanted=$(docker compose --project-directory "$directory" config --hash '*' | sort) || exit 1
@@ -65,41 +70,62 @@ class ActionModule(WatchingAction):
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the definition, make the networks and start the project, each unless it is so already; see the module documentation."""
+        """Place the files, write the definition, make the networks and start the project, each unless it is so already; see the module documentation."""
         super().run(tmp, task_vars)
-        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION, inside=["directories"]))
+        directories = self.directories(args)
+        if args["definition"] is not None:
+            args["definition"] = args["definition"].replace("FILES_DIGEST", digest([one for one, recreate in directories if recreate]))
         names = {"project": args["project"], "directory": args["project_src"], "networks": " ".join(args["networks"]), "start": str(args["start"])}
         values = "".join(f"{name}={shlex.quote(value)}; " for name, value in names.items())
 
         def on_host(script: str, data: bytes | None = None) -> dict[str, Any]:
             return self.on_host(f"bash -c {shlex.quote(values + script)}", data)
 
-        def must(script: str, what: str, data: bytes | None = None) -> None:
+        def must(script: str, data: bytes | None = None, *, what: str) -> None:
             outcome = on_host(script, data)
             if outcome["rc"] != 0:
                 raise AnsibleActionFail(f"{what}: {outcome['stderr'].strip() or outcome['stdout'].strip()}")
 
-        first, _unused, present = str(on_host(LOOK)["stdout"]).partition("\n")
+        asked = "\n".join(one.listing() for one, _recreate in directories)
+        listings, _unused, told = str(on_host(f"{asked}\n{LOOK}")["stdout"]).partition("== project\n")
+        first, _unused, present = told.partition("\n")
         *states, owner_and_mode = first.split(" ")
+        differences = [one.difference(listing) for (one, _recreate), listing in zip(directories, split_listing(listings), strict=True)]
         written = args["definition"] is None or (present.strip() == args["definition"].strip() and owner_and_mode == "root:root:644")
         missing = [state.partition("=")[2] for state in states if state.startswith("missing=")]
-        if written and not missing and ("settled" in states or not args["start"]):
-            return {"changed": False}
-        result: dict[str, Any] = {"changed": True, "running": [state.partition("=")[2] for state in states if state.startswith("running=")]}
+        as_it_is = written and not missing and ("settled" in states or not args["start"])
+        result: dict[str, Any] = {"changed": False}
+        if directories:
+            result = shown(differences, args["project_src"])
+            result["diff"] = [result["diff"]]
+        if not as_it_is:
+            result |= {"changed": True, "running": [state.partition("=")[2] for state in states if state.startswith("running=")]}
         if not written:
             header = f"{args['project_src']}/compose.yml"
-            result["diff"] = {"before_header": header, "before": present.strip() + "\n", "after_header": header, "after": args["definition"].strip() + "\n"}
-        if self._task.check_mode:
+            definition = {"before_header": header, "before": present.strip() + "\n", "after_header": header, "after": args["definition"].strip() + "\n"}
+            result["diff"] = [*result.get("diff", []), definition]
+        if not result["changed"] or self._task.check_mode:
             return result
         if not written:
-            must(WRITE, f"compose refuses the definition of {args['project']}", args["definition"].strip().encode() + b"\n")
+            must(WRITE, args["definition"].strip().encode() + b"\n", what=f"compose refuses the definition of {args['project']}")
+        if any(differences):
+            must(*placing([one for one in differences if one]), what=f"the files of {args['project']} could not be placed")
         if missing:
-            must(f"missing={shlex.quote(' '.join(missing))}; {MAKE_NETWORKS}", f"the networks {', '.join(missing)} could not be made")
-        if args["start"]:
+            must(f"missing={shlex.quote(' '.join(missing))}; {MAKE_NETWORKS}", what=f"the networks {', '.join(missing)} could not be made")
+        if args["start"] and not as_it_is:
             started = self.started(args, on_host, task_vars or {})
             # A project that was starting already and is waited for has not changed.
-            result |= {**started, "changed": bool(started.get("changed")) or not written or bool(missing)}
+            result |= {**started, "changed": bool(started.get("changed")) or not written or bool(missing) or any(differences)}
         return result
+
+    @staticmethod
+    def directories(args: dict[str, Any]) -> list[tuple[Directory, bool]]:
+        """Return the directories of a task, and whether the containers are made anew for each."""
+        given = args["directories"]
+        if args["secrets"] is not None:
+            given = [{**SECRETS, "files": args["secrets"]}, *given]
+        return [(Directory.of(f"{args['project_src']}/{one['name']}", one), one["recreate"]) for one in given]
 
     def started(self, args: dict[str, Any], on_host: Callable[[str], dict[str, Any]], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Start the project; returns what of compose's result counts."""

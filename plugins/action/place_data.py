@@ -16,9 +16,9 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.mlops.lab.plugins.action.place_files import tree_paths
 from ansible_collections.mlops.lab.plugins.modules.place_data import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+from ansible_collections.mlops.lab.plugins.plugin_utils.placing import tree_paths
 
 BATCH = 2**28
 """Bytes that are sent at once, and lie a second time on both ends meanwhile; of a file that is larger, all."""

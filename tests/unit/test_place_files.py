@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.mlops.lab.plugins.action.place_files import archive, parse_listing, tree_files
+from ansible_collections.mlops.lab.plugins.plugin_utils.placing import archive, parse_listing, tree_files
 
 from tests.unit.plays import Done, play
 
@@ -46,10 +46,13 @@ def test_a_checkout_below_a_hidden_directory_is_no_hidden_file(tmp_path: Path) -
     assert list(tree_files(root)) == ["train.py"]
 
 
-def test_an_archive_holds_the_files_as_root_with_one_mode() -> None:
-    with tarfile.open(fileobj=io.BytesIO(archive({"b/c.txt": b"two", "a.txt": b"one"}, 0o440))) as opened:
+def test_an_archive_holds_directories_and_files_as_root_with_their_modes() -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive([("b", None, 0o750), ("b/c.txt", b"two", 0o440)]))) as opened:
         members = opened.getmembers()
-        assert [(member.name, member.mode, member.uid, member.gid) for member in members] == [("a.txt", 0o440, 0, 0), ("b/c.txt", 0o440, 0, 0)]
+        assert [(member.name, member.isdir(), member.mode, member.uid, member.gid) for member in members] == [
+            ("b", True, 0o750, 0, 0),
+            ("b/c.txt", False, 0o440, 0, 0),
+        ]
         read = opened.extractfile("b/c.txt")
         assert read and read.read() == b"two"
 
@@ -131,6 +134,16 @@ def test_no_content_is_shown_however_loudly_ansible_speaks(tmp_path: Path, old: 
     assert "secret (new content)" in done.output
     assert CANARY not in done.output
     assert done.left() == []
+
+
+def test_directories_below_have_the_mode_of_the_directory(tmp_path: Path) -> None:
+    assert place(tmp_path, files={"deep/er/file": "x"}, directory_mode="0750").returncode == 0
+    assert {mode(path) for path in (tmp_path / "dest", tmp_path / "dest/deep", tmp_path / "dest/deep/er")} == {"750"}
+
+
+def test_a_relative_path_of_the_host_is_refused(tmp_path: Path) -> None:
+    done = place(tmp_path, files={"a": "x"}, dest="some/where")
+    assert done.returncode != 0 and "some/where is not an absolute path of the host." in done.output
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
