@@ -41,7 +41,9 @@ options:
         closed to all but C(root). Without it, nothing is done there.
     type: dict
   directories:
-    description: Other directories below the project's, each with exactly the files that it is to hold.
+    description:
+      - Other directories below the project's, each with exactly the files that it is to hold. One without O(directories[].src) and O(directories[].files) is
+        made, and what is in it is left alone.
     type: list
     elements: dict
     default: []

@@ -26,6 +26,11 @@ options:
     description: Whether to look for the versions of what is installed, too.
     type: bool
     default: false
+  files:
+    description: Files of the engine to look at, too. A task of its own for each would take as long as this one.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode: {support: full, description: Changes nothing in any mode.}
 author:
@@ -56,11 +61,22 @@ installed:
   description: Versions of C(engine), C(compose) and C(buildx), those that are there.
   returned: with O(versions=true)
   type: dict
+files:
+  description: Those of O(files) that are there, each with its C(sha256), C(owner) (C(root:root)) and C(mode) (C(0644)).
+  returned: always
+  type: dict
 """
 
+import grp
+import hashlib
+import pwd
 import re
+import stat
 import subprocess
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker, program, server_version
@@ -100,6 +116,28 @@ def installed() -> dict[str, str]:
     return {name: version for name, version in versions.items() if version}
 
 
+def seen(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return path -> SHA-256, owner and mode of the files that are there."""
+    found = {}
+    for path in map(Path, paths):
+        if path.is_file():
+            status = path.stat()
+            found[str(path)] = {
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "owner": f"{name_of(pwd.getpwuid, status.st_uid)}:{name_of(grp.getgrgid, status.st_gid)}",
+                "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+            }
+    return found
+
+
+def name_of(find: Callable[[int], Any], number: int) -> str:
+    """Return the name of a user or a group, or the number of one that has none."""
+    try:
+        return str(find(number)[0])
+    except KeyError:
+        return str(number)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -107,12 +145,14 @@ def main() -> None:
             "required": {"type": "bool", "default": False},
             "wait": {"type": "int", "default": 0},
             "versions": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
     server, reason = asked(module.params["wait"])
     there = program("docker") and (server or program("dockerd"))
     result = {"changed": False, "server": server, "reason": reason, "state": "answers" if server else "stopped" if there else "missing"}
+    result["files"] = seen(module.params["files"])
     if module.params["versions"]:
         result["installed"] = installed()
     if module.params["required"] and not server:

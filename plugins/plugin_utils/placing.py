@@ -39,10 +39,10 @@ def tree_paths(root: Path, hidden: Collection[str] = ()) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of the host, and what it is to hold: file below it -> content."""
+    """A directory of the host, and what it is to hold: file below it -> content. With None its content is somebody else's."""
 
     path: str
-    files: Mapping[str, bytes] = field(repr=False)
+    files: Mapping[str, bytes] | None = field(repr=False)
     mode: int = 0o644
     directory_mode: int = 0o755
     group: int | None = None
@@ -60,7 +60,9 @@ class Directory:
             root = Path(args["src"])
             if not root.is_dir():
                 raise AnsibleActionFail(f"{root} is not a directory on the control node.")
-            files = tree_files(root, args["hidden"])
+            files: dict[str, bytes] | None = tree_files(root, args["hidden"])
+        elif args["files"] is None:
+            files = None
         else:
             files = {name: str(text).encode() for name, text in args["files"].items()}
         return cls(path, files, int(args["mode"], 8), int(args["directory_mode"], 8), args["group"])
@@ -68,17 +70,15 @@ class Directory:
     def listing(self) -> str:
         """Return the command that says what is there; its output is for :meth:`difference`."""
         rights = "%a" if self.group is None else "%a %g"
-        return (
-            f"echo {shlex.quote(MARK)}; (cd {shlex.quote(self.path)} 2>/dev/null && stat -c '{rights} .' . && "
-            f"find . -type f -exec stat -c '{rights} %n' {{}} + && find . -type f -exec sha256sum {{}} +)"
-        )
+        files = f" && find . -type f -exec stat -c '{rights} %n' {{}} + && find . -type f -exec sha256sum {{}} +" if self.files is not None else ""
+        return f"echo {shlex.quote(MARK)}; (cd {shlex.quote(self.path)} 2>/dev/null && stat -c '{rights} .' .{files})"
 
     def difference(self, listing: str) -> Difference:
         """Return what a listing has otherwise."""
         of_group = "" if self.group is None else f" {self.group}"
         first, _unused, rest = listing.partition("\n")
         present = parse_listing(rest)
-        wanted = {name: (f"{self.mode:o}{of_group}", hashlib.sha256(data).hexdigest()) for name, data in self.files.items()}
+        wanted = {name: (f"{self.mode:o}{of_group}", hashlib.sha256(data).hexdigest()) for name, data in (self.files or {}).items()}
         return Difference(
             self,
             placed=sorted(name for name in wanted if present.get(name) != wanted[name]),
@@ -109,7 +109,8 @@ class Difference:
             f"(umask 0022; mkdir -p {shlex.quote(str(PurePosixPath(self.directory.path).parent))}; "
             f"umask {0o777 & ~self.directory.directory_mode:04o}; mkdir -p {path}; chmod {mode} {path}; cd {path}; "
             + "".join(f"rm -f {shlex.quote('./' + name)}; " for name in self.removed)
-            + "find . -mindepth 1 -type d -empty -delete); "
+            + ("" if self.directory.files is None else "find . -mindepth 1 -type d -empty -delete")
+            + "); "
         )
 
     def members(self) -> list[tuple[str, bytes | None, int]]:
@@ -118,7 +119,7 @@ class Difference:
         above = {parent for name in self.placed for parent in PurePosixPath(name).parents if parent != PurePosixPath()}
         return [
             *((f"{root}/{parent}", None, self.directory.directory_mode) for parent in sorted(above)),
-            *((f"{root}/{name}", self.directory.files[name], self.directory.mode) for name in self.placed),
+            *((f"{root}/{name}", (self.directory.files or {})[name], self.directory.mode) for name in self.placed),
         ]
 
 
@@ -160,7 +161,11 @@ def placing(differences: Collection[Difference]) -> tuple[str, bytes]:
 
     Files are written in place, one by one: a container that has the directory mounted must see the change.
     """
-    groups = "".join(f"; chgrp -R {one.directory.group} {shlex.quote(one.directory.path)}" for one in differences if one.directory.group is not None)
+    groups = "".join(
+        f"; chgrp{' -R' if one.directory.files is not None else ''} {one.directory.group} {shlex.quote(one.directory.path)}"
+        for one in differences
+        if one.directory.group is not None
+    )
     return (
         "set -e; " + "".join(one.preparation() for one in differences) + "tar -xf - -C / --same-permissions --no-same-owner --overwrite" + groups,
         archive([member for one in differences for member in one.members()]),
@@ -194,5 +199,5 @@ def shown(differences: Collection[Difference], below: str = "") -> dict[str, Any
 
 def digest(directories: Collection[Directory]) -> str:
     """Return 16 hexadecimal digits that are others when a file of the directories is another one."""
-    content = [(one.path, name, hashlib.sha256(data).hexdigest()) for one in directories for name, data in sorted(one.files.items())]
+    content = [(one.path, name, hashlib.sha256(data).hexdigest()) for one in directories for name, data in sorted((one.files or {}).items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

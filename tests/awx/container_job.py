@@ -108,6 +108,6 @@ def test_jobs_in_the_execution_environment(checkout: Checkout, folder: Path, ima
 
 def test_the_environment_can_build_the_project_s_wheel(image: str) -> None:
     """The one thing that the control node does by itself; and it finds the collections."""
-    build = "python3 roles/package_index/files/build_wheel.py examples/wine_cultivars /tmp/wheels && ansible-galaxy collection list"
+    build = "python3 roles/package_index/files/build_wheel.py /tmp/wheels examples/wine_cultivars && ansible-galaxy collection list"
     printed = docker("run", "--rm", "--volume", f"{ROOT}:/runner/project:ro", "--workdir", "/runner/project", "--user", "12345:0", image, "bash", "-c", build)
     assert "wine_cultivars-" in printed and "awx.awx" in printed and "community.docker" in printed, printed

@@ -69,6 +69,19 @@ def test_what_containers_read_at_start_alone_makes_them_anew(tmp_path: Path) -> 
     assert not list((tmp_path / "project/secrets").iterdir())
 
 
+def test_a_directory_of_others_is_made_and_its_content_left_alone(tmp_path: Path) -> None:
+    given = [{"name": "output", "directory_mode": "0770", "group": 0}]
+    output = tmp_path / "project/output"
+    assert up(tmp_path, directories=given).returncode == 0
+    assert rights(output) == "770"
+    (output / "empty").mkdir()
+    (output / "result.csv").touch()
+    assert up(tmp_path, directories=given).result["changed"] is False
+    output.chmod(0o755)
+    assert up(tmp_path, directories=given).result["changed"] is True
+    assert rights(output) == "770" and (output / "empty").is_dir() and (output / "result.csv").exists()
+
+
 def test_without_a_list_of_files_nothing_is_done_to_any(tmp_path: Path) -> None:
     up(tmp_path)
     done = up(tmp_path, secrets=None, directories=[])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.lab.plugins.modules import engine_info
 
 from tests.unit.plays import Done, play
 
@@ -19,11 +20,14 @@ REMOVAL = "Remv containerd.io [1.7.22-1]\nInst containerd (1.7.24~ds1-6 Debian:1
 
 def host(folder: Path, tasks: str, installed: dict[str, str], state: str = "answers", **more: Any) -> Done:
     """Run tasks of the role on a host with these versions; `more` overrides what else the host answered, and variables of a user."""
+    found = {"installed": installed, "state": state, "server": installed.get("engine", ""), "reason": ""}
+    found |= more.pop("__docker_engine_found", {})
+    found["files"] = engine_info.seen([str(folder / "daemon.json"), str(folder / "marker")])
     values: dict[str, Any] = {
         "__docker_engine_config_file": str(folder / "daemon.json"),
         "__docker_engine_marker": str(folder / "marker"),
         "__docker_engine_distribution": "Debian 13",
-        "__docker_engine_found": {"installed": installed, "state": state, "server": installed.get("engine", ""), "reason": ""},
+        "__docker_engine_found": found,
         "__docker_engine_asked": {"stdout": "docker.io"},
     }
     role = {"ansible.builtin.include_role": {"name": "mlops.lab.docker_engine", "tasks_from": tasks}}
@@ -91,9 +95,7 @@ def test_the_roles_own_engine_is_still_its_own(tmp_path: Path) -> None:
     (tmp_path / "marker").touch()
     (tmp_path / "daemon.json").write_text(CONFIG)
     for installed in ({"engine": "20.10.24", **PLUGINS}, {"engine": "26.1.5"}, {}):
-        done = host(
-            tmp_path, "refuse", installed, "stopped", __docker_engine_marked={"stat": {"exists": True}}, __docker_engine_config_found={"stat": {"exists": True}}
-        )
+        done = host(tmp_path, "refuse", installed, "stopped")
         assert done.returncode == 0, done.output
 
 

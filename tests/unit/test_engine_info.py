@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,12 @@ def test_a_play_stops_with_the_sentence(tmp_path: Path) -> None:
     done = play(tmp_path, [{"mlops.lab.engine_info": {"required": True}, "environment": {"PATH": path}}])
     assert done.returncode != 0
     assert "The Docker engine does not answer (Cannot connect to the Docker daemon" in done.output
+
+
+def test_files_are_told_with_content_owner_and_mode_and_those_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "daemon.json").write_text("{}\n")
+    (tmp_path / "daemon.json").chmod(0o640)
+    (tmp_path / "folder").mkdir()
+    seen = engine_info.seen([str(tmp_path / name) for name in ("daemon.json", "folder", "nothing")])
+    owner = f"{(tmp_path / 'daemon.json').owner()}:{(tmp_path / 'daemon.json').group()}"
+    assert seen == {str(tmp_path / "daemon.json"): {"sha256": hashlib.sha256(b"{}\n").hexdigest(), "owner": owner, "mode": "0640"}}

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.mlops.lab.plugins.filter.wheel_on_page import wheel_on_page
 from passlib.hash import sha512_crypt
 
 from tests.conftest import ROOT
@@ -190,7 +191,7 @@ def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_pat
 
 def test_a_directory_that_is_no_project_is_named_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
-        build_wheel.main([str(tmp_path), str(tmp_path / "cache")])
+        build_wheel.main([str(tmp_path / "cache"), str(tmp_path)])
     assert str(stopped.value).startswith(f"package_index_publish names {tmp_path}, but ")
     assert str(stopped.value).count("\n") == 0
 
@@ -261,3 +262,22 @@ def test_publishing_without_an_address_for_uploads_is_said_before_anything_is_bu
 def test_the_lab_s_own_index_without_the_public_one_is_explained() -> None:
     assert "package_index_upstream_url" in problem({"status": 404}, package_index_url="")
     assert problem({"status": 200}, package_index_url="") == ""
+
+
+@pytest.mark.parametrize(
+    ("page", "state"),
+    [
+        ("", "missing"),
+        (None, "missing"),
+        ('<a href="../../files/churn-0.1.0-py3-none-any.whl#sha256=ab12">churn-0.1.0-py3-none-any.whl</a>', "same"),
+        ("<a href='/x/churn-0.1.0-py3-none-any.whl#md5=cd34'>churn</a>", "same"),
+        ('<a href="/x/churn-0.1.0-py3-none-any.whl#sha256=ab13">churn</a>', "other"),
+        ('<a href="/x/churn-0.1.0-py3-none-any.whl">churn</a>', "other"),
+        ('<a href="/x/churn-0.1.0-py3-none-any.whl#blake2b=ab12">churn</a>', "other"),
+        ('<a href="/x/churn-0.1.0-py3-none-any.whl.metadata#sha256=ab12">churn</a>', "missing"),
+        ('<a href="/x/my_churn-0.1.0-py3-none-any.whl#sha256=ab12">churn</a>', "missing"),
+        ('<a href="/x/churn-0x1.0-py3-none-any.whl#sha256=ab12">churn</a>', "missing"),
+    ],
+)
+def test_a_wheel_is_found_on_a_page_by_name_and_digest(page: str | None, state: str) -> None:
+    assert wheel_on_page([page, {"filename": "churn-0.1.0-py3-none-any.whl", "hashes": {"sha256": "ab12", "md5": "cd34"}}]) == state

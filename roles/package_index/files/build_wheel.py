@@ -1,10 +1,10 @@
 # Copyright 2026 the mlops.lab authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build a project's wheel on the control node, reproducibly and only when the project changed.
+"""Build projects' wheels on the control node, reproducibly and only when a project changed.
 
-Usage: build_wheel.py PROJECT CACHE
-Builds the wheel, or finds it in the cache, and prints what it is as JSON. Beside the wheel lies the form that uploads it, as twine would
-send it. Exits with 1 and one sentence on standard error when the project gives no wheel.
+Usage: build_wheel.py CACHE PROJECT [PROJECT ...]
+Builds the wheels, or finds them in the cache, and prints what each is as a list in JSON. Beside a wheel lies the form that uploads it, as twine
+would send it. Exits with 1 and one sentence on standard error when a project gives no wheel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import email.parser
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,11 +75,12 @@ def boundary(wheel: Path) -> str:
 
 
 def describe(wheel: Path) -> dict[str, Any]:
-    """Return name, version, file name, hashes, and the path and boundary of the upload form of a wheel."""
+    """Return name, version, the name of its page in an index, file name, hashes, and the path and boundary of the upload form of a wheel."""
     content, fields = wheel.read_bytes(), metadata(wheel)
     return {
         "name": fields["Name"],
         "version": fields["Version"],
+        "page": re.sub("[-_.]+", "-", fields["Name"].lower()),
         "filename": wheel.name,
         "hashes": {kind: hashlib.new(kind, content).hexdigest() for kind in ("sha256", "md5", "sha1")},
         "form": str(wheel.with_suffix(".form")),
@@ -136,11 +138,14 @@ def form(wheel: Path) -> bytes:
 
 def main(arguments: list[str]) -> None:
     """Run as in the module's docstring."""
-    project = Path(arguments[0]).expanduser().resolve()
-    try:
-        print(json.dumps(wheel_of(project, Path(arguments[1]).expanduser())))
-    except NoWheelError as error:
-        sys.exit(f"package_index_publish names {project}, but {error}")
+    cache, *projects = (Path(argument).expanduser() for argument in arguments)
+    wheels = []
+    for project in (path.resolve() for path in projects):
+        try:
+            wheels.append({"project": str(project), **wheel_of(project, cache)})
+        except NoWheelError as error:
+            sys.exit(f"package_index_publish names {project}, but {error}")
+    print(json.dumps(wheels))
 
 
 if __name__ == "__main__":
