@@ -177,14 +177,18 @@ def certificate(folder: Path, name: str = "the lab's host") -> None:
 
 
 def place(folder: Path, certificates: Path, *options: str, path: str = os.environ["PATH"], **more: Any) -> Done:
-    """Run the role's tasks about files, and return what they place."""
+    """Run the role without building or starting anything, with a client of Docker that is found at `path`, and return what is placed."""
     for part in ("files", "templates"):  # where the last task, which is not the role's, looks for them
         if not (folder / part).is_symlink():
             (folder / part).symlink_to(ROLE / part)
     values = {**VALUES, "gateway_dir": str(folder / "gateway"), "gateway_certificates_dir": str(certificates), "gateway_project": "gateway-test", **more}
+    values["__gateway_built"] = {"image": "mlops-lab/gateway:nginx-0123456789ab"}
+    serve = yaml.safe_load((ROLE / "tasks/serve.yml").read_text(encoding="utf-8"))
+    serve[0]["mlops.lab.compose_up"]["start"] = False
     placed = {name: f"{{{{ __gateway_{name} }}}}" for name in ("files", "secrets", "digest")}
     tasks: list[dict[str, Any]] = [
-        {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "files", "handlers_from": "main"}, "vars": values},
+        {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "check", "handlers_from": "main"}, "vars": values},
+        *({**task, "vars": values} for task in serve),
         {"ansible.builtin.set_fact": {"result": placed}, "vars": values, "no_log": True},
     ]
     return play(folder, tasks, *options, PATH=path)
@@ -199,7 +203,7 @@ def test_pages_that_cannot_be_served_stop_the_run(tmp_path: Path) -> None:
         "a-path": [{**one, "upstream": "http://a:1/path"}],
         "a-user-with-a-colon": [{**one, "user": "a:b", "password": "x"}],
     }
-    role = {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "files", "handlers_from": "main"}, "check_mode": True}
+    role = {"ansible.builtin.import_role": {"name": "mlops.lab.gateway", "tasks_from": "check"}, "check_mode": True}
     given = {**VALUES, "gateway_dir": str(tmp_path / "gateway"), "gateway_certificates_dir": str(tmp_path)}
     ended, shown = play_on_each(tmp_path, [role], {name: {**given, "ansible_connection": "local", "gateway_pages": pages} for name, pages in wrong.items()})
     for name, done in ended.items():
@@ -236,7 +240,7 @@ def test_a_second_run_changes_nothing_and_what_changed_is_told_to_nginx_once(tmp
     docker.chmod(0o755)
     certificate(tmp_path)
     told, results = [], []
-    for changed, other in ((3, False), (0, False), (2, True)):  # two directories and the reload; nothing; one directory and the reload
+    for changed, other in ((2, False), (0, False), (2, True)):  # the files and the reload, or nothing
         if other:
             certificate(tmp_path)
         done = place(tmp_path, tmp_path, "--diff", path=f"{docker.parent}:{os.environ['PATH']}")

@@ -67,11 +67,6 @@ def test_an_option_of_the_user_counts_whatever_is_in_it() -> None:
     assert environment["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
-def test_a_changed_password_makes_the_container_again() -> None:
-    digests = [models(**values)["labels"]["lab.mlops.files"] for values in ({}, {"model_server_password": "x"}, {"model_server_mlflow_password": "x"})]
-    assert len(set(digests)) == 3 and digests[0] == models()["labels"]["lab.mlops.files"]
-
-
 def test_the_image_holds_every_file_of_the_application_and_none_can_be_changed_by_who_runs_it() -> None:
     context = yaml.safe_load((ROLE / "tasks" / "build.yml").read_text())[0]["mlops.lab.image_build"]["files"]
     assert context.keys() - {"requirements.txt"} == {path.name for path in (ROLE / "files" / "model_server").glob("*.py")}
