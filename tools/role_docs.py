@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write the table of variables into each role's README, from its argument spec: ``make docs``.
+"""Write what is made of something else: ``make docs``.
 
-With ``--check`` nothing is written; the exit code says whether every README is current. The table stands between two comment
-lines; a README that has none gets a section "Variables" at its end.
+That is the table of variables in each role's README, from its argument spec; and what ``experiment_docs.py`` makes of the format of an experiment file.
+With ``--check`` nothing is written; the exit code says whether every file is current. A table stands between two comment lines; a role's README that has none
+gets a section "Variables" at its end.
 """
 
 from __future__ import annotations
@@ -83,17 +84,19 @@ def readme_of(role: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
+    import experiment_docs  # here, because others import this module where neither pydantic nor dags/ need be
+
+    roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
     stale = 0
-    for role in sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")):
-        readme, wanted = role / "README.md", readme_of(role)
-        if readme.exists() and readme.read_text(encoding="utf-8") == wanted:
+    for path, wanted in {**{role / "README.md": readme_of(role) for role in roles}, **experiment_docs.current()}.items():
+        if path.exists() and path.read_text(encoding="utf-8") == wanted:
             continue
         stale += 1
         if "--check" in arguments:
-            print(f"{readme.relative_to(ROOT)} is not current: run `make docs`")
+            print(f"{path.relative_to(ROOT)} is not current: run `make docs`")
         else:
-            readme.write_text(wanted, encoding="utf-8")
-            print(f"{readme.relative_to(ROOT)} was written")
+            path.write_text(wanted, encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} was written")
     return int(bool(stale and "--check" in arguments))
 
 

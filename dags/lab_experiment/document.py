@@ -1,7 +1,8 @@
 """The experiment file: where it lies, what may stand in it, and one sentence for each mistake.
 
-The shape of a file is said by ``schema.json``, which editors read too; :func:`read` also holds its parts against each other. Everything here is read from
-the file alone. Whether the callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
+The shape of a file and the defaults of its keys are said by ``schema.json``, which editors read too; ``make docs`` writes it from
+``tools/experiment_format.py``. :func:`read` also holds the parts of a file against each other. Everything here is read from the file alone. Whether the
+callables exist, and take the arguments given, is for :mod:`lab_experiment.callables`.
 
 A document, as :func:`read` returns it, has all of these keys, and only values that survive JSON (in ``inputs`` and ``with`` a mapping with other keys than
 texts is written as :mod:`lab_experiment.references` says)::
@@ -71,8 +72,8 @@ OVERRIDES = "Trigger parameter overrides"
 
 _STEP = r"[a-z][a-z0-9_]*"
 
-_CALLS = ("#/$defs/function", "#/$defs/call")
-"""What the schema calls that which is called."""
+_CALL = "#/$defs/Call"
+"""What the schema calls a function with its arguments."""
 
 _ALIASES = {"folds": "n_splits", "seed": "random_state", "repeats": "n_repeats"}
 
@@ -300,7 +301,7 @@ class Source:
         allowed, why = f"allowed: {', '.join(_keys(schema))}", ""
         if lacking and self.place(path) == OVERRIDES:
             why = "" if path[:1] in self._lines else f", for the file has no {path[0]}"
-            if any(schema["properties"][name].get("$ref") in _CALLS for name in lacking):
+            if any(name == "call" or schema["properties"][name].get("$ref") == _CALL for name in lacking):
                 allowed = "allowed: values of what the file has, for a trigger does not set what is called; write that in the file"
         self.note(path, f"{' and '.join(words)}{why}; {allowed}", at=(*path, *strange[:1]))
 

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+import experiment_docs
+import experiment_format
 import lab_environments
 from lab_experiment import callables, checking, document, inside, pages, references, returns
 from lab_experiment.failures import Failure, Mistakes
@@ -202,13 +204,14 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Pa
     ]
 
 
-def test_the_schema_is_one_and_the_readme_explains_each_of_its_keys() -> None:
-    schema = json.loads(document.SCHEMA.read_text())
-    Draft202012Validator.check_schema(schema)
-    readme = (ROOT / "dags" / "README.md").read_text()
-    section = readme[readme.index("## An experiment file") : readme.index("## What is found in MLflow")]
-    aliases = {"n_splits", "n_repeats", "random_state"}
-    assert not [key for key in keys_of(schema) - aliases if not re.search(rf"\b{key}\b", section)]
+def test_schema_and_readme_are_what_make_docs_writes() -> None:
+    Draft202012Validator.check_schema(json.loads(document.SCHEMA.read_text()))
+    assert [path.name for path, wanted in experiment_docs.current().items() if path.read_text(encoding="utf-8") != wanted] == [], "run `make docs`"
+
+
+@pytest.mark.parametrize("path", [EVERY_KEY, *sorted((ROOT / "experiments").glob("*.yml"))], ids=lambda path: path.stem)
+def test_the_model_of_the_format_takes_what_the_schema_takes(path: Path) -> None:
+    experiment_format.Experiment.model_validate(document.Source(path, {}).content)
 
 
 def test_an_environment_without_jsonschema_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,16 +219,6 @@ def test_an_environment_without_jsonschema_is_told_so(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(Mistakes, match="has no module 'jsonschema', by which experiment files are checked; add it to its requirements"):
         document.read(EVERY_KEY)
-
-
-def keys_of(schema: Any) -> set[str]:
-    """Names of all properties in a part of the schema."""
-    if isinstance(schema, list):
-        return {key for part in schema for key in keys_of(part)}
-    if not isinstance(schema, dict):
-        return set()
-    own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
-    return own | {key for part in schema.values() for key in keys_of(part)}
 
 
 def test_yaml_is_read_as_editors_read_it(tmp_path: Path) -> None:
