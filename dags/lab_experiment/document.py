@@ -504,7 +504,18 @@ def _validator() -> Any:
             [f"The environment of {sys.executable} has no module 'jsonschema', by which experiment files are checked; add it to its requirements."]
         ) from None
 
-    return jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    return jsonschema.Draft202012Validator(_schema())
+
+
+@cache
+def _schema() -> Any:
+    return json.loads(SCHEMA.read_text(encoding="utf-8"))
+
+
+def _filled(content: Mapping[str, Any], part: str | None = None) -> dict[str, Any]:
+    """What a file, or a part of it, says, with the schema's defaults for the keys that it leaves out."""
+    schema = _schema()["$defs"][part] if part else _schema()
+    return {**{name: copy.deepcopy(key["default"]) for name, key in schema["properties"].items() if "default" in key}, **content}
 
 
 def _keys(schema: Mapping[str, Any]) -> list[str]:
@@ -537,16 +548,16 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.content: dict[str, Any] = source.content
+        self.content = _filled(source.content)
         self.known = {"run_dir": False, "mlflow_tracking_uri": False}
         """What may be referred to everywhere; true for what has parts."""
-        if self.content.get("inputs"):
+        if self.content["inputs"]:
             self.known["inputs"] = False
-        self.known.update({f"inputs.{name}": True for name in self.content.get("inputs", {})})
+        self.known.update({f"inputs.{name}": True for name in self.content["inputs"]})
 
     def document(self, name: str) -> dict[str, Any]:
         content = self.content
-        if not any(key in content for key in ("steps", "cross_validation", "train")):
+        if not any(key in self.source.content for key in ("steps", "cross_validation", "train")):
             self.source.note((), "has none of the keys steps, cross_validation, train; allowed: at least one of them, for there is nothing to do")
         steps = self._steps()
         self.known.update({f"steps.{step['name']}": True for step in steps})
@@ -555,20 +566,20 @@ class _Reader:
         document = {
             "name": name,
             "description": content.get("description", ""),
-            "environment": content.get("environment", "project"),
+            "environment": content["environment"],
             "queues": queues(content),
-            "inputs": encoded(content.get("inputs", {})),
+            "inputs": encoded(content["inputs"]),
             "steps": steps,
             "search": search,
             "cross_validation": self._cross_validation(searched) if "cross_validation" in content else None,
             "train": self._train(searched) if "train" in content else None,
             "track": self._track(name),
             "register": self._register() if "register" in content else None,
-            "deploy": {"options": {}, "when": "always", **content["deploy"]} if "deploy" in content else None,
+            "deploy": _filled(content["deploy"], "Deploy") if "deploy" in content else None,
         }
         champion = bool((document["register"] or {}).get("champion"))
-        if document["deploy"] and champion and "when" not in content["deploy"]:
-            document["deploy"]["when"] = "champion"
+        if document["deploy"]:
+            document["deploy"].setdefault("when", "champion" if champion else "always")
         self.source.raise_mistakes()
         if search:
             self._check_use(search, document)
@@ -582,7 +593,7 @@ class _Reader:
         return document
 
     def _steps(self) -> list[dict[str, Any]]:
-        raw = self.content.get("steps", [])
+        raw = self.content["steps"]
         names = [step["name"] for step in raw]
         after: dict[str, list[str]] = {}
         for number, step in enumerate(raw):
@@ -612,7 +623,7 @@ class _Reader:
         return list(steps.values())
 
     def _search(self) -> dict[str, Any]:
-        raw = self.content["search"]
+        raw = _filled(self.content["search"], "Search")
         space = {name: self._parameter(name, parameter) for name, parameter in raw["space"].items()}
         known = {**self.known, "params": False, **{f"params.{name}": False for name in space}}
         objective = raw["objective"]
@@ -620,21 +631,20 @@ class _Reader:
             objective = {**self._call(("search", "objective"), objective, known), "metric": raw["objective"].get("metric")}
         elif "cross_validation" not in self.content:
             self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, metric, for the file has no cross_validation")
-        direction = raw.get("direction", "maximize")
-        directions = direction if isinstance(direction, list) else [direction]
-        sampler = _named(raw.get("sampler", "tpe"))
-        pruner = _named(raw.get("pruner", "none"))
+        direction = raw["direction"]
+        directions = _listed(direction)
+        sampler, pruner = _named(raw["sampler"]), _named(raw["pruner"])
         search = {
             "objective": objective,
             "space": space,
             "direction": directions,
             "sampler": sampler,
             "pruner": pruner,
-            "trials": int(raw.get("trials", 20)),
+            "trials": int(raw["trials"]),
             "timeout": None if raw.get("timeout") is None else float(raw["timeout"]),
-            "parallel": int(raw.get("parallel", 2)),
+            "parallel": int(raw["parallel"]),
             "seed": raw.get("seed"),
-            "allowed_failures": int(raw.get("allowed_failures", 3)),
+            "allowed_failures": int(raw["allowed_failures"]),
         }
         if search["trials"] > MOST_TRIALS:
             self.source.mistake(("search", "trials"), raw["trials"], f"at most {MOST_TRIALS}")
@@ -653,12 +663,13 @@ class _Reader:
             self.source.mistake(("search", "sampler", "group"), True, "true only with multivariate: true")
         self._check_pruner(("search", "pruner"), pruner)
         if sampler["name"] == "grid":
-            self._check_grid(raw, search)
+            self._check_grid(search)
         return search
 
     def _parameter(self, name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         path: KeyPath = ("search", "space", name)
         parameter: dict[str, Any] = {"type": raw["type"]}
+        raw = _filled(raw, raw["type"].capitalize())
         if raw["type"] == "categorical":
             parameter["choices"] = choices = raw["choices"]
             for number, choice in enumerate(choices):
@@ -668,10 +679,10 @@ class _Reader:
         else:
             low, high, step = raw["low"], raw["high"], raw.get("step")
             if raw["type"] == "int":
-                low, high, step = int(low), int(high), int(step or 1)
+                low, high, step = int(low), int(high), int(raw["step"])
             else:
                 low, high, step = float(low), float(high), None if step is None else float(step)
-            parameter |= {"low": low, "high": high, "step": step, "log": raw.get("log", False)}
+            parameter |= {"low": low, "high": high, "step": step, "log": raw["log"]}
             for end, value in (("low", low), ("high", high)):
                 if raw["type"] == "int" and abs(value) > storable.EXACT:
                     self.source.mistake((*path, end), raw[end], f"whole numbers up to {storable.EXACT}, which a database keeps exactly")
@@ -681,7 +692,7 @@ class _Reader:
                 self.source.mistake((*path, "low"), raw["low"], f"at most high, which is {shown(raw['high'])}")
             if parameter["log"] and low <= 0:
                 self.source.mistake((*path, "low"), raw["low"], "a number above 0, for log is true")
-            if parameter["log"] and raw.get("step", 1) != 1:
+            if parameter["log"] and step not in (None, 1):
                 self.source.mistake((*path, "step"), raw["step"], "no step, for log is true")
         above = list(self.content["search"]["space"])
         above = above[: above.index(name)]
@@ -703,14 +714,15 @@ class _Reader:
         if pruner["name"] == "threshold" and "lower" not in options and "upper" not in options:
             self.source.note(path, "has threshold without lower and upper; allowed: with at least one of them")
         if pruner["name"] == "patient":
-            wrapped = options.pop("wrapped", "none")
+            wrapped = _filled(options, "Patient")["wrapped"]
+            options.pop("wrapped", None)
             inner = _named(wrapped)
             if inner["name"] == "patient":
                 self.source.mistake((*path, "wrapped"), wrapped, "another pruner than patient")
             self._check_pruner((*path, "wrapped"), inner) if inner["name"] != "patient" else None
             options["wrapped_pruner"] = None if inner["name"] == "none" else inner
 
-    def _check_grid(self, raw: Mapping[str, Any], search: dict[str, Any]) -> None:
+    def _check_grid(self, search: dict[str, Any]) -> None:
         finite = True
         for name, parameter in search["space"].items():
             if parameter["type"] == "float" and parameter["step"] is None:
@@ -725,7 +737,7 @@ class _Reader:
                 self.source.note(("search", "space", name), f"has more than {MOST_TRIALS} values; allowed for the sampler grid: fewer, by a greater step")
         if finite and all(parameter["type"] == "categorical" or parameter["low"] <= parameter["high"] for parameter in search["space"].values()):
             points = math.prod(len(values) for values in grid(search["space"]).values())
-            if "trials" not in raw:
+            if "trials" not in self.content["search"]:
                 search["trials"] = points
                 if points > MOST_TRIALS:
                     self.source.note(("search",), f"lacks the key trials for a grid of {points} points; allowed: at most {MOST_TRIALS} of them")
@@ -748,30 +760,32 @@ class _Reader:
                 self.source.note(("search", "space", name), f"is used by nothing; allowed: parameters that {where} refers to as {{{{ params.{name} }}}}")
 
     def _cross_validation(self, known: Mapping[str, bool]) -> dict[str, Any]:
-        raw = self.content["cross_validation"]
+        raw = _filled(self.content["cross_validation"], "CrossValidation")
         return {
             "estimator": self._call(("cross_validation", "estimator"), raw["estimator"], known),
             "data": self._call(("cross_validation", "data"), raw["data"], known),
-            "splitter": self._splitter(raw["splitter"]) if "splitter" in raw else _named({"name": "auto", "n_splits": 5, "shuffle": True, "random_state": 0}),
+            "splitter": self._splitter(raw["splitter"]),
             "scoring": _listed(raw.get("scoring", [])),
-            "bad_folds": raw.get("bad_folds", "error"),
+            "bad_folds": raw["bad_folds"],
         }
 
     def _splitter(self, raw: str | Mapping[str, Any]) -> dict[str, Any]:
         """The splitter with scikit-learn's own names; whatever is shuffled has a seed, so that every trial and every process has the same folds."""
         path: KeyPath = ("cross_validation", "splitter")
-        splitter = _named(raw if isinstance(raw, str) else {"name": "auto", **raw})
+        standard = _filled({}, "CrossValidation")["splitter"]
+        splitter = _named(raw if isinstance(raw, str) else {"name": standard["name"], **raw})
         given = splitter["options"]
         for alias, name in _ALIASES.items():
             if alias in given and name in given:
                 self.source.note(path, f"has both {alias} and {name}, which are the same; allowed: one of them")
-        options = {"n_splits": 5, **{_ALIASES.get(name, name): value for name, value in given.items()}}
-        if splitter["name"] in ("auto", "k_fold", "stratified_k_fold", "stratified_group_k_fold"):
+        options = {"n_splits": standard["folds"], **{_ALIASES.get(name, name): value for name, value in given.items()}}
+        shuffling = [part["properties"]["name"]["enum"] for part in _schema()["$defs"].values() if "shuffle" in part["properties"]]
+        if any(splitter["name"] in names for names in shuffling):
             options.setdefault("shuffle", options.get("random_state") is not None)
             if not options["shuffle"] and options.pop("random_state", None) is not None:
                 self.source.mistake((*path, "shuffle"), False, "true, for a seed is given")
         if options.get("shuffle") or splitter["name"].startswith("repeated"):
-            options["random_state"] = options.get("random_state") or 0
+            options["random_state"] = options.get("random_state") or standard["seed"]
         return {"name": splitter["name"], "options": options}
 
     def _train(self, known: Mapping[str, bool]) -> dict[str, Any]:
@@ -791,6 +805,7 @@ class _Reader:
 
     def _evaluate(self, raw: Mapping[str, Any], known: Mapping[str, bool]) -> dict[str, Any]:
         path: KeyPath = ("train", "evaluate")
+        raw = _filled(raw, "Evaluate")
         if "call" not in raw:
             if "data" not in raw:
                 self.source.note(path, "has neither call nor data; allowed: at least one of them")
@@ -799,24 +814,24 @@ class _Reader:
                 self.source.note(path, f"has {' and '.join(lost)}, but no call; allowed: both or none", at=(*path, lost[0]))
         if "scoring" in raw and "data" not in raw:
             self.source.note(path, "has scoring, but no data to score on; allowed: both or none", at=(*path, "scoring"))
-        for number, plot in enumerate(raw.get("plots", [])):
+        for number, plot in enumerate(raw["plots"]):
             self._references((*path, "plots", number), plot, known)
         return {
             **self._call(path, raw, {**known, "model": True}),
-            "plots": raw.get("plots", []),
+            "plots": raw["plots"],
             "data": self._call((*path, "data"), raw["data"], known) if "data" in raw else None,
             "scoring": _listed(raw.get("scoring", [])),
         }
 
     def _track(self, name: str) -> dict[str, Any]:
-        raw = self.content.get("track", {})
-        for tag, legal in storable.metric_names(raw.get("tags", {})).items():
+        raw = _filled(self.content.get("track", {}), "Track")
+        for tag, legal in storable.metric_names(raw["tags"]).items():
             if tag != legal:
                 self.source.mistake(("track", "tags"), tag, f"a tag's name that MLflow takes, such as {legal!r}")
-        for tag, value in raw.get("tags", {}).items():
+        for tag, value in raw["tags"].items():
             if isinstance(value, str) and len(value) > storable.LONGEST:
                 self.source.mistake(("track", "tags", tag), value, f"a text of at most {storable.LONGEST} characters, as long as MLflow's tags may be")
-        tags = {tag: value if isinstance(value, str) else json.dumps(value) for tag, value in raw.get("tags", {}).items()}
+        tags = {tag: value if isinstance(value, str) else json.dumps(value) for tag, value in raw["tags"].items()}
         return {"experiment": raw.get("experiment", name), "run_name": raw.get("run_name", ""), "tags": tags}
 
     def _register(self) -> dict[str, Any]:
@@ -825,7 +840,7 @@ class _Reader:
             self.source.mistake(("register", "name"), raw["name"], f"at most {storable.LONGEST_NAME} characters")
         champion = raw.get("champion")
         if champion:
-            champion = {"direction": "maximize", "margin": 0.0, **champion}
+            champion = _filled(champion, "Champion")
             self._check_champion(champion)
         return {"name": raw["name"], "description": raw.get("description", ""), "champion": champion}
 
