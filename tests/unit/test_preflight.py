@@ -726,6 +726,7 @@ def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
     (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
     more = "preflight_min_memory_mb: 1\npreflight_min_cores: 1\npreflight_min_disk_gb: 0\npreflight_systems: []\nansible_become: false\n"
     (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
+    change(copy / "group_vars/lab/lab.yml", "lab_dir", f"{tmp_path}/opt")  # not that of a lab on this machine, whose databases keep other passwords
     return copy / "group_vars/lab/lab.yml"
 
 
