@@ -111,7 +111,7 @@ screenshots: vault venv-screenshots ## take the pictures in docs/pictures from t
 experiment-check: there ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
 	@.venv/bin/python tools/experiment_check.py $(EXPERIMENT)
 
-docs: venv-test ## write the tables of the READMEs, and the schema of experiment files
+docs: venv-test ## write the tables of the READMEs, the example of a vault, and the schema of experiment files
 	@.venv/bin/python tools/role_docs.py
 
 docs-site: venv-test ## build the documentation as a site of plain files in reports/site/

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write what is made of something else: ``make docs``.
 
-That is the table of variables in each role's README, from its argument spec; and what ``experiment_docs.py`` makes of the format of an experiment file.
-With ``--check`` nothing is written; the exit code says whether every file is current. A table stands between two comment lines; a role's README that has none
-gets a section "Variables" at its end.
+That is the table of variables in each role's README, from its argument spec; the example of a vault, whose head stays, from ``lab_credentials``; and what
+``experiment_docs.py`` makes of the format of an experiment file. With ``--check`` nothing is written; the exit code says whether every file is current. A table
+stands between two comment lines; a role's README that has none gets a section "Variables" at its end.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- begin: variables, written by `make docs` -->"
 END = "<!-- end: variables -->"
+CREDENTIALS = ROOT / "playbooks/group_vars/all/credentials.yml"
+EXAMPLE = ROOT / "playbooks/files/credentials_example.yml"
+# What a credential of a kind is made with
+MADE = {
+    "fernet": "head -c 32 /dev/urandom | base64 | tr '+/' '-_'",
+    "private_key": "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256; as `NAME: |` with the lines below it, indented",
+}
 MARKUP = re.compile(r"\b([OVCIBEPM])\(((?:\\.|[^()\\])*)\)")
 
 
@@ -82,21 +89,41 @@ def readme_of(role: Path) -> str:
     return f"{text.rstrip()}\n\n## Variables\n\n{table_of(role)}\n"
 
 
+def credentials() -> list[dict[str, Any]]:
+    """Return the map of the lab's credentials."""
+    entries: list[dict[str, Any]] = yaml.safe_load(CREDENTIALS.read_text(encoding="utf-8"))["lab_credentials"]
+    return entries
+
+
+def example_of(entries: list[dict[str, Any]], head: str) -> str:
+    """Return the example of a vault with these credentials: what each is for, what it has to be, and a value that nobody should keep."""
+    usual = options_of(ROOT / "roles/preflight")["preflight_credentials"]["options"]["min_length"]["default"]
+    lines = [head.partition("---\n")[0] + "---"]
+    for entry in entries:
+        shape = f"; {entry.get('min_length', usual)} or more characters" if entry["kind"] == "password" and entry.get("min_length") != 1 else ""
+        shape += f", without {entry['without']}" if "without" in entry else ""
+        made = MADE.get(entry["kind"], "").replace("NAME", entry["name"])
+        lines += [f"# {entry['what']}{shape}", f"{entry['name']}: {entry.get('first', 'change-me')}" + (f" # {made}" if made else "")]
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     """Run the program; returns its exit code."""
     import experiment_docs  # here, because others import this module where neither pydantic nor dags/ need be
 
-    roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
     stale = 0
-    for path, wanted in {**{role / "README.md": readme_of(role) for role in roles}, **experiment_docs.current()}.items():
-        if path.exists() and path.read_text(encoding="utf-8") == wanted:
+    roles = sorted(path.parent.parent for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+    files = {role / "README.md": readme_of(role) for role in roles} | experiment_docs.current()
+    files[EXAMPLE] = example_of(credentials(), EXAMPLE.read_text(encoding="utf-8"))
+    for file, wanted in files.items():
+        if file.exists() and file.read_text(encoding="utf-8") == wanted:
             continue
         stale += 1
         if "--check" in arguments:
-            print(f"{path.relative_to(ROOT)} is not current: run `make docs`")
+            print(f"{file.relative_to(ROOT)} is not current: run `make docs`")
         else:
-            path.write_text(wanted, encoding="utf-8")
-            print(f"{path.relative_to(ROOT)} was written")
+            file.write_text(wanted, encoding="utf-8")
+            print(f"{file.relative_to(ROOT)} was written")
     return int(bool(stale and "--check" in arguments))
 
 

@@ -87,8 +87,7 @@ NO_VARIABLES = (
 # Files that may name variables of others, and why
 ALLOWED = {
     "roles/awx/vars/main/surveys.yml": "what a question of a survey sets is a variable of the playbooks that its job runs",
-    "roles/awx/vars/main/inventory.yml": "so is what a host of the controller's inventory has, from an answer or from a credential",
-    "roles/awx/vars/main/credential_types.yml": "and what the file of a credential gives a job instead of the vault",
+    "roles/awx/vars/main/inventory.yml": "so is what a host of the controller's inventory has from an answer",
 }
 
 

@@ -7,15 +7,15 @@ import re
 import pytest
 from testinfra.host import Host
 
+import role_docs
 from tests.testinfra.test_secrets import AT_HOME, PATTERN, hits
 from tests.testinfra_three import lab
 from tests.testinfra_three.lab import CONTROL, WORKER1, WORKER2
 
-# What a worker speaks to the broker, the databases of Celery's results and of Optuna's studies, MLflow, the models and the index with, and signs its logs by
-NEEDED = {f"vault_{name}" for name in ("redis_password", "celery_db_password", "optuna_db_password", "mlflow_admin_password", "models_password")}
-NEEDED |= {"vault_airflow_secret_key", "vault_nexus_pass"}
 # For a pull alone: it may be on no disk afterwards.
-PASSING = {name for name in lab.SECRETS if "registry" in name and not name.endswith("_user")}
+PASSING = {"vault_registry_password"}
+# What a worker speaks to the broker, the databases of Celery's results and of Optuna's studies, MLflow, the models and the index with, and signs its logs by
+NEEDED = {one["name"] for one in role_docs.credentials() if "lab_workers" in one["hosts"] and one["kind"] == "password"} - PASSING
 WORKERS = [pytest.param(name, id=name) for name in (WORKER1, WORKER2)]
 
 

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.requirements import Requirement
 
+import role_docs
 from tests.conftest import Run
 
 FERNET = base64.urlsafe_b64encode(bytes(32)).decode()
@@ -362,17 +363,11 @@ def test_a_credential_that_the_lab_does_not_need_may_be_missing(inventory: judge
     assert len(found) == 1 and found[0].startswith("Credential vault_two is not defined")
 
 
-def test_the_shipped_credentials_are_the_examples(root: Path) -> None:
-    """The list in the inventory names exactly what the example offers, and refuses the example's passwords."""
-    example_file = root / "playbooks/files/credentials_example.yml"
-    example = judge.read_example(str(example_file))
-    values = yaml.safe_load((root / "playbooks/group_vars/all/preflight.yml").read_text(encoding="utf-8"))
-    only_for_nexus = {"vault_nexus_admin_password"}  # of playbooks/nexus.yml, which asks for it itself; a lab needs none
-    assert {c["name"] for c in values["preflight_credentials"]} == set(example) - only_for_nexus
-    for credential in values["preflight_credentials"]:
-        kind = credential.get("kind", "password")
-        fault = judge.credential_fault(example[credential["name"]], kind, 1, [], example[credential["name"]])
-        assert bool(fault) == (kind != "user"), credential
+def test_nobody_keeps_a_secret_of_the_example(root: Path) -> None:
+    example = judge.read_example(str(root / "playbooks/files/credentials_example.yml"))
+    for credential in role_docs.credentials():
+        value = example[credential["name"]]
+        assert bool(judge.credential_fault(value, credential["kind"], 1, [], value)) == (credential["kind"] != "user"), credential
 
 
 @pytest.mark.parametrize(
