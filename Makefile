@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab. LIMIT names some of its hosts: make lab LIMIT=worker3
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password renew test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop drain remove_worker backup restore destroy
@@ -98,6 +98,9 @@ logs: there ## show what a service logged last: SERVICE=airflow-scheduler LINES=
 
 password: there ## show one password: NAME=airflow_admin
 	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
+
+renew: vault ## give passwords in the vault new values: NAME=redis,models; `make lab` then brings them to the hosts
+	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB) -e renew=$(NAME) $(ARGS)
 
 bench: vault ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml

@@ -72,7 +72,7 @@ def test_an_entry_says_what_is_needed_of_it(name: str) -> None:
     assert NAME.fullmatch(name) and len(CREDENTIALS) == len(role_docs.credentials())
     assert entry["kind"] in KINDS and len(entry["what"]) > 8
     assert set(entry["hosts"]) <= {"lab_control", "lab_builder", "lab_workers"}
-    allowed = {"user": {"first"}, "password": {"min_length", "without", "kept"}}.get(entry["kind"], set())
+    allowed = {"user": {"first"}, "password": {"min_length", "without", "kept", "renewed"}}.get(entry["kind"], set())
     assert entry.keys() - USUAL - allowed <= {"needed"} and entry.keys() >= USUAL
     assert ("first" in entry) == (entry["kind"] == "user")
 
@@ -106,7 +106,12 @@ def test_the_credentials_of_the_test_hosts_are_all_that_a_lab_may_need() -> None
 def test_the_guide_says_of_every_secret_that_a_worker_knows_how_it_is_changed(values: Any) -> None:
     guide = (ROOT / "docs/hosts.md").read_text(encoding="utf-8")
     table = guide.partition("| What it knew |")[2].partition("\n\n")[0]
-    assert set(NAME.findall(table)) == set(values("lab_worker_secrets")["lab_worker_secrets"])
+    found = values("lab_worker_secrets", "lab_renewable")
+    renewed = {name for names in re.findall(r"make renew NAME=([a-z_,]+)", table) for name in names.split(",")}
+    assert renewed <= set(found["lab_renewable"])
+    assert renewed | {name.removeprefix("vault_").removesuffix("_password") for name in NAME.findall(table)} == {
+        name.removeprefix("vault_").removesuffix("_password") for name in found["lab_worker_secrets"]
+    }
 
 
 def test_a_new_entry_is_made_demanded_looked_for_and_explained(values: Any, tool: Run, tmp_path: Path) -> None:

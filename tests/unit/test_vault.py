@@ -193,7 +193,7 @@ def test_what_an_older_vault_lacks_is_added_and_all_else_stays(lab: Path, tool: 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{vault_own: x}", "cannot be added to VAULT: write each of its values as `name: value` on a line of its own with ansible-vault edit."),
+        ("{vault_own: x}", "cannot be written to VAULT: write each of its values as `name: value` on a line of its own with ansible-vault edit."),
         ("vault_own: secretsecret: x", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
         ("secretsecret", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
         ("vault_ca_key: secretsecret", "VAULT has one of vault_ca_key and vault_ca_certificate, which belong together: add the other one with"),
@@ -227,6 +227,29 @@ def test_a_vault_that_the_password_does_not_open_stays(lab: Path, tool: Run, tmp
     assert done.returncode != 0 and words in done.stdout.replace("\n", " "), done.stdout
     assert done.stdout.count("fatal:") <= 1 and (lab / VAULT).read_bytes() == before
     assert (lab / PASSWORD).exists() == (password is not None)
+
+
+def test_named_passwords_get_new_values_in_their_places_and_all_else_stays(lab: Path, tool: Run) -> None:
+    text = opened(lab).replace("vault_redis_password:", "# of the broker\nvault_redis_password:", 1) + "vault_of_mine: 1\n"
+    rewrite(lab, text)
+    done = tool([*CREATE, f"lab_home={lab}", "-e", "renew=redis,nexus_pass"])
+    assert done.returncode == 0, done.stdout
+    sentence = "has new values of vault_nexus_pass, vault_redis_password: the next run of the whole lab brings them to its machines."
+    assert sentence in " ".join(done.stdout.split()), done.stdout
+    before, after = text.splitlines(), opened(lab).splitlines()
+    assert len(before) == len(after)
+    assert [old.partition(":")[0] for old, new in zip(before, after, strict=True) if old != new] == ["vault_nexus_pass", "vault_redis_password"]
+    values = yaml.safe_load(opened(lab))
+    assert len(values["vault_redis_password"]) == 32 and values["vault_redis_password"] not in done.stdout
+
+
+@pytest.mark.parametrize("names", ["airflow_fernet_key", "airflow_db", "mlflow_admin", "nexus_user", "ca_key", "redis,nobody"])
+def test_what_a_program_keeps_or_nobody_knows_gets_no_new_value(lab: Path, tool: Run, names: str) -> None:
+    before = (lab / VAULT).read_bytes()
+    done = tool([*CREATE, f"lab_home={lab}", "-e", f"renew={names}"])
+    shown = " ".join(done.stdout.split())
+    assert done.returncode != 0 and f"Of {names.rpartition(',')[2]} no new value can be made here; renew takes nexus_pass, " in shown, done.stdout
+    assert (lab / VAULT).read_bytes() == before
 
 
 def test_a_vault_in_clear_text_is_not_written_to(lab: Path, tool: Run) -> None:
