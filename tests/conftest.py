@@ -106,6 +106,15 @@ def tool() -> Run:
 
 
 @pytest.fixture(scope="session")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as it is now, built."""
+    folder = tmp_path_factory.mktemp("tarball")
+    built = run_tool(["ansible-galaxy", "collection", "build", ROOT, "--output-path", folder])
+    assert built.returncode == 0, built.stdout
+    return next(folder.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="session")
 def files() -> list[Path]:
     """The files of the project: those that git tracks or would track, as paths inside the checkout."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

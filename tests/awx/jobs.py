@@ -144,7 +144,8 @@ def prepare(
     options, prompts = inject(controller, template, folder, seen or folder)
     meta = {f"{prefix}_{name}": "1" for prefix in ("awx", "tower") for name in ("job_id", "job_template_id", "user_id", "inventory_id")}
     meta |= {"awx_job_template_name": template["name"], "awx_job_launch_type": "manual", "awx_project_revision": "0", "awx_user_name": "admin"}
-    write_extra_variables({**survey_answers(controller, template, answers or {}), **meta}, folder / "env" / "extravars")
+    of_template = json.loads(template.get("extra_vars") or "{}")
+    write_extra_variables({**of_template, **survey_answers(controller, template, answers or {}), **meta}, folder / "env" / "extravars")
     inventory = write_inventory(controller, controller.tables["inventories"][template["inventory"]], folder)
     return Prepared(folder, seen or folder, template["playbook"], inventory, options, prompts)
 

@@ -205,6 +205,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def own_values(folder: Path, staged: Path) -> dict[str, str | int]:
+    """Return the values of a lab whose name, ports and directories no other lab on this machine has; it never comes to be."""
+    ports = re.findall(r"^(lab_\w+_port):", (ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
+    own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{folder}/host", "lab_staging_dir": str(staged)}
+    own |= {"ansible_remote_tmp": f"{folder}/remote", "ansible_async_dir": f"{folder}/async"}
+    own |= {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
+    return own | {port: free_port() for port in ports}
+
+
 @pytest.fixture
 def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
     """A function that adds ``inventories/test`` to a workspace: the shipped inventory, whose names, ports and directories no other lab has.
@@ -221,11 +230,7 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
         values = home / "group_vars/lab"
         for path in (home / ".vault_password", values / "vault.yml"):
             path.unlink()  # a test brings its own
-        ports = re.findall(r"^(lab_\w+_port):", (workspace / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
-        own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{tmp_path}/host", "lab_staging_dir": str(staged)}
-        own |= {"ansible_remote_tmp": f"{tmp_path}/remote", "ansible_async_dir": f"{tmp_path}/async"}
-        own |= {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
-        (values / "zz_test.yml").write_text(yaml.safe_dump(own | {port: free_port() for port in ports}), encoding="utf-8")
+        (values / "zz_test.yml").write_text(yaml.safe_dump(own_values(tmp_path, staged)), encoding="utf-8")
         return staged
 
     yield make

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import BIN, ROOT, Run
+from tests.conftest import BIN, ROOT
 
 FILES = {
     *("README.md", "hosts.yml", "group_vars/lab/lab.yml", "group_vars/lab/vault.yml", ".vault_password", "requirements.txt", "custom_requirements.txt"),
@@ -91,13 +91,11 @@ def free_ports() -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tool: Run) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory, tarball: Path) -> Place:
     """The collection, installed from its tarball."""
     home = tmp_path_factory.mktemp("home")
     (home / "empty").mkdir()
-    built = tool(["ansible-galaxy", "collection", "build", ROOT, "--output-path", home])
-    assert built.returncode == 0, built.stdout
-    place = Place(home, next(home.glob("*.tar.gz")))
+    place = Place(home, tarball)
     done = place.run("ansible-galaxy", "collection", "install", place.tarball, "--offline")
     assert done.returncode == 0 and place.collection.is_dir(), done.stdout
     return place
