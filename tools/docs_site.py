@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CHAPTERS = {
     "Start": ["README.md"],
-    "Work with it": ["docs/experiments.md", "docs/environments.md", "docs/workbench.md", "docs/targets.md", "dags/README.md"],
+    "Work with it": ["docs/experiments.md", "docs/environments.md", "docs/workbench.md", "docs/object_store.md", "docs/targets.md", "dags/README.md"],
     "Run it": ["docs/hosts.md", "docs/scale.md", "docs/jenkins.md", "docs/awx.md", "docs/nexus.md", "benchmarks/README.md"],
     "Roles": ["roles/*/README.md"],
     "Examples": ["examples/*/README.md"],

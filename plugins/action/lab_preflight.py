@@ -649,6 +649,7 @@ def credential_problems(
         fault = credential_fault(value, kind, min_length, placeholders, example.get(name), str(credential.get("without") or ""))
         if fault:
             wishes = {"user": "a user name", "fernet": "a Fernet key", "private_key": "a private key (PEM)", "certificate": "a certificate (PEM)"}
+            wishes["given"] = "what its owner gave you"
             wish = wishes.get(kind, f"{min_length} or more random characters")
             problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")
     if missing:
@@ -724,6 +725,38 @@ def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[s
         else:
             if "-----BEGIN CERTIFICATE-----" not in pem:
                 problems.append(f"{ca_variable}, set {where}, names {ca_file}, which holds no PEM certificate: write a PEM file's path.")
+    return problems
+
+
+def object_store_problems(store: Mapping[str, Any], inventory: Inventory) -> list[str]:
+    """Report a place that is none in a store that speaks S3, an address that is none, and what nobody would use.
+
+    Args:
+        store: `url`, `endpoint` and `mlflow_url`, and the variables that say them.
+        inventory: where variables are set.
+    """
+    url, endpoint, mlflow = (str(store.get(key) or "") for key in ("url", "endpoint", "mlflow_url"))
+    names = {"variable": "lab_object_store_url", "endpoint_variable": "lab_object_store_endpoint", "mlflow_variable": "lab_mlflow_url", **store}
+    place, of_endpoint = (f"{name}, set {set_at(inventory, name)}," for name in (names["variable"], names["endpoint_variable"]))
+    problems = []
+    if re.match(r"[a-z0-9+]+://[^/]*@", url):
+        problems.append(f"{place} holds a user or a password: write the URL without, and put the keys in the vault.")
+    elif url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*/?", url):
+        problems.append(
+            f"{place} is '{url}', which is no place in a store that speaks S3: write s3://bucket or s3://bucket/prefix, "
+            "of letters, digits, '.', '_', '=' and '-', those of the bucket small."
+        )
+    if re.match(r"https?://[^/]*@", endpoint):
+        problems.append(f"{of_endpoint} holds a user or a password: write the address without, and put the keys in the vault.")
+    elif endpoint and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._-]+)*/?", endpoint):
+        problems.append(f"{of_endpoint} is '{endpoint}', which is no address of a store: write one like https://s3.example.com, or nothing for Amazon's own.")
+    elif endpoint and not url:
+        problems.append(
+            f"{of_endpoint} is '{endpoint}', but {names['variable']} is empty, so that nobody uses it: write s3://bucket there, or remove the address."
+        )
+    if url and mlflow:
+        of_mlflow = f"{names['mlflow_variable']}, set {set_at(inventory, names['mlflow_variable'])}"
+        problems.append(f"{place} is for the lab's own MLflow, and {of_mlflow}, names another one, which has a store of its own: remove one of them.")
     return problems
 
 
@@ -1163,6 +1196,7 @@ class ActionModule(ActionBase):
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),
+            *object_store_problems(args["object_store"], inventory),
         ]
 
     def _kept_args(self, kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ options:
   _input:
     description:
       - The lab, C(host) and C(dir) of its backups, those that are C(complete), the C(chosen) one and how it was C(wanted).
+      - The C(mlflow_store) that has MLflow's files, empty where they are in a volume.
       - Its C(seal_key), C(fingerprints) of its secrets and their C(names), the C(versions) of its systems, C(free) bytes beside its data, and for
         messages C(start_command) and C(backup_command).
     type: dict
@@ -76,6 +77,7 @@ class Lab:
     fingerprints: Mapping[str, str]
     names: Mapping[str, str]
     versions: Mapping[str, str]
+    mlflow_store: str
     free: int
     start_command: str
     backup_command: str
@@ -149,6 +151,23 @@ def damage(manifest: Mapping[str, Any], lines: list[str]) -> list[str]:
     return [line for line in lines if line not in there] + [f"{line[2:]}: is not of it" for line in there if line not in of_it]
 
 
+def store_problem(lab: Lab, manifest: Mapping[str, Any]) -> str:
+    """Return why MLflow would not find the files that the backup's database names, or an empty string. Before 0.2 all of them were in a volume."""
+    then, now, name = manifest.get("mlflow_store", ""), lab.mlflow_store, lab.names["mlflow_store"]
+    if then == now or not all("mlflow" in versions for versions in (manifest["versions"], lab.versions)):
+        return ""
+    if now and not then:
+        return (
+            f"Backup {lab.chosen} has MLflow's files, and the lab has them in {now} ({name}), where a restore brings none: take {name} out, run "
+            f"`{lab.start_command}`, restore, and set it again, which says how they are copied there."
+        )
+    place = f"in {now} ({name})" if now else f"in a volume, since {name} is empty"
+    return (
+        f"Backup {lab.chosen} leaves MLflow's files in {then}, and the lab has them {place}: set {name} to {then}, run `{lab.start_command}`, and restore "
+        f"then. Where they were copied, -e lab_backup_mlflow_store={then} restores the databases alone."
+    )
+
+
 def fit_problem(lab: Lab, manifest: Mapping[str, Any], compared: Mapping[str, Any]) -> str:
     """Return why a backup is not whole or does not fit the lab, or an empty string."""
     chosen = lab.chosen
@@ -172,6 +191,8 @@ def fit_problem(lab: Lab, manifest: Mapping[str, Any], compared: Mapping[str, An
         )
     if others := [lab.names[name] for name, value in lab.fingerprints.items() if value not in manifest["fingerprints"].values()]:
         return other_secret(lab, others)
+    if problem := store_problem(lab, manifest):
+        return problem
     if lab.free < manifest["bytes_unpacked"]:
         return (
             f"Backup {chosen} takes {bytes_to_human(manifest['bytes_unpacked'])} beside the lab's data, and the disk of Docker's volumes has "

@@ -76,9 +76,9 @@ options:
     suboptions:
       name: {description: Name of the variable., type: str, required: true}
       kind:
-        description: A user name, a password or a Fernet key.
+        description: A user name, a password, a Fernet key, a private key, a certificate, or what somebody else's system gives.
         type: str
-        choices: [user, password, fernet, private_key, certificate]
+        choices: [user, password, fernet, private_key, certificate, given]
         default: password
       min_length: {description: Smallest length of a password., type: int, default: 12}
       without: {description: Characters that it cannot hold., type: str}
@@ -131,6 +131,17 @@ options:
       ca_file: {description: PEM file on the control node with an extra authority., type: path, default: ""}
       ca_variable: {description: The inventory variable that says the PEM file., type: str, default: lab_ca_bundle}
       group: {description: The group whose hosts must reach the index., type: str, default: lab_builder}
+  object_store:
+    description: The store that speaks S3 and has MLflow's files. Nothing is judged where nothing of it is set.
+    type: dict
+    default: {}
+    suboptions:
+      url: {description: "C(s3://bucket) or C(s3://bucket/prefix).", type: str, default: ""}
+      variable: {description: The inventory variable that says it., type: str, default: lab_object_store_url}
+      endpoint: {description: The store's address. Empty means Amazon's own., type: str, default: ""}
+      endpoint_variable: {description: The inventory variable that says the address., type: str, default: lab_object_store_endpoint}
+      mlflow_url: {description: "An MLflow that is there already, which has a store of its own.", type: str, default: ""}
+      mlflow_variable: {description: The inventory variable that says it., type: str, default: lab_mlflow_url}
   address_variables:
     description: The variables that say at which addresses pages are published over plain HTTP. Each has to be one of the loopback.
     type: list

@@ -123,7 +123,7 @@ def test_a_new_entry_is_made_demanded_looked_for_and_explained(values: Any, tool
     assert [one["name"] for one in found["preflight_credentials"]] == [*CREDENTIALS, "vault_toy_password"]
     assert found["verdict_secrets"]["vault_toy_password"] == "t" and "vault_toy_password" in found["verdict_worker_secrets"]
     assert found["verdict_secrets"].keys() - {"vault_toy_password"} == {
-        name for name, entry in CREDENTIALS.items() if entry["kind"] in ("password", "fernet") and entry["hosts"]
+        name for name, entry in CREDENTIALS.items() if entry["kind"] in ("password", "fernet", "given") and entry["hosts"]
     }
     assert [one["name"] for one in found["preflight_kept"]] == ["vault_airflow_db_password", "vault_mlflow_db_password"]
     assert found["preflight_kept"][1]["file"] == "/opt/mlops-lab/mlflow_server/secrets/postgres_password"

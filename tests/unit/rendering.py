@@ -28,6 +28,15 @@ class Case:
 
     def render(self) -> str:
         """Return what Ansible would write."""
+        text = (ROOT / "roles" / self.role / "templates" / self.template).read_text(encoding="utf-8")
+        return str(self.template_of(text))
+
+    def value(self, name: str) -> Any:
+        """Return what a variable of the role is."""
+        return self.template_of(f"{{{{ {name} }}}}")
+
+    def template_of(self, text: str) -> Any:
+        """Return what Ansible makes of a text."""
         folder = ROOT / "roles" / self.role
         loader = DataLoader()
         variables: dict[str, Any] = {}
@@ -41,8 +50,7 @@ class Case:
             inventory_hostname="lab1",
             ansible_facts={"distribution": "Debian", "distribution_major_version": "12", "distribution_release": "bookworm"},
         )
-        text = (folder / "templates" / self.template).read_text(encoding="utf-8")
-        return str(Templar(loader=loader, variables={**variables, **self.values}).template(trust_as_template(text)))
+        return Templar(loader=loader, variables={**variables, **self.values}).template(trust_as_template(text))
 
     def __str__(self) -> str:
         """Name the case in a test's id."""
@@ -164,6 +172,12 @@ MLFLOW: dict[str, Any] = {
     "mlflow_server_secret_key": CANARY,
     "__mlflow_server_built": {"image": "mlops-lab/mlflow:3.17.2-0123456789ab"},
 }
+STORE: dict[str, Any] = {
+    **MLFLOW,
+    "mlflow_server_artifacts_url": "s3://lab-artifacts/churn/",
+    "mlflow_server_artifacts_access_key": CANARY,
+    "mlflow_server_artifacts_secret_key": CANARY,
+}
 MODEL_SERVER: dict[str, Any] = {
     "model_server_index_url": INDEX,
     "model_server_nexus_user": "reader",
@@ -219,6 +233,8 @@ COMPOSE_FILES = [
         "compose.yml.j2",
         {**MLFLOW, "mlflow_server_allowed_hosts": ["mlflow.example.com"], "mlflow_server_bind_address": "10.0.0.5"},
     ),
+    Case("object store", "mlflow_server", "compose.yml.j2", STORE),
+    Case("object store of others", "mlflow_server", "compose.yml.j2", {**STORE, "mlflow_server_artifacts_endpoint": "https://s3.example.com:9000"}),
     Case("default", "model_server", "compose.yml.j2", MODEL_SERVER),
     Case("options", "model_server", "compose.yml.j2", {**MODEL_SERVER, "model_server_environment": {"OMP_NUM_THREADS": 2, "LAB_MODELS_POLL": "5$"}}),
     Case("default", "workbench", "compose.yml.j2", WORKBENCH),

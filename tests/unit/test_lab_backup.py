@@ -86,6 +86,8 @@ VALUES: dict[str, Any] = {
     "lab_backup_restore": NAME,
     "lab_backup_airflow_fernet_key": KEY,
     "lab_backup_mlflow_admin_password": PASSWORD,
+    "lab_backup_mlflow_project": "mlops-lab-mlflow",
+    "lab_backup_mlflow_store": "",
     # What the lab would have answered
     "__lab_backup_complete": [NAME],
     "__lab_backup_versions": VERSIONS,
@@ -139,6 +141,13 @@ CASES = {
     "older-airflow": Case(manifest={"versions": VERSIONS | {"airflow": "3.1.8"}}),
     "older-postgres": Case(manifest={"versions": VERSIONS | {"postgres": "17.99"}}),
     "silent-mlflow": Case(values={"__lab_backup_versions": VERSIONS | {"mlflow": ""}}),
+    "same-store": Case(manifest={"mlflow_store": "s3://lab/churn"}, values={"lab_backup_mlflow_store": "s3://lab/churn/"}),
+    "no-mlflow": Case(manifest={"mlflow_store": "s3://lab/churn"}, values={"lab_backup_mlflow_project": "", "__lab_backup_versions": {"airflow": "3.3.2"}}),
+    "other-store": Case(
+        "leaves MLflow's files in s3://lab/churn, and the lab has them in s3://other (lab_backup_mlflow_store): set",
+        manifest={"mlflow_store": "s3://lab/churn"},
+        values={"lab_backup_mlflow_store": "s3://other"},
+    ),
     "none": Case("There is no complete backup in", values={"__lab_backup_complete": []}),
     "nothing-chosen": Case(
         f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
@@ -218,8 +227,9 @@ LAB: dict[str, Any] = {
     "chosen": NAME,
     "seal_key": KEY,
     "fingerprints": {"airflow_fernet_key": "0" * 16, "mlflow_admin_password": "1" * 16},
-    "names": {"airflow_fernet_key": "vault_key", "mlflow_admin_password": "vault_password"},
+    "names": {"airflow_fernet_key": "vault_key", "mlflow_admin_password": "vault_password", "mlflow_store": "the_store"},
     "versions": VERSIONS,
+    "mlflow_store": "",
     "free": 1000,
     "start_command": "start it",
     "backup_command": "save it",
@@ -237,6 +247,15 @@ LAB: dict[str, Any] = {
         ({}, {"versions": {"airflow": "4"}}, {}, "airflow 4 (the lab has 3.3.2). Bring the lab to them with `start it` first"),
         ({}, {"format": 3, "versions": None}, {"rc": 1}, "has the format 3, which version 1 of"),  # whose other keys nobody here knows
         ({}, {}, {"rc": 1, "stderr": "broken pipe"}, "does not hold (broken pipe): copy it again"),
+        (
+            {},
+            {"mlflow_store": "s3://a"},
+            {},
+            "leaves MLflow's files in s3://a, and the lab has them in a volume, since the_store is empty: set the_store to s3://a",
+        ),
+        ({"mlflow_store": "s3://a"}, {}, {}, "has MLflow's files, and the lab has them in s3://a (the_store), where a restore brings none: take the_store out"),
+        ({"mlflow_store": "s3://a"}, {"mlflow_store": "s3://a"}, {}, ""),
+        ({"mlflow_store": "s3://a"}, {"versions": {"airflow": "3.3.2"}}, {}, ""),  # it has nothing of MLflow
         ({}, {"bytes_unpacked": 1001}, {}, "takes 1001.00 Bytes beside the lab's data, and the disk of Docker's volumes has 1000.00 Bytes left"),
         ({"seal_key": "another"}, {"format": 9}, {}, "was changed after it was made"),
     ],

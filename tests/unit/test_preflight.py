@@ -385,6 +385,35 @@ def test_index_urls(inventory: judge.Inventory, index: dict[str, str], words: li
     assert "pw@" not in sentence(judge.index_url_problems(index, inventory), *words)
 
 
+STORE = {"variable": "lab_port", "endpoint_variable": "lab_port", "mlflow_variable": "lab_name"}
+
+
+@pytest.mark.parametrize("url", ["s3://lab", "s3://lab/", "s3://my.lab-1/churn/2026_a=b", "s3://lab/a/b"])
+@pytest.mark.parametrize("endpoint", ["", "https://s3.example.com", "http://10.0.0.9:9000/", "https://store.example.com/s3"])
+def test_object_stores_that_can_be_used(inventory: judge.Inventory, url: str, endpoint: str) -> None:
+    assert judge.object_store_problems({**STORE, "url": url, "endpoint": endpoint, "mlflow_url": ""}, inventory) == []
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ({"url": "lab-artifacts"}, ["lab_port, set in ", "is 'lab-artifacts', which is no place in a store", "write s3://bucket or s3://bucket/prefix"]),
+        ({"url": "https://s3.example.com/lab"}, ["no place in a store"]),
+        ({"url": "s3://Lab"}, ["those of the bucket small"]),
+        ({"url": "s3://lab/../other"}, ["no place in a store"]),
+        ({"url": "s3://lab/a b"}, ["no place in a store"]),
+        ({"url": "s3://lab//a"}, ["no place in a store"]),
+        ({"url": "s3://key:hunter2@lab"}, ["holds a user or a password", "put the keys in the vault"]),
+        ({"url": "s3://lab", "endpoint": "s3.example.com"}, ["is 's3.example.com', which is no address of a store: write one like https://s3.example.com"]),
+        ({"url": "s3://lab", "endpoint": "https://key:hunter2@s3.example.com"}, ["holds a user or a password"]),
+        ({"url": "", "endpoint": "https://s3.example.com"}, ["lab_port is empty, so that nobody uses it", "or remove the address"]),
+        ({"url": "s3://lab", "mlflow_url": "https://mlflow.example.com"}, ["lab_name, set in ", "which has a store of its own: remove one of them"]),
+    ],
+)
+def test_object_stores_that_cannot_be_used(inventory: judge.Inventory, store: dict[str, str], words: list[str]) -> None:
+    assert "hunter2" not in sentence(judge.object_store_problems({**STORE, **store}, inventory), *words)
+
+
 def test_clock() -> None:
     """Only what exceeds the time the measurement took counts as an offset."""
     assert lab_machine.clock_offset(105.0, 100.0, 110.0) == 0.0
@@ -794,6 +823,22 @@ def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Pat
     assert preflight(lab, tool) == [f"lab_address of localhost, set in {place.split('set in ')[1]}is '203.0.113.7', {advice}"]
     place = change(lab, "lab_gateway", "ture")
     assert any(one.startswith(f"{place.rstrip(', ')}: 'ture' is not true or false") for one in preflight(lab, tool))
+
+
+def test_an_object_store_is_judged_before_anything_is_changed(lab: Path, tool: Run) -> None:
+    """Its place, its address and its keys, of which nobody else's are asked for."""
+    places = [change(lab, "lab_object_store_url", "lab/churn"), change(lab, "lab_object_store_endpoint", "s3.example.com")]
+    found = preflight(lab, tool)
+    assert [one.partition("is '")[0] for one in found if "Credential" not in one] == places, found
+    change(lab, "lab_object_store_url", "s3://lab/churn")
+    change(lab, "lab_object_store_endpoint", "")
+    keys = ["vault_object_store_access_key", "vault_object_store_secret_key"]
+    vault = lab.with_name("vault.yml")
+    right = yaml.safe_load(vault.read_text(encoding="utf-8"))
+    vault.write_text(yaml.safe_dump({name: value for name, value in right.items() if name not in keys}), encoding="utf-8")
+    assert all(key in sentence(preflight(lab, tool)) for key in keys)
+    vault.write_text(yaml.safe_dump({**right, **dict.fromkeys(keys, "k")}), encoding="utf-8")
+    assert preflight(lab, tool) == []
 
 
 def test_environments_for_the_image_and_data_of_the_hosts_are_looked_at_too(lab: Path, tool: Run) -> None:
