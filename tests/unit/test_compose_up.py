@@ -62,7 +62,8 @@ def test_what_containers_read_at_start_alone_makes_them_anew(tmp_path: Path) -> 
     assert (told.result["placed"], told.result["removed"]) == (["pages/other.html"], ["pages/index.html"])
     assert label(tmp_path) == first
     labels = [first]
-    for arguments in ({"secrets": {"password": "second"}}, {"directories": [{**DIRECTORIES[0], "files": {"a.conf": "a"}}]}, {"secrets": {}}):
+    changes: list[dict[str, Any]] = [{"secrets": {"password": "second"}}, {"directories": [{**DIRECTORIES[0], "files": {"a.conf": "a"}}]}, {"secrets": {}}]
+    for arguments in changes:
         assert up(tmp_path, **arguments).result["changed"]
         labels.append(label(tmp_path))
     assert len(set(labels)) == 4
