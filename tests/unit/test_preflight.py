@@ -827,6 +827,7 @@ def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Pat
 
 def test_an_object_store_is_judged_before_anything_is_changed(lab: Path, tool: Run) -> None:
     """Its place, its address and its keys, of which nobody else's are asked for."""
+    change(lab, "mlflow_server_project", "mlflow-without-files")  # a lab of the usual name may run on this machine
     places = [change(lab, "lab_object_store_url", "lab/churn"), change(lab, "lab_object_store_endpoint", "s3.example.com")]
     found = preflight(lab, tool)
     assert [one.partition("is '")[0] for one in found if "Credential" not in one] == places, found
