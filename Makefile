@@ -100,7 +100,8 @@ password: there ## show one password: NAME=airflow_admin
 	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
 
 renew: vault ## give passwords in the vault new values: NAME=redis,models; `make lab` then brings them to the hosts
-	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB) -e renew=$(NAME) $(ARGS)
+	@test -n '$(NAME)' || { echo "NAME says which: make renew NAME=redis,models" >&2; exit 2; }
+	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB) -e 'renew="$(NAME)"' $(ARGS)
 
 bench: vault ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml

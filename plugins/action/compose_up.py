@@ -88,7 +88,10 @@ class ActionModule(WatchingAction):
                 raise AnsibleActionFail(f"{what}: {outcome['stderr'].strip() or outcome['stdout'].strip()}")
 
         asked = "\n".join(one.listing() for one, _recreate in directories)
-        listings, _unused, told = str(on_host(f"{asked}\n{LOOK}")["stdout"]).partition("== project\n")
+        looked = on_host(f"{asked}\n{LOOK}")
+        listings, marked, told = str(looked["stdout"]).partition("== project\n")
+        if not marked:
+            raise AnsibleActionFail(f"{args['project']} could not be looked at: {str(looked['stderr']).strip() or 'the host answered nothing'}")
         first, _unused, present = told.partition("\n")
         *states, owner_and_mode = first.split(" ")
         differences = [one.difference(listing) for (one, _recreate), listing in zip(directories, split_listing(listings), strict=True)]

@@ -52,7 +52,7 @@ class Directory:
         """Return what the options `src` or `files`, `hidden`, `mode`, `directory_mode` and `group` of a task say.
 
         Raises:
-            AnsibleActionFail: `src` is not a directory, or the path is not an absolute one.
+            AnsibleActionFail: `src` is not a directory, the path is not an absolute one, or a file has a name that cannot be listed.
         """
         if not path.startswith("/"):
             raise AnsibleActionFail(f"{path} is not an absolute path of the host.")
@@ -65,6 +65,8 @@ class Directory:
             files = None
         else:
             files = {name: str(text).encode() for name, text in args["files"].items()}
+        if odd := next((name for name in files or {} if "\\" in name or not name.isprintable()), None):
+            raise AnsibleActionFail(f"{odd!r} has a name that no list can hold: rename it, without line breaks, backslashes and control characters.")
         return cls(path, files, int(args["mode"], 8), int(args["directory_mode"], 8), args["group"])
 
     def listing(self) -> str:
@@ -104,7 +106,7 @@ class Difference:
 
     def preparation(self) -> str:
         """Return the commands that make the directory, and remove what is not to be in it."""
-        path, mode = shlex.quote(self.directory.path), f"{self.directory.directory_mode:04o}"
+        path, mode = shlex.quote(self.directory.path), f"{self.directory.directory_mode:05o}"  # with five digits, chmod clears an inherited setgid
         return (
             f"(umask 0022; mkdir -p {shlex.quote(str(PurePosixPath(self.directory.path).parent))}; "
             f"umask {0o777 & ~self.directory.directory_mode:04o}; mkdir -p {path}; chmod {mode} {path}; cd {path}; "

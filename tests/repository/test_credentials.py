@@ -72,7 +72,7 @@ def test_an_entry_says_what_is_needed_of_it(name: str) -> None:
     assert NAME.fullmatch(name) and len(CREDENTIALS) == len(role_docs.credentials())
     assert entry["kind"] in KINDS and len(entry["what"]) > 8
     assert set(entry["hosts"]) <= {"lab_control", "lab_builder", "lab_workers"}
-    allowed = {"user": {"first"}, "password": {"min_length", "without", "kept", "renewed"}}.get(entry["kind"], set())
+    allowed = {"user": {"first"}, "password": {"min_length", "without", "kept", "renewed", "elsewhere"}, "given": {"secret"}}.get(entry["kind"], set())
     assert entry.keys() - USUAL - allowed <= {"needed"} and entry.keys() >= USUAL
     assert ("first" in entry) == (entry["kind"] == "user")
 
@@ -123,7 +123,7 @@ def test_a_new_entry_is_made_demanded_looked_for_and_explained(values: Any, tool
     assert [one["name"] for one in found["preflight_credentials"]] == [*CREDENTIALS, "vault_toy_password"]
     assert found["verdict_secrets"]["vault_toy_password"] == "t" and "vault_toy_password" in found["verdict_worker_secrets"]
     assert found["verdict_secrets"].keys() - {"vault_toy_password"} == {
-        name for name, entry in CREDENTIALS.items() if entry["kind"] in ("password", "fernet", "given") and entry["hosts"]
+        name for name, entry in CREDENTIALS.items() if entry["kind"] in ("password", "fernet", "given") and entry["hosts"] and entry.get("secret") is not False
     }
     assert [one["name"] for one in found["preflight_kept"]] == ["vault_airflow_db_password", "vault_mlflow_db_password"]
     assert found["preflight_kept"][1]["file"] == "/opt/mlops-lab/mlflow_server/secrets/postgres_password"

@@ -386,6 +386,7 @@ def test_what_lies_in_the_volume_is_copied_once(place: Place, tmp_path: Path) ->
     for name, content in {**contents, ".former/7/old": b"x"}.items():
         (volume / name).parent.mkdir(parents=True, exist_ok=True)
         (volume / name).write_bytes(content)
+        os.utime(volume / name, (1_700_000_000, 1_700_000_000))
     values = place.values(mlflow_server_artifacts_url=f"s3://{BUCKET}/copied")
     code, _answer, said = tried(tmp_path, values, place.authority, volume)
     assert code == 0 and said.splitlines()[-1] == "3 files are in the store", said
@@ -393,3 +394,8 @@ def test_what_lies_in_the_volume_is_copied_once(place: Place, tmp_path: Path) ->
     assert there == contents
     (volume / "7/run/artifacts/late").write_bytes(b"late")
     assert "4 files, 3 of them there already" in tried(tmp_path, values, place.authority, volume)[2]
+    (volume / "7/run/artifacts/model/MLmodel").write_bytes(b"FLAVORS")  # since the copy, and of the same size
+    (place.folder / "copied/airflow/logs/1.log").write_bytes(b"went on in the store")
+    assert "4 files, 2 of them there already" in tried(tmp_path, values, place.authority, volume)[2]
+    assert (place.folder / "copied/7/run/artifacts/model/MLmodel").read_bytes() == b"FLAVORS"
+    assert (place.folder / "copied/airflow/logs/1.log").read_bytes() == b"went on in the store"

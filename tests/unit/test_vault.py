@@ -254,6 +254,18 @@ def test_what_a_program_keeps_or_nobody_knows_gets_no_new_value(lab: Path, tool:
     assert (lab / VAULT).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("value", "own"), [("", True), ('""', True), ("https://nexus.example.com/simple/", False), ("'https://nexus.example.com/simple/'", False)]
+)
+def test_a_password_that_somebody_else_gave_stays(lab: Path, tool: Run, value: str, own: bool) -> None:
+    (lab / "group_vars/lab/lab.yml").write_text(f"lab_mlflow_url: x\nlab_index_url: {value} # a comment\n", encoding="utf-8")
+    before = (lab / VAULT).read_bytes()
+    done = tool([*CREATE, f"lab_home={lab}", "-e", "renew=nexus_pass"])
+    assert (done.returncode == 0) is own is ((lab / VAULT).read_bytes() != before), done.stdout
+    shown = " ".join(done.stdout.split())
+    assert own or "Of nexus_pass no new value can be made here; renew takes airflow_admin, " in shown, done.stdout
+
+
 def test_a_vault_in_clear_text_is_not_written_to(lab: Path, tool: Run) -> None:
     complete = opened(lab)
     (lab / VAULT).write_text(complete)

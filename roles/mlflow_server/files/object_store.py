@@ -24,12 +24,17 @@ import botocore.exceptions
 from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 
+#: Seconds by which the clocks of the store and of this host may differ.
+CLOCKS = 300
 #: What a restore has in the volume beside MLflow's files.
 BESIDE = {".restored", ".former", ".snapshot"}
 #: The store's codes, as far as they say what is wrong, and HTTP's, for a store with codes of its own.
 KINDS = {
     "InvalidAccessKeyId": "keys",
     "SignatureDoesNotMatch": "keys",
+    "ExpiredToken": "keys",
+    "InvalidToken": "keys",
+    "RequestTimeTooSkewed": "clock",
     "AccessDenied": "rights",
     "AllAccessDisabled": "rights",
     "401": "keys",
@@ -85,10 +90,10 @@ class Store:
         finally:
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def sizes(self) -> dict[str, int]:
-        """Return key -> bytes of all that is below the prefix."""
+    def there(self) -> dict[str, tuple[int, float]]:
+        """Return key -> bytes, and seconds since 1970 at which it was written, of all that is below the prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.key(""))
-        return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
+        return {entry["Key"]: (entry["Size"], entry["LastModified"].timestamp()) for page in pages for entry in page.get("Contents", [])}
 
     def put(self, file: Path, key: str) -> int:
         """Upload a file; returns its bytes."""
@@ -96,10 +101,13 @@ class Store:
         return file.stat().st_size
 
     def copy(self, folder: Path) -> None:
-        """Upload the files of a folder that are not there with their size, and say how it goes on. Raises what the client raises."""
+        """Upload the files of a folder that are not there, or were written after their objects, and say how it goes on. Raises what the client raises.
+
+        An object that was written after the file is newer, and stays.
+        """
         files = {self.key(path.relative_to(folder).as_posix()): path for path in files_of(folder)}
-        there = self.sizes()
-        missing = {key: path for key, path in files.items() if there.get(key) != path.stat().st_size}
+        there = self.there()
+        missing = {key: path for key, path in files.items() if key not in there or path.stat().st_mtime > there[key][1] - CLOCKS}
         total, sent, done, said = sum(path.stat().st_size for path in missing.values()), 0, 0, 0.0
         print(f"{len(files)} files, {len(files) - len(missing)} of them there already", flush=True)
         with ThreadPoolExecutor(self.threads) as pool:
@@ -113,8 +121,8 @@ class Store:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        there = self.sizes()
-        lost = [key for key, path in files.items() if there.get(key) != path.stat().st_size]
+        there = self.there()
+        lost = [key for key, path in files.items() if key not in there or (key in missing and there[key][0] != path.stat().st_size)]
         if lost:
             raise ValueError(f"{len(lost)} objects are not there as they were sent, {lost[0]} for example")
         print(f"{len(files)} files are in the store", flush=True)
