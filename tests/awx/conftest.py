@@ -65,7 +65,7 @@ def make_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[st
         password.write_text(f"{VAULT_PASSWORD}\n", encoding="utf-8")
         done = run_tool([BIN / "ansible-vault", "encrypt", "--vault-password-file", password, vault], path.parent)
         assert done.returncode == 0, done.stdout
-        return Checkout(path, secrets)
+        return Checkout(path, {name: value for name, value in secrets.items() if value})
 
     return make
 

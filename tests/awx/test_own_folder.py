@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tarball: Path) -> Folder:
     for arguments in (["init", "-q"], ["remote", "add", "origin", ADDRESS], ["add", "-A"]):
         assert bare.run("git", *arguments).returncode == 0
     shown = bare.run("ansible-vault", "view", "--vault-password-file", ".vault_password", "group_vars/lab/vault.yml")
-    return Folder(bare.path, yaml.safe_load(shown.stdout))
+    return Folder(bare.path, {name: value for name, value in yaml.safe_load(shown.stdout).items() if value})
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
     assert done.returncode == 0, done.stdout
     shown = run_tool(["ansible-vault", "view", folder / "vault.yml"], ANSIBLE_VAULT_PASSWORD_FILE=str(folder / "password")).stdout
     password = (folder / "password").read_text(encoding="utf-8").strip()
-    secrets = [str(value) for name, value in yaml.safe_load(shown).items() if not name.endswith("user")]
+    secrets = [str(value) for name, value in yaml.safe_load(shown).items() if value and not name.endswith("user")]
     return Vault(password, (folder / "vault.yml").read_text(encoding="utf-8"), [*secrets, password])
 
 

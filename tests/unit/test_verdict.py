@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
 import re
 import shlex
 import shutil
@@ -894,7 +895,12 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
     }
     hosts = Path(shutil.copy(ROOT / "playbooks/templates/lab/hosts.yml.j2", tmp_path / "hosts.yml"))
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    done = tool(["ansible-playbook", ROOT / "playbooks/run.yml", "-i", hosts, "-e", json.dumps(values)], ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal")
+    client = tmp_path / "bin/docker"  # of a lab that runs
+    client.parent.mkdir()
+    client.write_text('#!/bin/sh\ntest "$1" != image || echo sha256:d1\n', encoding="utf-8")
+    client.chmod(0o755)
+    around = {"ANSIBLE_STDOUT_CALLBACK": "mlops.lab.terminal", "PATH": f"{client.parent}:{os.environ['PATH']}"}
+    done = tool(["ansible-playbook", ROOT / "playbooks/run.yml", "-i", hosts, "-e", json.dumps(values)], **around)
     assert PASSWORD not in done.stdout
     if experiment == "nothing":
         assert done.returncode != 0 and "There is no experiment nothing in " in done.stdout and "wine_search" in done.stdout, done.stdout
@@ -905,6 +911,7 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
     assert given["note"] == f"Experiment {experiment}"
     assert given["dag_run_id"].startswith(f"{experiment}-20")
     assert (tmp_path / "stack/experiments" / f"{experiment}.yml").is_file()
+    assert json.loads((tmp_path / "stack/facts/lab.json").read_text(encoding="utf-8"))["image_digest"] == "sha256:d1"
     assert "accuracy             0.9778\nmodel                models:/wine/3\n" in done.stdout, done.stdout
     assert f"/dags/train/runs/{given['dag_run_id']}" in done.stdout
     lines = [line.strip() for line in done.stdout.splitlines()]
