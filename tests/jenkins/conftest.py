@@ -206,9 +206,10 @@ def free_port() -> int:
 
 
 def own_values(folder: Path, staged: Path) -> dict[str, str | int]:
-    """Return the values of a lab whose name, ports and directories no other lab on this machine has; it never comes to be."""
+    """Return the values of a lab whose lock, ports and directories no other lab on this machine has; it never comes to be."""
     ports = re.findall(r"^(lab_\w+_port):", (ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
-    own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_dir": f"{folder}/host", "lab_staging_dir": str(staged)}
+    own: dict[str, str | int] = {"lab_name": "jenkins-test", "lab_lock_file": f"{folder}/lab.lock"}
+    own |= {"lab_dir": f"{folder}/host", "lab_staging_dir": str(staged)}
     own |= {"ansible_remote_tmp": f"{folder}/remote", "ansible_async_dir": f"{folder}/async"}
     own |= {f"preflight_min_{name}": 1 for name in ("memory_mb", "cores", "disk_gb", "disk_running_gb")}
     return own | {port: free_port() for port in ports}
@@ -216,7 +217,7 @@ def own_values(folder: Path, staged: Path) -> dict[str, str | int]:
 
 @pytest.fixture
 def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    """A function that adds ``inventories/test`` to a workspace: the shipped inventory, whose names, ports and directories no other lab has.
+    """A function that adds ``inventories/test`` to a workspace: the shipped inventory, whose lock, ports and directories no other lab has.
 
     It returns the directory on the host where a build of that lab would leave secrets if it were killed.
     """
