@@ -28,7 +28,7 @@ positional: manifest, seal, compared
 options:
   _input:
     description:
-      - The lab, C(host) and C(dir) of its backups, those that are C(complete), the C(chosen) one and how it was C(wanted).
+      - The lab, the C(dir) of its backups, their C(place) in words, those that are C(complete), the C(chosen) one and how it was C(wanted).
       - The C(mlflow_store) that has MLflow's files, empty where they are in a volume.
       - Its C(seal_key), C(fingerprints) of its secrets and their C(names), the C(versions) of its systems, C(free) bytes beside its data, and for
         messages C(start_command) and C(backup_command).
@@ -68,8 +68,8 @@ _value:
 class Lab:
     """The lab; the documentation says what of it."""
 
-    host: str
     dir: str
+    place: str
     complete: list[str]
     wanted: str
     chosen: str
@@ -102,14 +102,11 @@ def newer_versions(versions: Mapping[str, str], present: Mapping[str, str]) -> l
 def choice_problem(lab: Lab) -> str:
     """Return why there is no such backup, or an empty string."""
     if not lab.complete:
-        return (
-            f"There is no complete backup in {lab.dir} (lab_backup_dir) on {lab.host}: make one with `{lab.backup_command}`, or copy the directory of one "
-            "there."
-        )
+        return f"There is no complete backup in {lab.place}: make one with `{lab.backup_command}`, or copy the directory of one there."
     if not lab.wanted:
         return f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {lab.others}."
     if lab.chosen not in lab.complete:
-        return f"There is no complete backup '{lab.wanted}' (lab_backup_restore) in {lab.dir}: write latest or one of {lab.others}."
+        return f"There is no complete backup '{lab.wanted}' (lab_backup_restore) in {lab.place}: write latest or one of {lab.others}."
     return ""
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -24,9 +25,12 @@ from ansible_collections.mlops.lab.plugins.filter.backup_problem import backup_p
 from ansible_collections.mlops.lab.plugins.filter.hmac_sha256 import hmac_sha256
 
 from tests.conftest import BIN, ROOT
-from tests.unit.conftest import unpacked
+from tests.unit import test_mlflow_server as store
+from tests.unit.conftest import make_environment, unpacked
 from tests.unit.plays import Done, play, play_on_each
+from tests.unit.rendering import Case as RoleCase
 
+gateway, place = store.gateway, store.place  # fixtures
 NAME = "20270101T030000Z"
 KEY, PASSWORD = "a Fernet key", "a password of MLflow"
 VERSIONS = {"airflow": "3.3.2", "mlflow": "3.17.2", "postgres": "17.12", "index": "6.20.3"}
@@ -88,6 +92,8 @@ VALUES: dict[str, Any] = {
     "lab_backup_mlflow_admin_password": PASSWORD,
     "lab_backup_mlflow_project": "mlops-lab-mlflow",
     "lab_backup_mlflow_store": "",
+    "lab_backup_url": "",
+    "__lab_backup_copies": {},
     # What the lab would have answered
     "__lab_backup_complete": [NAME],
     "__lab_backup_versions": VERSIONS,
@@ -148,6 +154,7 @@ CASES = {
         manifest={"mlflow_store": "s3://lab/churn"},
         values={"lab_backup_mlflow_store": "s3://other"},
     ),
+    "in-the-store": Case(values={"lab_backup_url": "s3://backups/churn", "lab_backup_restore": "latest", "__lab_backup_copies": {"20260101T030000Z": "9"}}),
     "none": Case("There is no complete backup in", values={"__lab_backup_complete": []}),
     "nothing-chosen": Case(
         f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
@@ -220,8 +227,8 @@ def test_what_is_not_of_a_backup_or_differs_is_named(lines: list[str], wrong: li
 
 
 LAB: dict[str, Any] = {
-    "host": "lab1",
     "dir": "/backups",
+    "place": "/backups on lab1",
     "complete": [NAME],
     "wanted": "latest",
     "chosen": NAME,
@@ -394,3 +401,81 @@ def test_a_dump_runs_as_nobody_who_may_do_anything(postgres: Postgres, tmp_path:
         assert postgres.sql(f"{name}_restored", "SELECT id FROM studies") == "7"
         assert postgres.sql(f"{name}_restored", owners.format(f"{name}_restored")).split() == [name, name]
         assert postgres.sql("postgres", f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}_restored'") == "0"
+
+
+# -------------------------------------------------------------------- copies in an object store
+
+
+@pytest.mark.parametrize(
+    ("url", "mlflow", "words"),
+    [
+        ("s3://backups/churn", "s3://lab/churn", ""),
+        ("s3://lab/churn-backups", "s3://lab/churn", ""),
+        ("s3://lab/churn/backups/", "s3://lab/churn", "where users of MLflow could read the backups"),
+        ("s3://lab", "s3://lab/", "where users of MLflow could read the backups"),
+        ("https://s3.example.com/lab", "s3://lab/churn", "write s3://bucket or s3://bucket/prefix"),
+        ("s3://backups", "", "set lab_backup_mlflow_store, too"),
+    ],
+)
+def test_backups_are_copied_where_mlflow_s_users_read_nothing(url: str, mlflow: str, words: str) -> None:
+    case = RoleCase("", "lab_backup", "", {"lab_backup_url": url, "lab_backup_mlflow_store": mlflow, "lab_backup_mlflow_project": "x"})
+    said = case.value("__lab_backup_misplaced")
+    assert (words in said and url in said) if words else said == ""
+
+
+@pytest.mark.deep
+def test_a_backup_goes_to_the_store_and_comes_back(place: store.Place, tmp_path: Path) -> None:
+    """The engine's client is the test's own: it runs what is to run in MLflow's container, with MLflow's settings."""
+    bucket = place.folder.parent / "backups"
+    bucket.mkdir()
+    (tmp_path / "bin").mkdir()
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in store.settings(tmp_path, place.values(), place.authority).items())
+    client = f'#!/bin/sh\n{exports}while test "$1" != python; do shift; done; shift\nexec {make_environment("mlflow")} "$@"\n'
+    (tmp_path / "bin/docker").write_text(client)
+    (tmp_path / "bin/docker").chmod(0o755)
+
+    def run(tasks: str, **values: Any) -> Done:
+        given = {**VALUES, "lab_backup_dir": str(tmp_path / "backups"), "lab_backup_url": "s3://backups/churn", "lab_backup_mlflow_store": "s3://lab/churn"}
+        del given["__lab_backup_copies"]
+        given |= {"lab_backup_keep": 1, **values}
+        role = {"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": tasks}}
+        show = {"ansible.builtin.debug": {"msg": "{{ __lab_backup_listed.stdout_lines | default([]) }}"}, "register": "result"}
+        (tmp_path / "values.json").write_text(json.dumps(given))
+        return play(tmp_path, [role, show], "-e", f"@{tmp_path}/values.json", PATH=f"{tmp_path}/bin:{BIN}:{os.environ['PATH']}")
+
+    large = os.urandom(20 << 20)
+    for name in ("20270101T030000Z", "20270102T030000Z"):
+        made = backup(tmp_path, name=name)
+        (made / "airflow.dump").write_bytes(large)
+        target = tmp_path / "backups" / name
+        target.parent.mkdir(exist_ok=True)
+        made.rename(target)
+        done = run("copy", __lab_backup_place={"now": name, "free": 10**9})
+        assert done.returncode == 0, done.output
+        (bucket / "churn/20270102T010000Z").mkdir(exist_ok=True)
+        (bucket / "churn/20270102T010000Z/airflow.dump").write_text("interrupted")
+    assert [path.name for path in sorted((bucket / "churn").iterdir()) if any(path.iterdir())] == ["20270102T010000Z", "20270102T030000Z"]
+    files = {path.name: path.read_bytes() for path in target.iterdir()}
+    assert {path.name: path.read_bytes() for path in (bucket / "churn" / target.name).iterdir()} == files
+    listed = run("copies", __lab_backup_writes=True)
+    assert listed.result["msg"] == [f"20270102T030000Z {sum(map(len, files.values()))}"], listed.output
+
+    shutil.rmtree(tmp_path / "backups")
+    away = {"__lab_backup_copies": {target.name: str(10**6)}, "lab_backup_restore": "latest", "__lab_backup_complete": []}
+    done = run("fetch", **away, __lab_backup_place={"free": 10**9})
+    assert done.returncode == 0, done.output
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == files
+    assert target.stat().st_mode & 0o777 == 0o700 and not list(target.parent.glob("*.partial"))
+
+    refused = run("copies", __lab_backup_writes=True, lab_backup_url="s3://not-there/churn")
+    assert (
+        refused.returncode != 0
+        and "s3://not-there/churn (lab_backup_url) does not say which backups it has: An error occurred (NoSuchBucket)" in refused.output
+    )
+    (tmp_path / "object_store").write_text("[default]\naws_access_key_id = x\naws_secret_access_key = y\n")
+    assert run("copies", lab_backup_restore=target.name, __lab_backup_complete=[target.name]).returncode == 0, "the one that is there needs no store"
+    latest = run("copies", lab_backup_restore="latest", __lab_backup_complete=[target.name])
+    assert latest.returncode != 0 and f"lab_backup_restore can name one that is on localhost: {target.name}." in latest.output, latest.output
+    lost = run("copy", __lab_backup_place={"now": target.name, "free": 10**9})
+    assert lost.returncode != 0 and f"Backup {target.name} is complete in {tmp_path}/backups, and could not be copied to" in lost.output, lost.output
+    assert place.secret not in done.output + lost.output + refused.output
