@@ -26,11 +26,12 @@ settled() (
   set -o pipefail
   wanted=$(docker compose --project-directory "$directory" config --hash '*' | sort) || exit 1
   there=$(docker ps --filter "label=com.docker.compose.project=$project" --filter health=healthy \
-    --format '{{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.config-hash"}}' | sort)
-  test "$wanted" = "$there" || exit 1
-  docker ps -q --filter "label=com.docker.compose.project=$project" | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u |
-  while read -r name id; do test "$(docker image inspect --format '{{.Id}}' "$name")" = "$id" || exit 1; done
+    --format '{{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.config-hash"}} {{.ID}}' | sort)
+  test "$wanted" = "$(echo "$there" | cut -d ' ' -f 1,2)" || exit 1
+  images=$(echo "$there" | cut -d ' ' -f 3 | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u)
+  test "$(echo "$images" | cut -d ' ' -f 1 | xargs docker image inspect --format '{{.Id}}')" = "$(echo "$images" | cut -d ' ' -f 2)"
 )
+test -z "$networks" || docker network inspect $networks >/dev/null 2>&1 ||
 for network in $networks; do docker network inspect "$network" >/dev/null 2>&1 || printf 'missing=%s ' "$network"; done
 if test "$start" = True; then
   if settled 2>/dev/null; then printf 'settled '; else

@@ -95,7 +95,7 @@ def test_the_roles_own_engine_is_still_its_own(tmp_path: Path) -> None:
     (tmp_path / "marker").touch()
     (tmp_path / "daemon.json").write_text(CONFIG)
     for installed in ({"engine": "20.10.24", **PLUGINS}, {"engine": "26.1.5"}, {}):
-        done = host(tmp_path, "refuse", installed, "stopped")
+        done = host(tmp_path, "theirs", installed, "stopped")
         assert done.returncode == 0, done.output
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import email.parser
 import importlib.util
 import re
 import sys
+import threading
 from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +22,7 @@ from ansible_collections.mlops.lab.plugins.filter.wheel_on_page import wheel_on_
 from passlib.hash import sha512_crypt
 
 from tests.conftest import ROOT
+from tests.unit.plays import play
 
 ROLE = ROOT / "roles/package_index"
 PASSWORD = 'it\'s a "password" with $6$ {% and : in it'
@@ -216,11 +220,13 @@ def test_the_form_says_what_twine_would_say(wheel: Path) -> None:
 
 def problem(reader: dict[str, Any], publisher: int = 404, **values: Any) -> str:
     """Return what the role says in a lab about an index that answers so."""
-    answers = [{"msg": "", "content": "", **reader}, {"status": 401}, {"status": publisher}]
+    answers = [{"reason": "", "content": "", **reader}, {"status": 401}, {"status": publisher}]
+    if not values.get("package_index_url", "given"):
+        del answers[1:]
     wiring = yaml.safe_load((ROOT / "playbooks/group_vars/all/package_index.yml").read_text(encoding="utf-8"))
     words = {name: wiring[name] for name in ("package_index_names", "package_index_trust_hint")}
     given = {"package_index_url": "https://nexus.example/repository/pypi-all/simple", **words, **values}
-    variables = {"__package_index_answers": {"results": answers}, **given}
+    variables = {"__package_index_answers": {"pages": answers}, **given}
     return str(templar(**variables).template(trust_as_template("{{ __package_index_problem }}"))).strip()
 
 
@@ -231,8 +237,8 @@ def problem(reader: dict[str, Any], publisher: int = 404, **values: Any) -> str:
         ({"status": 403}, 404, ["vault_nexus_user", "'reader'", "(403)"]),
         ({"status": 404}, 404, ["lab_index_url", "https://nexus.example/repository/pypi-all/simple/", "package_index_probe"]),
         ({"status": 503}, 404, ["lab_index_url", "503"]),
-        ({"status": -1, "msg": "Request failed: <urlopen error [Errno 111] Connection refused>"}, 404, ["lab_index_url", "Connection refused."]),
-        ({"status": -1, "msg": "<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] self-signed>"}, 404, ["lab_ca_bundle", "lab_index_url"]),
+        ({"status": -1, "reason": "[Errno 111] Connection refused"}, 404, ["lab_index_url", "Connection refused."]),
+        ({"status": -1, "reason": "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"}, 404, ["lab_ca_bundle", "lab_index_url"]),
         ({"status": 200, "content": "<html></html>"}, 404, ["no file of 'pip'", "lab_index_url"]),
         ({"status": 200, "content": "<a href="}, 401, ["vault_nexus_publisher_user", "'publisher'"]),
     ],
@@ -262,6 +268,52 @@ def test_publishing_without_an_address_for_uploads_is_said_before_anything_is_bu
 def test_the_lab_s_own_index_without_the_public_one_is_explained() -> None:
     assert "package_index_upstream_url" in problem({"status": 404}, package_index_url="")
     assert problem({"status": 200}, package_index_url="") == ""
+
+
+@pytest.mark.parametrize(("answer", "word"), [({"status": 500}, "500"), ({"status": -1, "reason": "timed out"}, "timed out")])
+@pytest.mark.parametrize("index", ["", "https://nexus.example/repository/pypi-all/simple"])
+def test_an_index_that_cannot_say_which_wheels_it_has_is_explained(answer: dict[str, Any], word: str, index: str) -> None:
+    fine = [{"status": 200, "content": '<a href="x">', "reason": ""}, {"status": 401}, {"status": 404}]
+    pages = [*fine[: 3 if index else 1], {"status": 404}, answer]
+    variables = {"package_index_url": index, "package_index_upload_url": "https://nexus.example/up/", "__package_index_answers": {"pages": pages}}
+    sentence = str(templar(**variables).template(trust_as_template("{{ __package_index_problem }}")))
+    assert f"answers {word} to " in sentence and "publisher" in sentence
+
+
+class Index(BaseHTTPRequestHandler):
+    """An index of one page, for one user."""
+
+    def do_GET(self) -> None:
+        """Answer with one page to one user."""
+        login = base64.b64encode(b"reader:reader-word").decode()
+        status = 401 if self.headers["Authorization"] != f"Basic {login}" else 200 if self.path == "/simple/pip/" else 404
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(b"a page")
+
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing."""
+
+
+def test_pages_are_asked_for_as_each_user_and_no_password_is_shown(tmp_path: Path) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    simple = f"http://127.0.0.1:{server.server_address[1]}/simple"
+    logins = [
+        {"user": "reader", "password": "reader-word", "pages": [f"{simple}/pip/", f"{simple}/churn/"]},
+        {"pages": [f"{simple}/pip/"]},
+        {"user": "publisher", "password": "planted-word", "pages": [f"{simple}/pip/", "http://127.0.0.1:9/simple/pip/"]},
+    ]
+    task = {"mlops.lab.index_pages": {"logins": "{{ logins }}"}, "vars": {"logins": logins}, "register": "result"}
+    try:
+        done = play(tmp_path, [task], "-vvvv", "--diff", ANSIBLE_DISPLAY_ARGS_TO_STDOUT="true")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [(page["status"], page["content"]) for page in done.result["pages"]] == [(200, "a page"), (404, ""), (401, ""), (401, ""), (-1, "")]
+    assert "Connection refused" in done.result["pages"][-1]["reason"]
+    shown = done.output.split("TASK [copy]")[0]
+    assert "index_pages" in shown and "reader-word" not in shown and "planted-word" not in shown
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ case "$*" in
   *" version --format"*) echo '{"Client": {"Version": "28.0.0", "ApiVersion": "1.48"}, "Server": {"ApiVersion": "1.48"}}' ;;
   *" info "*) echo '{"ClientInfo": {"Plugins": [{"Name": "compose", "Version": "2.32.0"}]}}' ;;
   *"config --hash"*) echo "airflow-worker new" ;;
-  ps*--format*) if test "$there"; then echo "airflow-worker $there"; fi ;;
+  ps*--format*) if test "$there"; then echo "airflow-worker $there 1"; fi ;;
   ps*) if test "$there"; then echo 1; fi ;;
   "inspect --format running="*) echo "running=$(cat "$HOST/image")" ;;
   "inspect --format"*) echo image id ;;
@@ -100,7 +100,8 @@ class Lab:
 
 def turns(output: str, lines: list[str]) -> list[set[str]]:
     """Return the hosts of each turn, after a look that each turn began when the one before it had ended."""
-    found = [set(hosts.split(", ")) for hosts in re.findall(r"^included: .*/turn\.yml for ([\w, ]+?)(?: => .*)?$", output, re.M)]
+    parts = re.split(r"^TASK \[mlops\.lab\.airflow_stack : Start the stack and wait .*$", output, flags=re.M)[1:]
+    found = [set(re.findall(r"^(?:ok|changed|fatal): \[(\w+)\]", part.partition("\nTASK [")[0], re.M)) for part in parts]
     rest = [line.split()[1] for line in lines]
     for hosts in found:
         own, rest = rest[: 2 * len(hosts)], rest[2 * len(hosts) :]
