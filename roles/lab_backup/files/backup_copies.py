@@ -59,11 +59,11 @@ class Store:
         sent = {}
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
             for member in archive:
-                if member.isfile() and (file := archive.extractfile(member)):
+                if member.isfile() and (content := archive.extractfile(member)):
                     file_name = member.name.removeprefix("./")
                     # A store takes 10,000 parts of a file, and one part after the other is in memory.
                     parts = TransferConfig(multipart_chunksize=max(8 * MIB, member.size // 9_000 + 1), max_concurrency=2)
-                    self.client.upload_fileobj(Stream(file), self.bucket, f"{self.prefix}{name}/{file_name}", Config=parts)
+                    self.client.upload_fileobj(Stream(content), self.bucket, f"{self.prefix}{name}/{file_name}", Config=parts)
                     sent[file_name] = member.size
         found = self.backups()
         if SEAL not in sent or found.get(name) != sent:
