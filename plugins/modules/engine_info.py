@@ -61,6 +61,10 @@ installed:
   description: Versions of C(engine), C(compose) and C(buildx), those that are there.
   returned: with O(versions=true)
   type: dict
+systemd:
+  description: Whether systemd runs the host's services.
+  returned: always
+  type: bool
 files:
   description: Those of O(files) that are there, each with its C(sha256), C(owner) (C(root:root)) and C(mode) (C(0644)).
   returned: always
@@ -152,6 +156,7 @@ def main() -> None:
     server, reason = asked(module.params["wait"])
     there = program("docker") and (server or program("dockerd"))
     result = {"changed": False, "server": server, "reason": reason, "state": "answers" if server else "stopped" if there else "missing"}
+    result["systemd"] = Path("/run/systemd/system").is_dir()  # as sd_booted(3) does
     result["files"] = seen(module.params["files"])
     if module.params["versions"]:
         result["installed"] = installed()
