@@ -44,8 +44,9 @@ state, words = pathlib.Path(__file__).parent.parent, sys.argv[1:]
 images = state / "images"
 known = dict(line.split() for line in images.read_text().splitlines())
 if words[:2] == ["image", "inspect"]:
-    if words[-1] not in known: sys.exit(1)
-    print(known[words[-1]])
+    names = words[4:]
+    print("".join(known[name] + "\\n" for name in names if name in known), end="")
+    sys.exit(any(name not in known for name in names))
 elif words[:2] == ["image", "ls"]:
     print("\\n".join(name for name in reversed(known) if name.startswith(words[-1] + ":")))
 elif words[:2] == ["image", "rm"]:
