@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure the way of an edit in a running lab: from a changed file of a package to its first line that runs on a worker.
 
     .venv/bin/python benchmarks/edit.py            # LAB=~/churn-lab names another lab than inventories/lab
