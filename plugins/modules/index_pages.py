@@ -11,7 +11,7 @@ module: index_pages
 short_description: Ask a package index for pages of projects
 version_added: 0.2.0
 description:
-  - Asks for each of the pages as its user does, and tells what the index answered. No answer is a failure.
+  - Asks for each of the pages as its user does, and tells what the index answered. The task does not fail, whatever that is.
   - C(ansible.builtin.uri) in a loop was not used since it takes a third of a second for each page, and shows the passwords in its loop.
 options:
   logins:
