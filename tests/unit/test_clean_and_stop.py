@@ -20,7 +20,8 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", doc
     (path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
     (path / "docker").chmod(0o755)
     staging = path / "staging"
-    staging.mkdir(exist_ok=True)
+    for host in hosts.strip(",").split(","):
+        (staging / host).mkdir(parents=True, exist_ok=True)
     play = {
         "hosts": "all",
         "gather_facts": False,
@@ -32,7 +33,8 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", doc
     values = {
         "ansible_connection": "local",
         "ansible_python_interpreter": "/usr/bin/python3",
-        "sensitive_files_staging_dirs": [str(staging)],
+        # One for each host: all are this machine here, and two that remove the same folder at once fail at what the other has removed.
+        "sensitive_files_staging_dirs": [f"{staging}/{{{{ inventory_hostname }}}}"],
         "sensitive_files_async_dir": "",
         "sensitive_files_remote_tmp": "",
     }
@@ -42,8 +44,9 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", doc
         PATH=f"{path}:{os.environ['PATH']}",
     )
     assert done.returncode == 2, done.stdout
-    assert not staging.exists(), "a failed play has to clean"
+    assert not list(staging.iterdir()), "a failed play has to clean"
     assert "THE NEXT PLAY RAN" not in done.stdout
+    assert "TASK [Stop]" in done.stdout, done.stdout
     last = done.stdout.split("TASK [Stop]")[1]
     return [json.loads(line.split("FAILED! => ")[1])["msg"] for line in last.splitlines() if line.startswith("fatal:")]
 
