@@ -23,13 +23,14 @@ SECRETS = {"name": "secrets", "src": None, "mode": "0440", "directory_mode": "07
 LOOK = r"""
 echo '== project'
 settled() (
+  exec 3< <(docker compose --project-directory "$directory" config --hash '*' | sort) # a tenth of a second, in which the rest is asked
   set -o pipefail
-  wanted=$(docker compose --project-directory "$directory" config --hash '*' | sort) || exit 1
   there=$(docker ps --filter "label=com.docker.compose.project=$project" --filter health=healthy \
     --format '{{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.config-hash"}} {{.ID}}' | sort)
-  test "$wanted" = "$(echo "$there" | cut -d ' ' -f 1,2)" || exit 1
+  test -n "$there" || exit 1
   images=$(echo "$there" | cut -d ' ' -f 3 | xargs docker inspect --format '{{.Config.Image}} {{.Image}}' | sort -u)
-  test "$(echo "$images" | cut -d ' ' -f 1 | xargs docker image inspect --format '{{.Id}}')" = "$(echo "$images" | cut -d ' ' -f 2)"
+  test "$(echo "$images" | cut -d ' ' -f 1 | xargs docker image inspect --format '{{.Id}}')" = "$(echo "$images" | cut -d ' ' -f 2)" || exit 1
+  test "$(cat <&3)" = "$(echo "$there" | cut -d ' ' -f 1,2)"
 )
 test -z "$networks" || docker network inspect $networks >/dev/null 2>&1 ||
 for network in $networks; do docker network inspect "$network" >/dev/null 2>&1 || printf 'missing=%s ' "$network"; done

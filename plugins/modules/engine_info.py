@@ -79,6 +79,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +105,30 @@ def version_in(text: str) -> str:
     return found[0] if found else ""
 
 
-def installed() -> dict[str, str]:
-    """Return the versions of what is installed; a daemon says its own even while it is stopped."""
-    versions = {}
+def daemon_version() -> str:
+    """Return the version of the daemon's program, which it says even while it is stopped; "" where there is none."""
     daemon = program("dockerd")
-    if daemon:
-        versions["engine"] = version_in(subprocess.run([daemon, "--version"], capture_output=True, text=True, check=False).stdout)
-    for plugin, words in {"compose": ["compose", "version", "--short"], "buildx": ["buildx", "version"]}.items():
-        try:
-            done = docker(*words)
-        except Unreachable:
-            continue
-        if done.returncode == 0:  # an unknown plugin is an error of the client
-            versions[plugin] = version_in(done.stdout)
-    return {name: version for name, version in versions.items() if version}
+    return version_in(subprocess.run([daemon, "--version"], capture_output=True, text=True, check=False).stdout) if daemon else ""
+
+
+def plugin_version(*words: str) -> str:
+    """Return the version that a plugin of the client says, "" where it is not there: an unknown one is an error of the client."""
+    try:
+        done = docker(*words)
+    except Unreachable:
+        return ""
+    return version_in(done.stdout) if done.returncode == 0 else ""
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of what is installed, all asked at once."""
+    with ThreadPoolExecutor() as threads:
+        asked = {
+            "engine": threads.submit(daemon_version),
+            "compose": threads.submit(plugin_version, "compose", "version", "--short"),
+            "buildx": threads.submit(plugin_version, "buildx", "version"),
+        }
+    return {name: answer.result() for name, answer in asked.items() if answer.result()}
 
 
 def seen(paths: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -86,6 +86,8 @@ def backup(folder: Path, **more: Any) -> Path:
     return made
 
 
+#: what module backup_info would have found
+SEEN = {"complete": [NAME], "versions": VERSIONS, "volumes_free": 10**6}
 VALUES: dict[str, Any] = {
     "lab_backup_restore": NAME,
     "lab_backup_airflow_fernet_key": KEY,
@@ -94,10 +96,7 @@ VALUES: dict[str, Any] = {
     "lab_backup_mlflow_store": "",
     "lab_backup_url": "",
     "__lab_backup_copies": {},
-    # What the lab would have answered
-    "__lab_backup_complete": [NAME],
-    "__lab_backup_versions": VERSIONS,
-    "__lab_backup_volume_list": [{"name": "airflow_logs", "free": 10**6}],
+    "__lab_backup_seen": SEEN,
 }
 
 
@@ -146,16 +145,19 @@ CASES = {
     # So is another minor release of the same Postgres, and a lab whose MLflow does not say its version.
     "older-airflow": Case(manifest={"versions": VERSIONS | {"airflow": "3.1.8"}}),
     "older-postgres": Case(manifest={"versions": VERSIONS | {"postgres": "17.99"}}),
-    "silent-mlflow": Case(values={"__lab_backup_versions": VERSIONS | {"mlflow": ""}}),
+    "silent-mlflow": Case(values={"__lab_backup_seen": SEEN | {"versions": VERSIONS | {"mlflow": ""}}}),
     "same-store": Case(manifest={"mlflow_store": "s3://lab/churn"}, values={"lab_backup_mlflow_store": "s3://lab/churn/"}),
-    "no-mlflow": Case(manifest={"mlflow_store": "s3://lab/churn"}, values={"lab_backup_mlflow_project": "", "__lab_backup_versions": {"airflow": "3.3.2"}}),
+    "no-mlflow": Case(
+        manifest={"mlflow_store": "s3://lab/churn"},
+        values={"lab_backup_mlflow_project": "", "__lab_backup_seen": SEEN | {"versions": {"airflow": "3.3.2"}}},
+    ),
     "other-store": Case(
         "leaves MLflow's files in s3://lab/churn, and the lab has them in s3://other (lab_backup_mlflow_store): set",
         manifest={"mlflow_store": "s3://lab/churn"},
         values={"lab_backup_mlflow_store": "s3://other"},
     ),
     "in-the-store": Case(values={"lab_backup_url": "s3://backups/churn", "lab_backup_restore": "latest", "__lab_backup_copies": {"20260101T030000Z": "9"}}),
-    "none": Case("There is no complete backup in", values={"__lab_backup_complete": []}),
+    "none": Case("There is no complete backup in", values={"__lab_backup_seen": SEEN | {"complete": []}}),
     "nothing-chosen": Case(
         f"lab_backup_restore is empty: say which backup is to be brought back, with -e lab_backup_restore=latest or one of {NAME}.",
         values={"lab_backup_restore": ""},
@@ -388,8 +390,8 @@ def test_a_dump_runs_as_nobody_who_may_do_anything(postgres: Postgres, tmp_path:
         "lab_backup_restore": NAME,
         "lab_backup_airflow_fernet_key": KEY,
         "lab_backup_mlflow_admin_password": PASSWORD,
-        "__lab_backup_complete": [NAME],
-        "__lab_backup_loaded_databases": [{"name": name, "owner": name, "admin": "airflow", "dir": str(tmp_path)}],
+        "__lab_backup_seen": SEEN,
+        "__lab_backup_loaded_databases": [{"name": name, "admin": "airflow", "dir": str(tmp_path)}],
         "__lab_backup_loaded_trees": [],
     }
     role = {"ansible.builtin.include_role": {"name": "mlops.lab.lab_backup", "tasks_from": "load"}}
@@ -450,7 +452,7 @@ def test_a_backup_goes_to_the_store_and_comes_back(place: store.Place, tmp_path:
         target = tmp_path / "backups" / name
         target.parent.mkdir(exist_ok=True)
         made.rename(target)
-        done = run("copy", __lab_backup_place={"now": name, "free": 10**9})
+        done = run("copy", __lab_backup_seen={"now": name})
         assert done.returncode == 0, done.output
         (bucket / "churn/20270102T010000Z").mkdir(exist_ok=True)
         (bucket / "churn/20270102T010000Z/airflow.dump").write_text("interrupted")
@@ -461,8 +463,8 @@ def test_a_backup_goes_to_the_store_and_comes_back(place: store.Place, tmp_path:
     assert listed.result["msg"] == [f"20270102T030000Z {sum(map(len, files.values()))}"], listed.output
 
     shutil.rmtree(tmp_path / "backups")
-    away = {"__lab_backup_copies": {target.name: str(10**6)}, "lab_backup_restore": "latest", "__lab_backup_complete": []}
-    done = run("fetch", **away, __lab_backup_place={"free": 10**9})
+    away = {"__lab_backup_copies": {target.name: str(10**6)}, "lab_backup_restore": "latest", "__lab_backup_seen": SEEN | {"complete": [], "free": 10**9}}
+    done = run("fetch", **away)
     assert done.returncode == 0, done.output
     assert {path.name: path.read_bytes() for path in target.iterdir()} == files
     assert target.stat().st_mode & 0o777 == 0o700 and not list(target.parent.glob("*.partial"))
@@ -473,9 +475,11 @@ def test_a_backup_goes_to_the_store_and_comes_back(place: store.Place, tmp_path:
         and "s3://not-there/churn (lab_backup_url) does not say which backups it has: An error occurred (NoSuchBucket)" in refused.output
     )
     (tmp_path / "object_store").write_text("[default]\naws_access_key_id = x\naws_secret_access_key = y\n")
-    assert run("copies", lab_backup_restore=target.name, __lab_backup_complete=[target.name]).returncode == 0, "the one that is there needs no store"
-    latest = run("copies", lab_backup_restore="latest", __lab_backup_complete=[target.name])
+    assert run("copies", lab_backup_restore=target.name, __lab_backup_seen=SEEN | {"complete": [target.name]}).returncode == 0, (
+        "the one that is there needs no store"
+    )
+    latest = run("copies", lab_backup_restore="latest", __lab_backup_seen=SEEN | {"complete": [target.name]})
     assert latest.returncode != 0 and f"lab_backup_restore can name one that is on localhost: {target.name}." in latest.output, latest.output
-    lost = run("copy", __lab_backup_place={"now": target.name, "free": 10**9})
+    lost = run("copy", __lab_backup_seen={"now": target.name})
     assert lost.returncode != 0 and f"Backup {target.name} is complete in {tmp_path}/backups, and could not be copied to" in lost.output, lost.output
     assert place.secret not in done.output + lost.output + refused.output
