@@ -76,9 +76,9 @@ def in_image(image: str, folder: Path, names: list[str]) -> dict[str, Any]:
     locks = folder.parent / "environments"
     if subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False).returncode == 0 and locks.is_dir():
         files += ["--volume", f"{volume}:/opt/environments:ro", "--volume", f"{locks}:/opt/airflow/environments:ro"]
-    facts = Path("/opt", name_of_lab(), "airflow_stack/facts/lab.json")  # of a lab that runs on this machine: which queues its workers consume
-    if os.access(facts, os.R_OK):
-        files += ["--volume", f"{facts}:{facts}:ro", "--env", f"LAB_FACTS_FILE={facts}"]
+    queues = Path("/opt", name_of_lab(), "airflow_stack/facts/queues.json")  # of a lab that runs on this machine: which ones its workers consume
+    if os.access(queues, os.R_OK):
+        files += ["--volume", f"{queues}:{queues}:ro", "--env", f"LAB_QUEUES_FILE={queues}"]
     command = [*container, *files, "--entrypoint", PYTHON, image, "-B", "-c", IN_IMAGE, "/opt/airflow/dags", str(folder), *names]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:

@@ -47,9 +47,9 @@ def _named(path: Path, _changed: int, overrides: str) -> dict[str, str]:
 
 
 def consumed() -> list[str] | None:
-    """The queues that the lab's workers consume, by the file that LAB_FACTS_FILE names; None when it does not say."""
-    file = Path(os.environ.get("LAB_FACTS_FILE", ""))
-    return json.loads(file.read_text(encoding="utf-8")).get("queues") if file.is_file() else None
+    """The queues that the lab's workers consume, by the file that LAB_QUEUES_FILE names; None where there is none."""
+    file = Path(os.environ.get("LAB_QUEUES_FILE", ""))
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def unconsumed(named: Mapping[str, str], by_run: bool = True) -> Iterator[tuple[str, str]]:

@@ -27,8 +27,8 @@ WORDS = "which no worker consumes; allowed: big, default, or others that lab_wor
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an experiment, in a lab whose workers consume the queues ``big`` and ``default``."""
-    (tmp_path / "lab.json").write_text('{"queues": ["big", "default"]}')
-    monkeypatch.setenv("LAB_FACTS_FILE", str(tmp_path / "lab.json"))
+    (tmp_path / "queues.json").write_text('["big", "default"]')
+    monkeypatch.setenv("LAB_QUEUES_FILE", str(tmp_path / "queues.json"))
     (tmp_path / "mine.yml").write_text(FILE)
     return tmp_path
 
@@ -39,7 +39,7 @@ def placed(folder: Path, **conf: Any) -> dict[str, str]:
 
 
 def test_the_file_names_the_queue_and_a_section_and_the_trigger_another_one(folder: Path) -> None:
-    (folder / "lab.json").write_text('{"queues": ["big", "default", "gpu"]}')
+    (folder / "queues.json").write_text('["big", "default", "gpu"]')
     lab = {"environment": "default", "check": "default"}
     assert placed(folder) == {**lab, "prepare": "gpu", "search": "gpu", "cross_validate": "gpu", "train": "big"}
     overrides = {"queue": "big", "train.queue": "default"}
@@ -56,7 +56,7 @@ def test_a_queue_that_nobody_consumes_gets_no_task_and_is_one_sentence(folder: P
         with pytest.raises(Mistakes) as caught:
             commands.check({**request, "params": json.dumps({"overrides": overrides})}, package)
         assert caught.value.sentences == [f"{place}: queue has 'gpu', {WORDS}"]
-    (folder / "lab.json").write_text("{}")
+    (folder / "queues.json").unlink()
     assert commands.check(request, package)["result"]["document"]["queues"] == {"queue": "gpu", "train.queue": "big"}, (
         "where it is not known, it is not refused"
     )

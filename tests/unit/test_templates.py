@@ -190,6 +190,7 @@ def test_a_worker_consumes_the_queues_that_it_is_given(more: dict[str, Any], que
     assert services["airflow-worker"]["command"] == ["celery", "worker", "--queues", queues]
     for name in ("airflow-worker", "airflow-scheduler", "airflow-apiserver"):  # who runs tasks, and who places them
         assert services[name]["environment"]["LAB_FACTS_FILE"] == "/opt/airflow/facts/lab.json", name
+        assert services[name]["environment"]["LAB_QUEUES_FILE"] == "/opt/airflow/facts/queues.json", name
 
 
 @pytest.mark.parametrize("parts", ["one host", "worker alone"])
