@@ -53,11 +53,12 @@ docker compose --project-directory "$directory" -f "$directory/.compose.yml.new"
 mv "$directory/.compose.yml.new" "$directory/compose.yml"
 """
 MAKE_NETWORKS = r"""for network in $missing; do docker network create "$network" >/dev/null || exit 1; done"""
-#: Compose gives up at once on a container that is known to be unhealthy, and waits in vain for one that Docker restarts ever later.
+#: Compose gives up at once on a container that is known to be unhealthy, and waits in vain for one that Docker restarts ever later. Each has the time to stop
+#: that its service was given: a worker that consumes no more may still run a task.
 REMOVE_BROKEN = r"""
 for state in status=restarting status=exited status=dead health=unhealthy; do
   docker ps -aq --filter "label=com.docker.compose.project=$project" --filter "$state"
-done | sort -u | xargs -r sh -c 'docker stop --time 60 "$@" && docker rm "$@"' sh
+done | sort -u | xargs -r sh -c 'docker stop "$@" && docker rm "$@"' sh
 """
 STATUS = r"""docker compose --project-directory "$directory" ps -a --format '{{.Service}} {{.State}} {{.Health}}'"""
 EXPLAIN = r"""

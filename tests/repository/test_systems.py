@@ -106,5 +106,5 @@ def test_a_backup_saves_the_data_of_every_system() -> None:
     saves = (ROOT / "roles/lab_backup/vars/main.yml").read_text(encoding="utf-8")
     for name, system in SYSTEMS.items():
         for volume in (volume.partition("_")[2].partition("_")[2] for volume in system["data"]):
-            kept = f"lab_backup_{name}_project }}}}_{volume}" in saves if volume != "postgres" else f"{{name: {name}, owner: {name}" in saves
+            kept = f"lab_backup_{name}_project }}}}_{volume}" in saves if volume != "postgres" else f"{{name: {name}, admin: {name}," in saves
             assert kept, f"{volume} of {name}"

@@ -556,6 +556,7 @@ def test_wrong_passwords_are_limited_for_each_address_and_right_ones_are_not(gat
     status, headers, text = gateway.ask(OPTUNA, source="127.0.0.31", **right)
     assert (status, text, headers["retry-after"]) == (429, "Too many logins from this address: try again in a minute.\n", "60")
     assert gateway.ask(REGISTRY, "/v2/", source="127.0.0.31", **right)[0] == 429
+    assert gateway.ask(AIRFLOW, "/execution/heartbeat", source="127.0.0.31", Authorization="Bearer token")[0] == 200, "a worker's tasks go on"
     assert gateway.ask(REGISTRY, "/v2/", source="127.0.0.32", **right)[0] == 200
 
 
