@@ -359,3 +359,22 @@ def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
     assert asked("worker2", firewall_host="control") == {"worker2": control}
     more = asked("control", lab_workbench=True, lab_index_url="https://nexus.example.com/simple/")["control"]
     assert more.keys() - control.keys() == {8888, 8889} and control.keys() - more.keys() == {8081}
+
+
+def test_a_host_that_leaves_the_lab_is_let_in_no_more(tmp_path: Path) -> None:
+    """By the lab's own wiring; the one that stays is let in as before."""
+    hosts = {"control": "192.0.2.1", "worker2": "192.0.2.2", "worker3": "192.0.2.3"}
+    known = {name: {"ansible_host": address, "ansible_connection": "local"} for name, address in hosts.items()}
+    groups = {"lab_control": ["control"], "lab_builder": ["control"], "lab_workers": ["worker2", "worker3"]}
+    lab = {"children": {group: {"hosts": {name: known[name] for name in names}} for group, names in groups.items()}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"lab": lab}))
+    sources = {}
+    for leaving in ([], ["worker3"]):
+        where = ["-i", tmp_path / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps({"lab_leaving": leaving})]
+        shown = run_tool(
+            ["ansible", "control", *where, "-m", "ansible.builtin.debug", "-a", "var=firewall_ports"], ANSIBLE_CALLBACK_RESULT_FORMAT="json"
+        ).stdout
+        ports = json.loads(shown.partition("=>")[2])["firewall_ports"]
+        sources[len(leaving)] = {port["what"]: set(port["from"]) for port in ports}
+    assert all("192.0.2.3" in peers for peers in sources[0].values()) and len(sources[0]) > 5
+    assert sources[1] == {what: peers - {"192.0.2.3"} for what, peers in sources[0].items()}
