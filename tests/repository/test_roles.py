@@ -91,9 +91,20 @@ ALLOWED = {
 }
 
 
+#: What a page shows as code: an example of how a role is used may name anything
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```$", re.M | re.S)
+
+
 def texts_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield what a file says, each with its line, and without its comments: keys and values of YAML however many lines they have, lines of other files."""
+    """Yield what a file says, each with its line.
+
+    Of YAML that is keys and values however many lines they have, of a page its lines outside of code blocks, of other files their lines without comments.
+    """
     text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        prose = CODE_BLOCK.sub(lambda block: "\n" * block[0].count("\n"), text)
+        yield from enumerate(prose.splitlines(), 1)
+        return
     if path.suffix != ".yml":
         yield from ((number, line) for number, line in enumerate(text.splitlines(), 1) if not line.lstrip().startswith("#"))
         return
@@ -122,6 +133,7 @@ def foreign_names(role: str, path: Path) -> Iterator[str]:
 def test_a_role_names_nothing_but_its_own_variables(role: Path) -> None:
     folders = ("defaults", "files", "handlers", "meta", "tasks", "templates", "vars")
     files = [path for folder in folders for path in sorted((role / folder).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    files.append(role / "README.md")
     found = {str(path.relative_to(ROOT)): list(foreign_names(role.name, path)) for path in files}
     assert not [name for path, names in found.items() if path not in ALLOWED for name in names]
     assert all(found[path] for path in ALLOWED if path in found), "an exception that nothing needs any more"
@@ -134,6 +146,7 @@ def test_a_role_names_nothing_but_its_own_variables(role: Path) -> None:
         ("main.yml", "- fail: {msg: Write the right vault_nexus_pass into the vault.}\n  when: groups.lab | length\n", ["1: vault_nexus_pass", "2: groups.l"]),
         ("main.yml", "# lab_dir\n- mlops.lab.lab_dag_run:\n    run: |\n      echo {{ __verdict_run\n      | trim }} # .vault_password\n", ["3: __verdict_run"]),
         ("page.j2", "# lab_dir\n{{ hostvars[\n'a'].x }} {{ first_model_lab_dir }}\n{{ mlflow_server_port\n}}\n", ["2: hostvars[", "4: mlflow_server_port"]),
+        ("README.md", "# Uses `lab_dir`\n```yaml\na: '{{ lab_dir }}'\n```\nAsk for `vault_nexus_pass`.\n", ["1: lab_dir", "5: vault_nexus_pass"]),
     ],
 )
 def test_names_are_found_in_expressions_of_several_lines_and_in_sentences(tmp_path: Path, name: str, text: str, names: list[str]) -> None:
