@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_the_installed_playbook_is_found_by_its_fqcn(tarball: Path, tool: Run, t
     assert f"playbook: {tmp_path}/ansible_collections/mlops/lab/playbooks/site.yml" in done.stdout
     done = tool(["ansible-doc", "-t", "module", "mlops.lab.watch"], cwd=tmp_path, **place)
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stdout
+
+
+def test_everything_names_the_version_that_is_built(tarball: Path) -> None:
+    """The README says which file is installed, and no plugin came with a version that is still to come."""
+    assert re.findall(r"mlops-lab-[0-9.]+\.tar\.gz", (ROOT / "README.md").read_text(encoding="utf-8")) == [tarball.name]
+    added = {path: re.findall(r"^version_added: (.+)$", path.read_text(encoding="utf-8"), re.M) for path in (ROOT / "plugins").rglob("*.py")}
+    built = parts(tarball.name.removeprefix("mlops-lab-").removesuffix(".tar.gz"))
+    assert not [path for path, versions in added.items() if any(parts(version) > built for version in versions)]
+
+
+def parts(version: str) -> list[int]:
+    """Return the numbers of a version."""
+    return [int(part) for part in version.split(".")]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="What is pinned is what the newest supported Ansible brings, which this Python does not run.")

@@ -41,7 +41,7 @@ def test_no_file_holds(what: str, files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".vault_password", "inventories/lab/.vault_password", ".venv/bin/python", "inventories/lab/reports/lab.json", "mlops-lab-0.1.0.tar.gz"]
+    "name", [".vault_password", "inventories/lab/.vault_password", ".venv/bin/python", "inventories/lab/reports/lab.json", "mlops-lab-0.2.0.tar.gz"]
 )
 def test_git_ignores(name: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False).returncode == 0
