@@ -90,7 +90,7 @@ experiment: there ## write an experiment file and an environment for a package: 
 run: there ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"
 	@$(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e trials=$(TRIALS)) $(if $(SET),-e 'set="$(SET)"')
 
-status: there ## say what runs, since when, what waits and how full the disks are; fails when something is not well
+status: there ## say what runs, since when, what waits, how full the disks are and when certificates end; ends with an error (2) when something is not well
 	@$(PLAYBOOK) playbooks/status.yml
 
 logs: there ## show what a service logged last: SERVICE=airflow-scheduler LINES=100

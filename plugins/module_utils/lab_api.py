@@ -182,6 +182,11 @@ def service_of(container: dict[str, Any]) -> str:
     return str((container["Config"].get("Labels") or {}).get("com.docker.compose.service", ""))
 
 
+def project_of(container: dict[str, Any]) -> str:
+    """Return the compose project of a container."""
+    return str((container["Config"].get("Labels") or {}).get("com.docker.compose.project", ""))
+
+
 def lab_image(present: list[dict[str, Any]]) -> tuple[str, str]:
     """Return id (64 hexadecimal digits) and name of the image that Airflow runs on, empty where it does not run."""
     by_service = {service_of(container): container for container in present}

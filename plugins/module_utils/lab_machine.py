@@ -1,12 +1,15 @@
 # Copyright 2026 the mlops.lab authors
 # GNU General Public License v3.0+ (see COPYING)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the preflight and the verdict both measure on a host."""
+"""What preflight, the verdict and the status measure on a host, each more than one of them."""
 
 from __future__ import annotations
 
 import os
+import ssl
 from typing import Any
+
+from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Failed
 
 
 def disk(path: str) -> dict[str, Any]:
@@ -21,3 +24,33 @@ def disk(path: str) -> dict[str, Any]:
 def clock_offset(now: float, before: float, after: float) -> float:
     """Return by how many seconds the host's clock is certainly ahead (+) or behind (-) between two readings of ours."""
     return now - after if now > after else now - before if now < before else 0.0
+
+
+def certificate_end(directory: str, address: str) -> float:
+    """Check that a client who trusts the authority accepts the host's certificate at this address now; return when it ends, in seconds since the epoch.
+
+    Client and server are both in here, without a network: so key, chain, names and dates are judged by what judges them in the lab.
+
+    Raises:
+        Failed: a client would not accept it, or key and certificate do not fit.
+    """
+    try:
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        serving.load_cert_chain(f"{directory}/host.pem", f"{directory}/host.key")
+        asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        asking.load_verify_locations(f"{directory}/ca.pem")
+        asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = serving.wrap_bio(up, down, server_side=True)
+        client = asking.wrap_bio(down, up, server_hostname=address)
+        for side in (client, server, client):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+        shown = client.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        raise Failed(f"{directory}/host.pem is not accepted at {address}: {error.verify_message}") from None
+    except OSError as error:  # an SSLError is one
+        raise Failed(f"{directory} has no key and certificate that fit ({error})") from None
+    return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))

@@ -126,9 +126,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, server_version
-from ansible_collections.mlops.lab.plugins.module_utils.lab_api import IMAGE_SERVICES, containers, image_digests, service_of
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import IMAGE_SERVICES, containers, image_digests, project_of, service_of
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted
-from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock_offset, disk
+from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import certificate_end, clock_offset, disk
 
 #: a credential shorter than this would be found everywhere
 SHORTEST = 6
@@ -191,11 +191,6 @@ def published(container: dict[str, Any]) -> list[tuple[str, int]]:
         for binding in bindings or []:
             found.add((binding.get("HostIp") or "0.0.0.0", int(binding.get("HostPort") or 0)))
     return sorted(found)
-
-
-def project_of(container: dict[str, Any]) -> str:
-    """Return the compose project of a container."""
-    return str((container["Config"].get("Labels") or {}).get("com.docker.compose.project", ""))
 
 
 def open_doors(present: list[dict[str, Any]], service: str, cluster_address: str, guests: Collection[str] = ()) -> list[str]:
@@ -337,30 +332,8 @@ def clock(url: str, limit: int) -> str:
 
 
 def certificate(directory: str, address: str) -> str:
-    """Check that a client who trusts the authority accepts the host's certificate at this address now; return until when it is valid.
-
-    Client and server are both in here, without a network: so key, chain, names and dates are judged by what judges them in the lab.
-    """
-    try:
-        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        serving.load_cert_chain(f"{directory}/host.pem", f"{directory}/host.key")
-        asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        asking.load_verify_locations(f"{directory}/ca.pem")
-        asking.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = serving.wrap_bio(up, down, server_side=True)
-        client = asking.wrap_bio(down, up, server_hostname=address)
-        for side in (client, server, client):
-            try:
-                side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-        shown = client.getpeercert() or {}
-    except ssl.SSLCertVerificationError as error:
-        raise Failed(f"{directory}/host.pem is not accepted at {address}: {error.verify_message}") from None
-    except OSError as error:  # an SSLError is one
-        raise Failed(f"{directory} has no key and certificate that fit ({error})") from None
-    end = ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    """Check the host's certificate at this address, and return until when it is valid."""
+    end = certificate_end(directory, address)
     return f"valid until {time.strftime('%Y-%m-%d', time.gmtime(end))}, {counted(int((end - time.time()) // 86400), 'day')}"
 
 
