@@ -58,6 +58,7 @@ class Place:
         """Make a lab, with more values for it."""
         done = self.run("ansible-playbook", "mlops.lab.new_lab", "-e", f"lab_home=~/{name}")
         assert done.returncode == 0, done.stdout
+        assert f"cd {self.home}/{name} && ansible-playbook mlops.lab.site -i hosts.yml" in done.stdout, done.stdout
         with (self.home / name / "group_vars/lab/lab.yml").open("a", encoding="utf-8") as file:
             file.write("\n" + yaml.safe_dump(values) if values else "")
         return self.home / name
@@ -151,6 +152,7 @@ def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_go
         "airflow_image_requirements",
         "airflow_image_custom_requirements",
         "preflight_credentials_example",
+        "verdict_guide",
     )
     commands = ("verdict_password_command", "verdict_train_command")
     found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", *commands)

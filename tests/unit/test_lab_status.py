@@ -164,7 +164,11 @@ def test_a_host_of_workers_alone_is_asked_for_its_worker_and_its_certificate(tmp
 
 @pytest.mark.parametrize(
     ("credential", "words"),
-    [("airflow_admin", "\nabc\n"), ("fernet", "\nkey\n"), ("nothing", "The vault has no credential nothing; NAME is one of airflow_admin, fernet.")],
+    [
+        ("airflow_admin", "\nabc\n"),
+        ("fernet", "\nkey\n"),
+        ("nothing", "The vault has no credential nothing; -e credential= takes one of airflow_admin, fernet."),
+    ],
 )
 def test_one_password_is_shown(credential: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("lab_control: {hosts: {vm1: {ansible_connection: local}}}\n", encoding="utf-8")
