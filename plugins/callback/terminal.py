@@ -14,6 +14,8 @@ description:
   - Prints each play with its number and its seconds, and the tasks that changed something, failed or have something to say.
     Tasks that were skipped or found nothing to do are printed with C(-v).
   - Prints each line at once, also into a file or a pipe, as on a build server.
+  - Tells templates on the control node how long the run took so far. The environment variable C(MLOPS_LAB_TIMES) is JSON with C(began), in seconds since
+    the epoch, and C(plays), a list of the names and seconds of those that ended.
   - Ends with what the run stored as C(lab_result) with M(ansible.builtin.set_stats).
 author:
   - The mlops.lab authors (@mlops-lab)
@@ -24,6 +26,8 @@ requirements:
   - C(stdout_callback = mlops.lab.terminal) in C(ansible.cfg)
 """
 
+import json
+import os
 import sys
 import time
 from typing import Any
@@ -43,9 +47,10 @@ class CallbackModule(Default):
         super().__init__()
         self._plays = self._play_number = 0
         self._conditional: list[bool] = []
-        self._waiting = ""
+        self._waiting = self._play_name = ""
         self._play_runs = False
         self._began = self._play_began = time.monotonic()
+        self._times: dict[str, Any] = {"began": round(time.time()), "plays": []}
         # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)
@@ -62,6 +67,7 @@ class CallbackModule(Default):
         super().v2_playbook_on_start(playbook)
         self._conditional = ["{{" in str(play.hosts) for play in playbook.get_plays()]
         self._plays = self._conditional.count(False)
+        self._tell_times()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Say which play begins, and how long the one before it took."""
@@ -90,6 +96,7 @@ class CallbackModule(Default):
         self._play_number += 1
         self._play_began = time.monotonic()
         self._play_runs = True
+        self._play_name = self._waiting
         self._display.display(f"\n[{self._play_number}/{self._plays}] {self._waiting}", color="bright blue")
         self._waiting = ""
 
@@ -133,7 +140,14 @@ class CallbackModule(Default):
         """Print the seconds of the play that runs."""
         if self._play_runs:
             self._play_runs = False
-            self._display.display(f"  {time.monotonic() - self._play_began:.1f} s", color="dark gray")
+            seconds = time.monotonic() - self._play_began
+            self._display.display(f"  {seconds:.1f} s", color="dark gray")
+            self._times["plays"].append([self._play_name, round(seconds, 1)])
+            self._tell_times()
+
+    def _tell_times(self) -> None:
+        """Tell the times to the processes that run tasks, each of which is forked from this one."""
+        os.environ["MLOPS_LAB_TIMES"] = json.dumps(self._times)
 
 
 def spoken(seconds: float) -> str:

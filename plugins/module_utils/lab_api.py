@@ -65,6 +65,24 @@ class Api:
         Raises:
             Unreachable: nothing answered within the timeout.
         """
+        status, raw = self._call(path, body, method)
+        text = raw.decode("utf-8", "replace")
+        try:
+            return Answer(status, json.loads(text))
+        except ValueError:
+            return Answer(status, text)
+
+    def file(self, path: str, most: int) -> bytes:
+        """Return a file of at most so many bytes; nothing of one that is larger or is not given.
+
+        Raises:
+            Unreachable: nothing answered within the timeout.
+        """
+        status, raw = self._call(path, most=most + 1)
+        return raw if status == 200 and len(raw) <= most else b""
+
+    def _call(self, path: str, body: Any = None, method: str = "", most: int | None = None) -> tuple[int, bytes]:
+        """Return status and body, of which no more is read than so many bytes; see :meth:`ask`."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, self.headers, method=method or ("POST" if data else "GET"))
         if data is not None:
@@ -72,19 +90,15 @@ class Api:
         try:
             try:
                 with self.opener.open(request, timeout=self.timeout) as response:
-                    status, raw = response.status, response.read()
+                    status, raw = response.status, response.read(most)
             except urllib.error.HTTPError as error:
-                status, raw = error.code, error.read()
+                status, raw = error.code, error.read(most)
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 self.timeout = min(self.timeout, 3)  # whoever was silent once is not waited for as long again
             raise Unreachable(f"{self.url} does not answer ({reason})") from None
-        text = raw.decode("utf-8", "replace")
-        try:
-            return Answer(status, json.loads(text))
-        except ValueError:
-            return Answer(status, text)
+        return status, raw
 
 
 class Airflow(Api):

@@ -139,9 +139,19 @@ checks:
   type: list
   elements: dict
 run:
-  description: The first model's run in Airflow (C(id), C(worker)) and in MLflow (C(mlflow_run_id), C(metrics)).
+  description: The first model's run in Airflow (C(id), C(worker)) and in MLflow (C(mlflow_experiment_id), C(mlflow_run_id), C(metrics)).
   returned: always
   type: dict
+tasks:
+  description: The run's tasks in Airflow in the order of their start, each with C(name), C(host), C(queue) and C(seconds).
+  returned: always
+  type: list
+  elements: dict
+pictures:
+  description: Up to three of the run's plots in MLflow, each with its C(path), its media C(type) and C(data) in base64. None is larger than 300 kB.
+  returned: always
+  type: list
+  elements: dict
 model:
   description: C(name), C(version) and C(uri) of the registered model; empty when there is none.
   returned: always
@@ -156,6 +166,7 @@ versions:
   type: dict
 """
 
+import base64
 import ipaddress
 import time
 from contextlib import suppress
@@ -180,6 +191,9 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_api import (
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
+#: of those, what a page shows where it names them, by their ending
+SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".webp": "image/webp"}
+MOST_PICTURES, MOST_BYTES = 3, 300_000
 MLFLOW = "/api/2.0/mlflow"
 
 
@@ -214,7 +228,8 @@ class Verdict:
         self.image: dict[str, Any] = {"id": "", "name": "", "digests": []}
         self.workers: list[str] = []
         self.tasks: list[dict[str, Any]] = []
-        self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_run_id": "", "metrics": {}}
+        self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_experiment_id": "", "mlflow_run_id": "", "metrics": {}}
+        self.pictures: list[dict[str, str]] = []
         self.mlflow_run: dict[str, Any] = {}
         self.model: dict[str, str] = {}
         self.versions: dict[str, str] = {}
@@ -392,6 +407,7 @@ class Verdict:
             raise Failed(f"experiment {name} has no finished run with the tag airflow.run_id={self.run['id']}")
         self.mlflow_run = runs[0]
         self.run["mlflow_run_id"] = self.mlflow_run["info"]["run_id"]
+        self.run["mlflow_experiment_id"] = experiment
         params = self.mlflow_run["data"].get("params", [])
         return f"{self.run['mlflow_run_id']} in experiment {name}, {counted(len(params), 'parameter')}"
 
@@ -491,7 +507,34 @@ class Verdict:
             folders = below
         if not found:
             raise Failed("the run has no picture among its artefacts")
+        self.pictures = self.fetched(found)
         return ", ".join(f"{file['path']} ({int(file['file_size']) / 1000:.0f} kB)" for file in found)
+
+    def fetched(self, files: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """Return the first pictures that a page can show and that are small enough, with what is in them; one that is not given is left out."""
+        pictures: list[dict[str, str]] = []
+        for file in files:
+            media = SHOWN.get("." + file["path"].lower().rpartition(".")[2])
+            if not media or int(file["file_size"]) > MOST_BYTES or len(pictures) == MOST_PICTURES:
+                continue
+            with suppress(Unreachable):
+                data = self.mlflow.file(f"/get-artifact?run_id={quoted(self.run['mlflow_run_id'])}&path={quoted(file['path'])}", MOST_BYTES)
+                if data:
+                    pictures.append({"path": file["path"], "type": media, "data": base64.b64encode(data).decode()})
+        return pictures
+
+    def task_times(self) -> list[dict[str, Any]]:
+        """Return the tasks of the first model's run that began, in this order, with their seconds."""
+        began = sorted((task for task in self.tasks if task.get("start_date")), key=lambda task: str(task["start_date"]))
+        return [
+            {
+                "name": task["task_id"] + (f" {task['map_index']}" if task.get("map_index", -1) >= 0 else ""),
+                "host": task.get("hostname") or "",
+                "queue": task.get("queue") or "",
+                "seconds": round(task.get("duration") or 0, 1),
+            }
+            for task in began
+        ]
 
     def registered(self) -> str:
         """Find the registered version that comes from the run."""
@@ -549,6 +592,8 @@ def main() -> None:
         changed=False,
         checks=checks,
         run=verdict.run,
+        tasks=verdict.task_times(),
+        pictures=verdict.pictures,
         model=verdict.model,
         image=verdict.image,
         versions=verdict.versions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
     assert process.wait(timeout=60) == 0, "the run had waited in vain when its first words came"
 
 
+def test_a_template_can_tell_how_long_the_run_took_so_far(tmp_path: Path) -> None:
+    tell: dict[str, Any] = {"ansible.builtin.debug": {"msg": "told {{ lookup('ansible.builtin.env', 'MLOPS_LAB_TIMES') }}"}}
+    first, second = re.findall(r"^told (.*)$", printed(tmp_path, [tell], [tell]), re.MULTILINE)
+    before, after = json.loads(first), json.loads(second)
+    assert before["plays"] == [] and before["began"] == after["began"] and 0 <= time.time() - after["began"] < 600
+    assert [name for name, _seconds in after["plays"]] == ["Play 1"] and 0 <= after["plays"][0][1] < 600
+
+
 @pytest.mark.parametrize("models", [True, False])
 def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
     urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002/models", "Workbench": "http://127.0.0.1:8888"} if models else {})
@@ -121,6 +130,7 @@ def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
         **dict.fromkeys(("verdict_airflow_user", "verdict_mlflow_user", "verdict_flower_user"), "admin"),
         "verdict_password_command": "make password",
         "verdict_report": "/reports/lab.json",
+        "verdict_guide": "docs/experiments.md",
     }
     done = play(tmp_path, [{"ansible.builtin.set_fact": {"result": "{{ __verdict_result }}"}, "vars": given}])
     assert done.returncode == 0, done.output

@@ -29,6 +29,7 @@ RUN = "first-model-wine-0123456789ab"
 IMAGE = "0123456789ab" + "0" * 52
 PASSWORD = "a-password-of-the-lab"
 BASIC = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+PICTURE = b"\x89PNG\r\n\x1a\n\xff"
 FLOWER = "Flower changes nothing, and hides what tasks were given"
 WORKERS = "Each worker host takes tasks from its queues"
 FLEET = {"state": "success", "start_date": "2026-11-24T07:00:00Z", "duration": 3.2, "hostname": "worker1", "try_number": 1, "map_index": -1}
@@ -62,6 +63,7 @@ class Lab:
             },
             "/api/2.0/mlflow/artifacts/list?": {"files": [{"path": "plots", "is_dir": True}]},
             "/api/2.0/mlflow/artifacts/list?plots": {"files": [{"path": "plots/a.png", "file_size": "23456"}]},
+            "/get-artifact?plots/a.png": PICTURE,
             "/api/2.0/mlflow/model-versions/search": {
                 "model_versions": [{"version": "9", "run_id": "other"}, {"version": "10", "run_id": "abc123", "status": "READY"}]
             },
@@ -77,7 +79,7 @@ class Lab:
         if authorization != ("Bearer t0ken" if path.startswith("/api/v2/") else BASIC):
             return 401, {"detail": "Not authenticated"}
         self.asked.append((method, path, body))
-        if path.endswith("artifacts/list"):
+        if path.endswith(("artifacts/list", "/get-artifact")):
             path += f"?{(query.get('path') or [''])[0]}"
         found = self.answers.get(path, (404, {"detail": "not found"}))
         found = found(method, body) if callable(found) else found
@@ -101,7 +103,7 @@ def url(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             body = json.loads(self.rfile.read(length)) if length else None
             query = urllib.parse.parse_qs(parts.query, keep_blank_values=True)
             status, answer = lab.answer(self.command, urllib.parse.unquote(parts.path), query, self.headers.get("Authorization", ""), body)
-            raw = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            raw = answer if isinstance(answer, bytes) else answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
@@ -173,12 +175,31 @@ def test_a_lab_in_which_all_is_well(lab: Lab, url: str) -> None:
     details = " / ".join(check["detail"] for check in checks)
     for words in ("accuracy 0.9778", "plots/a.png (23 kB)", "wine-cultivars version 10", "worker1, queue default", "celery@worker1"):
         assert words in details
-    assert verdict.run == {"id": RUN, "worker": "worker1", "mlflow_run_id": "abc123", "metrics": {"accuracy": 0.97777}}
+    assert verdict.run == {"id": RUN, "worker": "worker1", "mlflow_experiment_id": "1", "mlflow_run_id": "abc123", "metrics": {"accuracy": 0.97777}}
+    assert verdict.pictures == [{"path": "plots/a.png", "type": "image/png", "data": base64.b64encode(PICTURE).decode()}]
+    assert verdict.task_times() == [{"name": name, "host": "worker1", "queue": "default", "seconds": 3.2} for name in ("check", "run")]
     assert verdict.model == {"name": "wine-cultivars", "version": "10", "uri": "models:/wine-cultivars/10"}
     assert verdict.image == {"id": IMAGE, "name": "lab/airflow:3.3.2", "digests": ["sha256:d1"]}
     assert verdict.versions == {"airflow": "3.3.2", "mlflow": "3.17.2"}
     posts = {(path, json.dumps(body) if "task" in path else "") for method, path, body in lab.asked if method != "GET"}
     assert posts == {("/api/2.0/mlflow/runs/search", ""), ("/api/task/send-task/execute_workload", '{"args": 0}')}  # which even an open Flower refuses
+
+
+def test_three_pictures_are_fetched_that_a_page_can_show_and_none_that_is_large(lab: Lab, url: str) -> None:
+    """Whatever size MLflow tells; one that it does not give is left out, which is no fault of the lab."""
+    names = ["a.png", "b.html", "c.pdf", "large.png", "liar.png", "gone.png", "d.svg", "e.JPG", "f.webp"]
+    sizes = {"large.png": lab_verdict.MOST_BYTES + 1}
+    lab.answers["/api/2.0/mlflow/artifacts/list?plots"] = {"files": [{"path": f"plots/{name}", "file_size": sizes.get(name, 9)} for name in names]}
+    lab.answers |= {f"/get-artifact?plots/{name}": b"x" for name in names if name != "gone.png"}
+    lab.answers["/get-artifact?plots/liar.png"] = b"x" * (lab_verdict.MOST_BYTES + 1)
+    verdict = judged(url)
+    assert failures(verdict.judge()) == {}
+    assert [(one["path"], one["type"]) for one in verdict.pictures] == [
+        ("plots/a.png", "image/png"),
+        ("plots/d.svg", "image/svg+xml"),
+        ("plots/e.JPG", "image/jpeg"),
+    ]
+    assert sum(path == "/get-artifact" for _method, path, _body in lab.asked) == 5
 
 
 def with_search(lab: Lab) -> None:
@@ -759,6 +780,12 @@ def test_the_verdict_through_ansible(control: Control) -> None:
     }
     assert "3 of 19 checks failed" in output
     page = control.report.with_suffix(".html").read_text(encoding="utf-8")
+    picture = f'<img src="data:image/png;base64,{base64.b64encode(PICTURE).decode()}" alt="plots/a.png">'
+    assert picture in page and "base64" not in control.report.read_text(encoding="utf-8")
+    url = report["urls"]["MLflow"]
+    assert f'<a href="{url}/#/experiments/1/runs/abc123">abc123</a>' in page and f'<a href="{url}/#/models/wine-cultivars/versions/10">' in page
+    assert f'<a href="{url}/dags/train/runs/{RUN}">{RUN}</a>' in page and '<tr><td>run<td>worker1<td>default<td class="number">3.2 s' in page
+    assert "Plays before this one" not in page and "after the run began" not in page, "whoever prints the run does not tell"
     assert "3 of 19 checks failed" in page and "wine-cultivars 10" in page and "accuracy<td>0.9778" in page and "&lt;" not in page.split("<h2>Checks")[0]
     assert PASSWORD not in control.report.read_text(encoding="utf-8") + page
 
