@@ -81,8 +81,8 @@ class Api:
         status, raw = self._call(path, most=most + 1)
         return raw if status == 200 and len(raw) <= most else b""
 
-    def _call(self, path: str, body: Any = None, method: str = "", most: int | None = None) -> tuple[int, bytes]:
-        """Return status and body, of which no more is read than so many bytes; see :meth:`ask`."""
+    def _call(self, path: str, body: Any = None, method: str = "", most: int = -1) -> tuple[int, bytes]:
+        """Return status and body, of which no more is read than so many bytes, all of it by default; see :meth:`ask`."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, self.headers, method=method or ("POST" if data else "GET"))
         if data is not None:

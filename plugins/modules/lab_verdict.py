@@ -193,7 +193,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
 #: of those, what a page shows where it names them, by their ending
 SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".webp": "image/webp"}
-MOST_PICTURES, MOST_BYTES = 3, 300_000
+MOST_PICTURES = 3
+MOST_BYTES = 300_000
 MLFLOW = "/api/2.0/mlflow"
 
 
