@@ -177,3 +177,16 @@ def test_one_password_is_shown(credential: str, words: str, tmp_path: Path) -> N
     command: list[str | Path] = ["ansible-playbook", ROOT / "playbooks/password.yml", "-i", tmp_path / "hosts.yml", "-e", f"credential={credential}"]
     output = run_tool(command, tmp_path, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
     assert words in output and ("abc" in output) == (credential == "airflow_admin"), output
+
+
+def test_whoever_names_no_service_is_told_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("lab_control: {hosts: {vm1: {ansible_connection: local, ansible_become: false}}}\n", encoding="utf-8")
+    client = tmp_path / "bin/docker"
+    client.parent.mkdir()
+    client.write_text("#!/bin/sh\necho redis lab-redis-1\n", encoding="utf-8")
+    client.chmod(0o755)
+    more = {"ANSIBLE_STDOUT_CALLBACK": "mlops.lab.terminal", "PATH": f"{client.parent}:{os.environ['PATH']}"}
+    for command, words in (("ansible-playbook mlops.lab.VERB", "-e service= says whose log is wanted: redis."), ("make VERB", "SERVICE= says whose")):
+        values = {"lab_command": command, "ansible_python_interpreter": "/usr/bin/python3"}
+        output = run_tool(["ansible-playbook", ROOT / "playbooks/logs.yml", "-i", tmp_path / "hosts.yml", "-e", json.dumps(values)], tmp_path, **more).stdout
+        assert words in output, output
