@@ -15,6 +15,7 @@ import json
 import math
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -441,7 +442,7 @@ class Searcher:
         print(f"[search] trial {trial.number}: {shown} -> {words} in {time.monotonic() - begun:.2f} s", flush=True)
         self.tries.append(frozen)
         job = self.job
-        self.writer.put(lambda: write_trial(job, frozen, folds))
+        self.writer.put(lambda: write_trial(job, frozen, folds, worker=socket.gethostname()))
 
     def _value(self, trial: Any, params: Mapping[str, Any], folds: list[dict[str, float]]) -> list[float]:
         def on_value(told: tuple[int, float]) -> bool:
@@ -502,13 +503,14 @@ def work(job: run.Job) -> dict[str, Any]:
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED", "LOST": "KILLED"}
 
 
-def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]], run_id: str = "", lost: bool = False) -> None:
-    """Write a finished trial as a run nested in that of the search, and its folds as runs nested in that."""
+def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]], run_id: str = "", lost: bool = False, worker: str = "") -> None:
+    """Write a finished trial as a run nested in that of the search, and its folds as runs nested in that; ``worker``, if known, is who tried it."""
     client = job.client
     start, over = (when.timestamp() if when else None for when in (trial.datetime_start, trial.datetime_complete))
     state = "LOST" if lost else trial.state.name
     experiment = job.run["experiment_id"]
-    run_id = run_id or tracking.nested(client, experiment, job.run["search_run_id"], "trial", f"trial {trial.number}", {"lab.trial": str(trial.number)}, start)
+    own = {"lab.trial": str(trial.number), **({"lab.worker": worker} if worker else {})}
+    run_id = run_id or tracking.nested(client, experiment, job.run["search_run_id"], "trial", f"trial {trial.number}", own, start)
     values = list(trial.values or [])
     metrics = {"objective" if len(values) == 1 else f"objective_{number}": value for number, value in enumerate(values)}
     if start and over:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_trials_are_runs_in_mlflow_with_parameters_values_and_times(job: Make) -
         assert made.data.params == {name: str(value) for name, value in trial.params.items()}
         assert made.info.start_time == int(trial.datetime_start.timestamp() * 1000)
         assert made.data.tags["mlflow.parentRunId"] == one.run["search_run_id"]
+        assert made.data.tags["lab.worker"] == socket.gethostname()
     [whole] = runs(one, "search")
     assert whole.info.status == "FINISHED"
     assert whole.data.metrics["trials_complete"] == 8
@@ -326,6 +328,7 @@ def test_a_trial_whose_searcher_is_gone_is_tried_again(job: Make, monkeypatch: p
     assert search.lost_numbers(trials) == {0, 1}
     assert {trial.params["x"] for trial in trials[:2]} < {trial.params["x"] for trial in trials[2:]}, "the same parameters are tried again"
     search.settle(one)
+    assert {found.data.tags["lab.trial"] for found in runs(one, "trial") if "lab.worker" in found.data.tags} == {"2", "3", "4"}, "who lost one is not known"
     assert {found.data.tags["lab.trial"]: found.info.status for found in runs(one, "trial")} == {
         "0": "KILLED",
         "1": "KILLED",
