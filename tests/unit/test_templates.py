@@ -359,6 +359,18 @@ def test_requested_providers_and_packages_are_installed_under_airflow_s_constrai
             assert ('--constraint "$HOME/constraints.txt" -r /tmp/providers.txt' in text) is wanted
 
 
+def test_other_packages_of_the_lab_s_own_leave_the_public_layer_as_it_is() -> None:
+    """What it is made from has the pins, and nothing of the lines by which a lock tells what it was resolved from."""
+    tasks = yaml.safe_load((ROOT / "roles/airflow_image/tasks/build.yml").read_text(encoding="utf-8"))
+    [files] = [task["vars"]["__airflow_image_files"] for task in tasks if "__airflow_image_files" in task.get("vars", {})]
+    pins = "pandas==2.3.3 \\\n    --hash=sha256:0\n    # via -r requirements.in\n"
+    for asked in ("pandas", "pandas; churn==1.0"):
+        lock = f"# Resolved from requirements 0123; remove this file to resolve again.\n# Asked for: {asked}\n{pins}"
+        case = Case("a lock", "airflow_image", "Dockerfile.j2", {"__airflow_image_lock": {"public.txt": lock, "project.txt": lock}})
+        assert case.template_of(files["public.txt"]) == pins
+        assert case.template_of(files["project.txt"]) == lock
+
+
 def test_each_environment_in_the_image_has_a_stage_and_a_layer_and_without_any_the_image_stays_as_it_was() -> None:
     cases = {case.name.partition(", ")[2]: case for case in DOCKERFILES if case.role == "airflow_image" and case.name.startswith("3.3.2")}
     found = instructions(cases["with environments"].render())
