@@ -19,10 +19,10 @@ PATTERN = "|".join(map(re.escape, sorted(forms(MARKER))))
 AT_HOME = re.compile(r"^/opt/mlops-lab/(airflow_stack|environments|mlflow_server|model_server|workbench)/secrets/")
 
 
-def hits(host: Host, *places: str) -> list[str]:
-    """Return the files below `places` that hold the marker; container file systems that are only merged views are read once, as layers."""
+def hits(host: Host, *places: str, at_home: re.Pattern[str] = AT_HOME) -> list[str]:
+    """Return the files below `places` that hold the marker and are not `at_home`; file systems that are only merged views are read once, as layers."""
     done = host.run(f"grep -rlaE '{PATTERN}' {' '.join(places)} --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev --exclude-dir=merged 2>/dev/null")
-    return [path for path in done.stdout.splitlines() if not AT_HOME.match(path)]
+    return [path for path in done.stdout.splitlines() if not at_home.match(path)]
 
 
 def test_the_search_finds_what_is_there(host: Host) -> None:

@@ -1,4 +1,8 @@
-"""A lab of three hosts (molecule/lab_of_three), asked as its users ask it and looked at as its operators do."""
+"""A lab of three hosts or more (molecule/lab_of_three), asked as its users ask it and looked at as its operators do.
+
+Names, addresses, queues, ports and directories are what the scenario's inventory and its molecule.yml say, which may have other ones, and more workers. The
+control host has no worker of its own; one host joins the lab and leaves it (inventory_worker3), and whoever else has a platform is an outsider.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import testinfra
 import yaml
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import log_lines, quoted
 from testinfra.host import Host
@@ -21,18 +27,119 @@ from tests.conftest import ROOT, forms, run_tool
 from tests.testinfra.asking import Answer, ask, question
 
 FOLDER = ROOT / "molecule/lab_of_three"
-REPORT = Path(os.environ.get("LAB_REPORT") or ROOT / "reports/lab_of_three/lab.json")
-CONTROL, WORKER1, WORKER2, WORKER3, OUTSIDER = (f"three-{name}" for name in ("control", "worker1", "worker2", "worker3", "outsider"))
-ADDRESSES: dict[str, str] = {one["name"]: one["address"] for one in yaml.safe_load((FOLDER / "molecule.yml").read_text(encoding="utf-8"))["platforms"]}
+JOINING = FOLDER / "inventory_worker3/hosts.yml"
 SECRETS: dict[str, str] = yaml.safe_load((FOLDER / "inventory/group_vars/lab/vault.yml").read_text(encoding="utf-8"))
-WORKER = "mlops-lab-airflow-airflow-worker-1"
-REDIS = "mlops-lab-airflow-redis-1"
-SCHEDULER = "mlops-lab-airflow-airflow-scheduler-1"
 CELERY = "celery --app airflow.providers.celery.executors.celery_executor.app"
-AIRFLOW = "http://127.0.0.1:8080"
-# What the control host has for the lab's other hosts, all of it over TLS
-PORTS = {"page": 443, "airflow": 8080, "mlflow": 5000, "flower": 5555, "models": 8002, "index": 8081, "registry": 5001, "postgres": 5432, "redis": 6379}
-LOGS = 8793
+# Ports of the control host for the lab's other hosts, all of them over TLS, by the names of their variables
+PORT_NAMES = {
+    "page": "gateway",
+    "airflow": "airflow",
+    "mlflow": "mlflow",
+    "flower": "flower",
+    "models": "models",
+    "index": "index",
+    "registry": "registry",
+    "postgres": "database",
+    "redis": "broker",
+}
+
+
+def inventories(more: bool) -> list[str | Path]:
+    """Return the options that name the lab's inventory, with `more` that of the host which joins it as well."""
+    joining: list[str | Path] = ["-i", JOINING] if more else []
+    return ["-i", FOLDER / "inventory", *joining]
+
+
+def known(**expressions: str) -> dict[str, Any]:
+    """Return what expressions are to a playbook for the control host when the host that joins is in the inventory."""
+    message = json.dumps({"msg": "{{ {" + ", ".join(f"'{name}': {text}" for name, text in expressions.items()) + "} }}"})
+    place: list[str | Path] = [*inventories(True), "--playbook-dir", ROOT / "playbooks", "-m", "ansible.builtin.debug", "-a", message]
+    done = run_tool(["ansible", "lab_control", *place], ANSIBLE_CALLBACK_RESULT_FORMAT="json", MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+    assert done.returncode == 0, done.stdout
+    return dict(json.loads(done.stdout.partition("=>")[2])["msg"])
+
+
+def on_each(group: str, variable: str, default: str = "''") -> str:
+    """Return an expression: host of a group -> what a variable is there."""
+    return f"dict({group} | zip({group} | map('extract', hostvars) | map(attribute='{variable}', default={default})))"
+
+
+KNOWN = known(
+    control="groups.lab_control",
+    builder="groups.lab_builder",
+    containers=on_each("lab_hosts", "ansible_host"),
+    addresses="lab_addresses",
+    queues="lab_queues",
+    slots=on_each("groups.lab_workers", "airflow_stack_worker_concurrency", "4"),  # as the role has it
+    pool="airflow_stack_pools.search.slots",
+    name="lab_name",
+    dir="lab_dir",
+    systems="lab_systems",
+    certificates="certificates_dir",
+    firewall="firewall_name",
+    locks="airflow_image_lock_dir",
+    image="image_registry_images",
+    base="airflow_image_base",
+    registry="image_registry_address",
+    local="lab_bind_address",
+    logs="lab_logs_port",
+    reports="lab_reports_dir",
+    users="{'airflow': lab_airflow_admin_user, 'mlflow': lab_mlflow_admin_user, 'registry': lab_registry_user}",
+    ports="{" + ", ".join(f"'{name}': lab_{variable}_port" for name, variable in PORT_NAMES.items()) + "}",
+)
+
+# ------------------------------------------------------------------ hosts, by their names in the inventory
+[CONTROL], [BUILDER] = KNOWN["control"], KNOWN["builder"]
+[JOINER] = yaml.safe_load(JOINING.read_text(encoding="utf-8"))["lab"]["children"]["lab_workers"]["hosts"]
+WORKERS: list[str] = [name for name in KNOWN["queues"] if name != JOINER]
+HOSTS = [CONTROL, *WORKERS]
+PLATFORMS: dict[str, dict[str, str]] = {one["name"]: one for one in yaml.safe_load((FOLDER / "molecule.yml").read_text(encoding="utf-8"))["platforms"]}
+CONTAINERS: dict[str, str] = {name: container or name for name, container in KNOWN["containers"].items()}
+OUTSIDERS = sorted(PLATFORMS.keys() - CONTAINERS.values())
+ADDRESSES: dict[str, str] = KNOWN["addresses"]
+
+# ------------------------------------------------------------------ queues, and who takes tasks from them
+QUEUES: dict[str, set[str]] = {name: set(queues) for name, queues in KNOWN["queues"].items()}
+SLOTS: dict[str, int] = {name: int(slots) for name, slots in KNOWN["slots"].items()}
+
+
+def takers(queue: str) -> list[str]:
+    """Return the workers of a queue, but for the host that joins."""
+    return [name for name in WORKERS if queue in QUEUES[name]]
+
+
+def room(names: Iterable[str]) -> int:
+    """Return how many tasks these workers do at once: as many searchers need every one of them."""
+    return sum(SLOTS[name] for name in names)
+
+
+def cover() -> list[str]:
+    """Return a few queues that together have every worker, the one of most workers first."""
+    found: list[str] = []
+    while left := set(WORKERS).difference(*map(takers, found)):
+        found.append(max(ALL_QUEUES, key=lambda queue: len(left & {*takers(queue)})))
+    return found
+
+
+ALL_QUEUES = sorted({queue for name in WORKERS for queue in QUEUES[name]}, key=lambda queue: (queue != "default", queue))
+COVER = cover()
+SHARED = COVER[0]
+# Those that not every worker takes tasks from
+PARTIAL = [queue for queue in ALL_QUEUES if takers(queue) != WORKERS]
+# Workers that may be away: others take what waits in the shared queue, and what no experiment places
+REPLACEABLE = [name for name in takers(SHARED) if len(takers(SHARED)) > 1 and {*takers("default")} - {name}]
+assert REPLACEABLE and PARTIAL and OUTSIDERS, "the scenario needs a queue of several workers, one that not all of them consume, and a host outside"
+
+# ------------------------------------------------------------------ what is on them
+NAME, DIR, CERTIFICATES = KNOWN["name"], KNOWN["dir"], KNOWN["certificates"]
+REPORT = Path(os.environ.get("LAB_REPORT") or Path(KNOWN["reports"], "lab.json"))
+STACK = KNOWN["systems"]["airflow"]
+WORKER, REDIS, SCHEDULER = (f"{STACK['project']}-{service}-1" for service in ("airflow-worker", "redis", "airflow-scheduler"))
+# Where credentials have to be: files that root alone can reach
+AT_HOME = re.compile(rf"^{re.escape(DIR)}/(airflow_stack|environments|mlflow_server|model_server|workbench)/secrets/")
+PORTS: dict[str, int] = KNOWN["ports"]
+LOGS: int = KNOWN["logs"]
+AIRFLOW, MLFLOW = (f"http://{KNOWN['local']}:{PORTS[name]}" for name in ("airflow", "mlflow"))
 
 Found = TypeVar("Found")
 
@@ -56,9 +163,8 @@ def until(look: Callable[[], Found], seconds: float, what: str, every: float = 2
 
 
 def play(*arguments: str, more: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the lab; with `more` the third worker is in its inventory."""
-    inventories = ["-i", "molecule/lab_of_three/inventory", *(["-i", "molecule/lab_of_three/inventory_worker3/hosts.yml"] if more else [])]
-    return run_tool(["ansible-playbook", *inventories, *arguments], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
+    """Run a playbook on the lab; with `more` the host that joins is in its inventory."""
+    return run_tool(["ansible-playbook", *inventories(more), *arguments], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
 
 
 def recap(output: str) -> dict[str, dict[str, int]]:
@@ -76,10 +182,28 @@ def unwell(output: str, changed: bool = True) -> list[str]:
 # --- Hosts ------------------------------------------------------------------------------------------------------------
 
 
-def names_of(host: Host, name: str) -> set[str]:
+@cache
+def reach(name: str) -> Host:
+    """Return a host by its name in the inventory, or an outsider by its platform's."""
+    host: Any = testinfra.get_host(f"docker://{CONTAINERS.get(name, name)}")
+    return host
+
+
+def names_of(name: str) -> set[str]:
     """Return the names that a task on this worker may say it ran on."""
-    told = host.run(f"docker exec {WORKER} sh -c 'hostname; hostname --fqdn'").stdout.split()
+    told = reach(name).run(f"docker exec {WORKER} sh -c 'hostname; hostname --fqdn'").stdout.split()
     return {name, ADDRESSES[name], *told}
+
+
+def names_of_all(where: dict[str, set[str]], workers: Iterable[str]) -> set[str]:
+    """Return the names of several workers together."""
+    return set[str]().union(*(where[name] for name in workers))
+
+
+def received(host: Host) -> int:
+    """Return how many bytes came to a host over the interface by which it reaches the control host."""
+    interface = host.check_output(f"ip -o route get {ADDRESSES[CONTROL]} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'")
+    return int(host.check_output(f"cat /sys/class/net/{interface}/statistics/rx_bytes"))
 
 
 def trusts(host: Host) -> bool:
@@ -173,7 +297,7 @@ class Airflow:
     def __init__(self, host: Host) -> None:
         """Log in."""
         self.host = host
-        who = {"username": "admin", "password": SECRETS["vault_airflow_admin_password"]}
+        who = {"username": KNOWN["users"]["airflow"], "password": SECRETS["vault_airflow_admin_password"]}
         token = ask(host, question("POST", f"{AIRFLOW}/auth/token", body=who))[0]
         assert token.status in (200, 201), token
         self.headers = {"Authorization": f"Bearer {token.data['access_token']}"}
@@ -190,6 +314,12 @@ class Airflow:
         answer = self.ask("POST", "dags/train/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
         assert answer.status in (200, 201), answer
         return run_id
+
+    def search(self, name: str, queue: str, trials: int = 15, more: Iterable[str] = ()) -> str:
+        """Start a search that needs every worker of a queue, and those that are there `more`, with so many trials for each searcher; return its id."""
+        parallel = room([*takers(queue), *more])
+        assert parallel <= KNOWN["pool"], "the pool `search` has to have room for as many tasks as all workers do at once, so that each of them is needed"
+        return self.trigger(name, "wine_search", trials=trials * parallel, search__parallel=parallel, queue=queue)
 
     def tasks(self, run_id: str, *states: str, task: str = "") -> list[dict[str, Any]]:
         """Return the task instances of a run, those in the given states and of the given task if there are any."""

@@ -1,4 +1,4 @@
-"""A lab on three hosts, as its users see it: trainings on all workers, their logs, and nothing for anybody outside."""
+"""A lab on three hosts or more, as its users see it: trainings on all workers, their logs, and nothing for anybody outside."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import pytest
 from testinfra.host import Host
 
 from tests.testinfra_three import lab
-from tests.testinfra_three.lab import ADDRESSES, CONTROL, LOGS, PORTS, REPORT, WORKER, WORKER1, WORKER2, Airflow
+from tests.testinfra_three.lab import ADDRESSES, CERTIFICATES, CONTROL, COVER, HOSTS, LOGS, PARTIAL, PORTS, QUEUES, REPORT, WORKER, WORKERS, Airflow
 
 TRIAL = re.compile(r"\[search\] trial \d+: .* -> ")
+TRIALS = 15
+"""For each searcher."""
 
 
 def test_the_verdict_is_good() -> None:
@@ -27,42 +29,45 @@ def test_the_verdict_is_good() -> None:
 def test_the_verdict_says_of_each_host_how_it_is() -> None:
     found = {check["name"]: check["detail"] for check in json.loads(REPORT.read_text(encoding="utf-8"))["checks"]}
     wanted = {"The Docker engine answers", "Containers run", "Airflow runs on the lab's image", "The disk has room", "The certificate is valid"}
-    for host in (CONTROL, WORKER1, WORKER2):
+    for host in HOSTS:
         own = {name.removeprefix(f"{host}: ") for name in found if name.startswith(f"{host}: ")}
         assert wanted | ({"The clock agrees"} if host != CONTROL else set()) <= own, own
         assert re.fullmatch(r"valid until \d{4}-\d\d-\d\d, 39\d days", found[f"{host}: The certificate is valid"]), found
-    assert {found[f"{host}: Airflow runs on the lab's image"] for host in (WORKER1, WORKER2)} == {found[f"{CONTROL}: Airflow runs on the lab's image"]}
+    assert len({found[f"{host}: Airflow runs on the lab's image"] for host in HOSTS}) == 1
 
 
 def test_a_dry_run_finds_every_host_as_it_is_wanted() -> None:
     done = lab.play("site.yml", "--check", "--diff")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert set(lab.recap(done.stdout)) - {"localhost"} == {CONTROL, WORKER1, WORKER2}
+    assert set(lab.recap(done.stdout)) - {"localhost"} == set(HOSTS)
     assert lab.unwell(done.stdout, changed=False) == []
 
 
 def test_each_worker_takes_tasks_from_its_own_queues(control: Host, where: dict[str, set[str]]) -> None:
     found = {name: next((queues for host, queues in lab.consumers(control).items() if host in where[name]), set()) for name in where}
-    assert found == {WORKER1: {"default"}, WORKER2: {"default", "gpu"}}
+    assert found == {name: QUEUES[name] for name in WORKERS}
 
 
 @dataclass
 class Search:
-    """A search on both workers, looked at while it ran and afterwards."""
+    """A search on all workers of a queue, looked at while it ran and afterwards."""
 
     run_id: str
+    workers: list[str]
+    searchers: int
     live: dict[str, list[str]] = field(default_factory=dict)
     """Worker -> the log of one of its searchers while that one was at work, as soon as it had a trial in it."""
     tasks: list[dict[str, Any]] = field(default_factory=list)
 
 
-@pytest.fixture(scope="module")
-def search(airflow: Airflow, where: dict[str, set[str]]) -> Search:
-    """Search with four processes, of which each worker can have two; look at the logs meanwhile."""
-    found = Search(airflow.trigger("both", "wine_search", trials=60, search__parallel=4))
+@pytest.fixture(scope="module", params=COVER)
+def search(request: pytest.FixtureRequest, airflow: Airflow, where: dict[str, set[str]]) -> Search:
+    """Search with as many processes as all workers of a queue have room for; look at the logs meanwhile. Every worker is of one of the queues."""
+    workers = lab.takers(request.param)
+    found = Search(airflow.search("all", request.param, TRIALS), workers, lab.room(workers))
     until = time.monotonic() + 900
-    while len(found.live) < len(where) and airflow.state(found.run_id) in ("queued", "running") and time.monotonic() < until:
-        for name in where.keys() - found.live:
+    while len(found.live) < len(workers) and airflow.state(found.run_id) in ("queued", "running") and time.monotonic() < until:
+        for name in set(workers) - found.live.keys():
             for task in airflow.searching(found.run_id, where[name])[:1]:
                 lines = airflow.log(found.run_id, task)
                 # Still at work after its log was asked for, so that this was no finished log
@@ -73,107 +78,112 @@ def search(airflow: Airflow, where: dict[str, set[str]]) -> Search:
     return found
 
 
-def test_a_search_runs_on_both_workers(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
+def test_a_search_runs_on_every_worker_of_its_queue(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
     """Each of them finishes trials of it, together as many as were wanted."""
     searchers = [task for task in search.tasks if task["task_id"] == "search"]
-    assert len(searchers) == 4
-    done = dict.fromkeys(where, 0)
+    assert len(searchers) == search.searchers
+    done = dict.fromkeys(search.workers, 0)
     for task in searchers:
-        (worker,) = (name for name, names in where.items() if task["hostname"] in names)
+        (worker,) = (name for name in search.workers if task["hostname"] in where[name])
         done[worker] += sum(1 for line in airflow.log(search.run_id, task) if TRIAL.search(line))
-    assert all(done.values()) and sum(done.values()) >= 60, done
+    assert all(done.values()) and sum(done.values()) >= TRIALS * search.searchers, done
 
 
-def test_steps_are_done_on_one_host_and_their_results_taken_to_the_other(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
+def test_steps_are_done_on_one_host_and_their_results_taken_to_the_others(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
     (prepare,) = (task for task in search.tasks if task["task_id"] == "prepare")
     elsewhere = {task["hostname"]: task for task in search.tasks if task["task_id"] == "search" and task["hostname"] != prepare["hostname"]}
-    assert elsewhere
+    assert bool(elsewhere) == (len(search.workers) > 1), elsewhere
     for task in elsewhere.values():
         logs = [line for one in search.tasks if one["hostname"] == task["hostname"] and one["task_id"] == "search" for line in airflow.log(search.run_id, one)]
         assert any("[steps] their results came from the host that did them" in line for line in logs)
         assert not any("[steps." in line for line in logs), "a step was done again"
 
 
-@pytest.mark.parametrize("name", [WORKER1, WORKER2])
-def test_a_running_task_s_log_is_read_as_it_grows(search: Search, name: str) -> None:
-    assert any(map(TRIAL.search, search.live.get(name, []))), f"nothing of {name} while it searched"
+def test_a_running_task_s_log_is_read_as_it_grows(search: Search) -> None:
+    for name in search.workers:
+        assert any(map(TRIAL.search, search.live.get(name, []))), f"nothing of {name} while it searched"
 
 
-@pytest.mark.parametrize("name", [WORKER1, WORKER2])
-def test_a_finished_task_s_log_is_read_whichever_host_ran_it(search: Search, airflow: Airflow, where: dict[str, set[str]], name: str) -> None:
-    tasks = [task for task in search.tasks if task["state"] == "success" and task["hostname"] in where[name]]
-    assert tasks
-    for task in tasks:
-        lines = airflow.log(search.run_id, task)
-        assert len(lines) > 1 and not [line for line in lines if re.search(r"Could not read|CERTIFICATE_VERIFY|Failed to fetch log", line)], lines[-10:]
+def test_a_finished_task_s_log_is_read_whichever_host_ran_it(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
+    for name in search.workers:
+        tasks = [task for task in search.tasks if task["state"] == "success" and task["hostname"] in where[name]]
+        assert tasks, name
+        for task in tasks:
+            lines = airflow.log(search.run_id, task)
+            assert len(lines) > 1 and not [line for line in lines if re.search(r"Could not read|CERTIFICATE_VERIFY|Failed to fetch log", line)], lines[-10:]
 
 
-def test_an_experiment_runs_on_the_hosts_of_its_queue_alone(airflow: Airflow, where: dict[str, set[str]]) -> None:
-    tasks = airflow.finish(airflow.trigger("gpu", "wine", queue="gpu"))
-    elsewhere = [(task["task_id"], task["hostname"]) for task in tasks if task["state"] == "success" and task["hostname"] not in where[WORKER2]]
+@pytest.mark.parametrize("queue", PARTIAL)
+def test_an_experiment_runs_on_the_hosts_of_its_queue_alone(airflow: Airflow, where: dict[str, set[str]], queue: str) -> None:
+    tasks = airflow.finish(airflow.trigger("placed", "wine", queue=queue))
+    own = lab.names_of_all(where, lab.takers(queue))
+    elsewhere = [(task["task_id"], task["hostname"]) for task in tasks if task["state"] == "success" and task["hostname"] not in own]
     assert {task for task, _host in elsewhere} <= {"environment", "check"}, elsewhere  # which run on default
-    assert {task["queue"] for task in tasks if task["task_id"] == "train"} == {"gpu"}
+    assert {task["queue"] for task in tasks if task["task_id"] == "train"} == {queue}
 
 
 # --- Who reaches what -------------------------------------------------------------------------------------------------
 
 
-def test_an_outsider_reaches_nothing(outsider: Host, control: Host, worker1: Host, worker2: Host) -> None:
+@pytest.mark.parametrize("name", HOSTS)
+def test_an_outsider_reaches_nothing(outsider: Host, name: str) -> None:
     """Not one port that anything listens on, but for SSH, which is the machine's and not the lab's."""
-    for name, host in ((CONTROL, control), (WORKER1, worker1), (WORKER2, worker2)):
-        listening = lab.published(host)
-        assert listening >= ({PORTS["airflow"], PORTS["redis"]} if name == CONTROL else {LOGS}), "the probe would find nothing anywhere"
-        assert lab.answering(outsider, name, ({*listening, *PORTS.values(), LOGS} | set(range(1, 10000))) - {22}) == set(), name
+    listening = lab.published(lab.reach(name))
+    assert listening >= ({PORTS["airflow"], PORTS["redis"]} if name == CONTROL else {LOGS}), "the probe would find nothing anywhere"
+    assert lab.answering(outsider, name, ({*listening, *PORTS.values(), LOGS} | set(range(1, 10000))) - {22}) == set()
 
 
-def test_a_worker_reaches_the_stated_ports_of_the_control_host_alone(control: Host, worker1: Host) -> None:
-    found = lab.answering(worker1, CONTROL, (lab.published(control) | {*PORTS.values()} | set(range(1, 10000))) - {22})
-    needed = {PORTS[name] for name in ("airflow", "mlflow", "models", "index", "registry", "postgres", "redis")}
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_reaches_the_stated_ports_of_the_control_host_alone(control: Host, name: str) -> None:
+    found = lab.answering(lab.reach(name), CONTROL, (lab.published(control) | {*PORTS.values()} | set(range(1, 10000))) - {22})
+    needed = {PORTS[what] for what in ("airflow", "mlflow", "models", "index", "registry", "postgres", "redis")}
     assert needed <= found <= {*PORTS.values()}, found
 
 
-def test_the_logs_of_a_worker_are_for_the_control_host(control: Host, worker1: Host, worker2: Host) -> None:
-    ports = (lab.published(worker2) | {LOGS}) - {22}
-    assert lab.answering(control, WORKER2, ports) == {LOGS}
-    assert lab.answering(worker1, WORKER2, ports) == set()
+@pytest.mark.parametrize("name", WORKERS)
+def test_the_logs_of_a_worker_are_for_the_control_host(control: Host, name: str) -> None:
+    ports = (lab.published(lab.reach(name)) | {LOGS}) - {22}
+    assert lab.answering(control, name, ports) == {LOGS}
+    for other in set(WORKERS) - {name}:
+        assert lab.answering(lab.reach(other), name, ports) == set(), other
 
 
 @pytest.mark.parametrize("name", ["page", "airflow", "mlflow", "flower", "models", "index", "registry"])
-def test_without_tls_the_gateway_tells_nothing(worker1: Host, name: str) -> None:
+def test_without_tls_the_gateway_tells_nothing(worker: Host, name: str) -> None:
     said = f"GET / HTTP/1.1\r\nHost: {ADDRESSES[CONTROL]}\r\nConnection: close\r\n\r\n".encode()
-    heard = lab.speak(worker1, PORTS[name], said)
+    heard = lab.speak(worker, PORTS[name], said)
     status = re.match(rb"HTTP/1\.[01] (\d+)", heard)
     assert status is None or int(status[1]) >= 300, heard[:300]
     assert b"csrf" not in heard and b"<script" not in heard, heard[:300]
 
 
-def test_without_tls_the_broker_tells_nothing(worker1: Host) -> None:
+def test_without_tls_the_broker_tells_nothing(worker: Host) -> None:
     """Neither that it is there nor that it wants a password."""
-    heard = lab.speak(worker1, PORTS["redis"], b"PING\r\n")
+    heard = lab.speak(worker, PORTS["redis"], b"PING\r\n")
     assert not heard.startswith((b"+", b"-")), heard
 
 
-def test_without_tls_the_database_asks_for_no_password(worker1: Host) -> None:
+def test_without_tls_the_database_asks_for_no_password(worker: Host) -> None:
     """What a client says first when it wants no TLS is answered with an error, before it could say anything that is secret."""
     words = b"\0\3\0\0" + b"user\0celery\0database\0celery\0\0"
-    heard = lab.speak(worker1, PORTS["postgres"], (len(words) + 4).to_bytes(4, "big") + words)
+    heard = lab.speak(worker, PORTS["postgres"], (len(words) + 4).to_bytes(4, "big") + words)
     assert heard[:1] in (b"", b"E") and (not heard or b"no encryption" in heard), heard
 
 
 @pytest.fixture(scope="module")
-def stranger(worker1: Host) -> str:
+def stranger(worker: Host) -> str:
     """The certificate of an authority that is not the lab's, as text."""
     made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout /dev/null -subj '/CN=a lab of three' -days 2 2>/dev/null"
-    return str(worker1.check_output(f"{made} -addext keyUsage=critical,keyCertSign,cRLSign"))
+    return str(worker.check_output(f"{made} -addext keyUsage=critical,keyCertSign,cRLSign"))
 
 
 @pytest.mark.parametrize("name", ["page", "airflow", "mlflow", "flower", "models", "index", "registry"])
-def test_the_gateway_shows_a_certificate_of_the_lab_s_authority(worker1: Host, stranger: str, name: str) -> None:
+def test_the_gateway_shows_a_certificate_of_the_lab_s_authority(worker: Host, stranger: str, name: str) -> None:
     """Who trusts the lab's authority is let in, who trusts another one of the same name is not."""
     address = ADDRESSES[CONTROL]
     check = f"openssl s_client -connect {address}:{PORTS[name]} -verify_ip {address} -verify_return_error -no-CApath -no-CAstore -CAfile"
-    assert worker1.run(f"{check} /opt/mlops-lab/certificates/ca.pem </dev/null").rc == 0
-    refused = worker1.run(
+    assert worker.run(f"{check} {CERTIFICATES}/ca.pem </dev/null").rc == 0
+    refused = worker.run(
         f"printf %s {shlex.quote(stranger)} >/run/stranger.pem; {check} /run/stranger.pem </dev/null; code=$?; rm /run/stranger.pem; exit $code"
     )
     assert refused.rc != 0 and "verify error" in refused.stdout + refused.stderr, refused
@@ -209,12 +219,11 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("name", [WORKER1, WORKER2])
-def test_a_worker_s_clients_know_the_lab_s_broker_and_database(request: pytest.FixtureRequest, stranger: str, name: str) -> None:
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_s_clients_know_the_lab_s_broker_and_database(stranger: str, name: str) -> None:
     """As they are configured they verify who is there; with another authority they do not connect."""
-    host: Host = request.getfixturevalue(name.removeprefix("three-"))
     given = {"address": ADDRESSES[CONTROL], "redis": PORTS["redis"], "authority": stranger}
-    found = json.loads(lab.python(host, CLIENTS, given, f"docker exec --interactive {WORKER} python"))
+    found = json.loads(lab.python(lab.reach(name), CLIENTS, given, f"docker exec --interactive {WORKER} python"))
     assert found.pop("redis own").startswith("-NOAUTH")
     assert found == {
         "redis other": "refused",
