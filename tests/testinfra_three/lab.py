@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -359,6 +360,28 @@ def consumers(control: Host) -> dict[str, set[str]]:
     told = control.run(f"docker exec {SCHEDULER} {CELERY} inspect --timeout 5 --json active_queues").stdout
     found = json.loads(told[told.index("{") :]) if "{" in told else {}
     return {worker.partition("@")[2]: {queue["name"] for queue in queues} for worker, queues in found.items()}
+
+
+def tried(host: Host, run_id: str) -> Counter[str]:
+    """Return worker -> how many trials of a run's search it tried, as their tags in MLflow say, which the control host asks; "" has those that name none."""
+    who = (KNOWN["users"]["mlflow"], SECRETS["vault_mlflow_admin_password"])
+
+    def told(path: str, **body: Any) -> Any:
+        answer = ask(host, question("POST", f"{MLFLOW}/api/2.0/mlflow/{path}", user=who, body=body))[0]
+        assert answer.status == 200, answer
+        return answer.data
+
+    experiments = [one["experiment_id"] for one in told("experiments/search", max_results=1000)["experiments"]]
+
+    def runs(kind: str, tag: str, value: str) -> list[dict[str, Any]]:
+        query = f"tags.`lab.kind` = '{kind}' and tags.`{tag}` = '{value}'"
+        found: list[dict[str, Any]] = told("runs/search", experiment_ids=experiments, filter=query, max_results=1000).get("runs", [])
+        return found
+
+    (whole,) = runs("experiment", "airflow.run_id", run_id)
+    (search,) = runs("search", "mlflow.parentRunId", whole["info"]["run_id"])
+    tags = [{tag["key"]: tag["value"] for tag in one["data"]["tags"]} for one in runs("trial", "mlflow.parentRunId", search["info"]["run_id"])]
+    return Counter(one.get("lab.worker", "") for one in tags)
 
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------

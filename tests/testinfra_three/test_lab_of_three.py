@@ -78,8 +78,8 @@ def search(request: pytest.FixtureRequest, airflow: Airflow, where: dict[str, se
     return found
 
 
-def test_a_search_runs_on_every_worker_of_its_queue(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
-    """Each of them finishes trials of it, together as many as were wanted."""
+def test_a_search_runs_on_every_worker_of_its_queue(search: Search, airflow: Airflow, control: Host, where: dict[str, set[str]]) -> None:
+    """Each of them finishes trials of it, together as many as were wanted; MLflow says of each trial who tried it, as the logs do."""
     searchers = [task for task in search.tasks if task["task_id"] == "search"]
     assert len(searchers) == search.searchers
     done = dict.fromkeys(search.workers, 0)
@@ -87,6 +87,8 @@ def test_a_search_runs_on_every_worker_of_its_queue(search: Search, airflow: Air
         (worker,) = (name for name in search.workers if task["hostname"] in where[name])
         done[worker] += sum(1 for line in airflow.log(search.run_id, task) if TRIAL.search(line))
     assert all(done.values()) and sum(done.values()) >= TRIALS * search.searchers, done
+    tagged = lab.tried(control, search.run_id)
+    assert {name: sum(tagged[host] for host in where[name]) for name in search.workers} == done, tagged
 
 
 def test_steps_are_done_on_one_host_and_their_results_taken_to_the_others(search: Search, airflow: Airflow, where: dict[str, set[str]]) -> None:
