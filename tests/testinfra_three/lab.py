@@ -14,7 +14,8 @@ import shlex
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -218,6 +219,18 @@ def docker(*arguments: str) -> str:
     done = run_tool(["docker", *arguments])
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+@contextmanager
+def cut_off(name: str) -> Iterator[None]:
+    """Take a host's network away, and give it back with the same address."""
+    container = CONTAINERS[name]
+    network, address = (PLATFORMS[container][key] for key in ("network", "address"))
+    docker("network", "disconnect", network, container)
+    try:
+        yield
+    finally:
+        docker("network", "connect", "--ip", address, network, container)
 
 
 # Standard input: a list of [address, port]. Standard output: those that answer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +65,20 @@ def test_every_worker_consumes_again_after_the_broker_was_restarted(airflow: Air
         tasks = airflow.finish(airflow.search("restarted", queue), 400)
         hosts = {task["hostname"] for task in tasks if task["task_id"] == "search"}
         assert all(hosts & where[name] for name in lab.takers(queue)), hosts
+
+
+def test_a_worker_whose_network_was_cut_costs_no_run_and_takes_tasks_again(airflow: Airflow, control: Host, where: dict[str, set[str]]) -> None:
+    """For two minutes in the middle of a search; within three more it consumes its queues, and truly: a search that needs all workers finds it."""
+    run_id = begin(airflow, "cut", where[LOST], trials=60)
+    with lab.cut_off(LOST):
+        end = time.monotonic() + 120
+        lab.until(lambda: not where[LOST] & lab.consumers(control).keys(), 60, "the worker is cut off")
+        time.sleep(max(0, end - time.monotonic()))
+    all_consume(control, where, 180)
+    tasks = airflow.finish(run_id)
+    assert max(task["try_number"] for task in tasks if task["task_id"] == "search") > 1, "it was at work when it was cut off"
+    tasks = airflow.finish(airflow.search("mended", SHARED), 400)
+    assert {task["hostname"] for task in tasks if task["task_id"] == "search"} & where[LOST]
 
 
 def test_a_worker_s_host_that_is_lost_is_reported_and_its_work_taken_over(airflow: Airflow, lost: Host, where: dict[str, set[str]]) -> None:
