@@ -81,7 +81,6 @@ KNOWN = known(
     firewall="firewall_name",
     locks="airflow_image_lock_dir",
     image="image_registry_images",
-    base="airflow_image_base",
     registry="image_registry_address",
     local="lab_bind_address",
     logs="lab_logs_port",
@@ -206,6 +205,19 @@ def received(host: Host) -> int:
     """Return how many bytes came to a host over the interface by which it reaches the control host."""
     interface = host.check_output(f"ip -o route get {ADDRESSES[CONTROL]} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'")
     return int(host.check_output(f"cat /sys/class/net/{interface}/statistics/rx_bytes"))
+
+
+def layers() -> dict[str, int]:
+    """Return digest -> bytes of each layer of the lab's image as the registry has it, the lowest first."""
+    host, (image,) = reach(BUILDER), KNOWN["image"]
+    server, _, path = f"{KNOWN['registry']}/{image.rpartition(':')[0]}".partition("/")
+    digests = host.check_output(f"docker image inspect --format '{{{{join .RepoDigests \"\\n\"}}}}' {image}").splitlines()
+    (digest,) = {one.partition("@")[2] for one in digests if one.startswith(f"{server}/{path}@")}
+    kinds = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+    who = (KNOWN["users"]["registry"], SECRETS["vault_registry_password"])
+    answer = ask(host, question("GET", f"https://{server}/v2/{path}/manifests/{digest}", user=who, headers={"Accept": kinds}))[0]
+    assert answer.status == 200, answer
+    return {one["digest"]: one["size"] for one in answer.data["layers"]}
 
 
 def trusts(host: Host) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from testinfra.host import Host
@@ -165,19 +167,46 @@ def joined(joiner: Host) -> dict[str, str]:
 
 
 def test_a_host_becomes_a_worker(joined: dict[str, str], control: Host, joiner: Host) -> None:
-    """By a run for it alone, which restarts nothing elsewhere; it has the image from the control host, once."""
+    """By a run for it alone, which restarts nothing elsewhere; the image came to it once, and less than that of packages of the system."""
     assert joined["code"] == "0", joined["output"][-3000:]
     assert set(lab.recap(joined["output"])) - {"localhost"} == {JOINER}
     assert joined["touched"] == ""
-    size = int(control.check_output("docker image inspect --format '{{.Size}}' $(docker inspect --format '{{.Image}}' " + lab.SCHEDULER + ")"))
-    print(f"{int(joined['bytes']) / 1e6:.0f} MB came to the new worker; the image has {size / 1e6:.0f} MB where it was built")
-    assert int(joined["bytes"]) < size + 1e9  # and the packages of Docker's engine
+    size = sum(lab.layers().values())
+    print(f"{int(joined['bytes']) / 1e6:.0f} MB came to the new worker; the image has {size / 1e6:.0f} MB in the registry")
+    assert int(joined["bytes"]) < 2 * size
     all_consume(control, {JOINER: lab.names_of(JOINER)}, 120)
 
 
 def test_a_second_run_for_it_changes_nothing(joined: dict[str, str]) -> None:
     done = lab.play("site.yml", "--limit", JOINER, more=True)
     assert done.returncode == 0 and lab.recap(done.stdout)[JOINER]["changed"] == 0, done.stdout[-3000:]
+
+
+def test_a_host_that_has_what_is_below_the_lab_s_own_packages_pulls_next_to_nothing(
+    joined: dict[str, str], joiner: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less than 3 % of the image: one more package of the lab's own makes another image, and what comes to a worker with the former one is counted there."""
+    assert joined["code"] == "0"
+    for lock in ("public.txt", "project.txt"):
+        shutil.copy(Path(lab.KNOWN["locks"], lock), tmp_path)
+    own = [line for line in (lab.FOLDER / "inventory/custom_requirements.txt").read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    changed = json.dumps({"airflow_image_custom_requirements": [*own, "iniconfig"], "airflow_image_lock_dir": str(tmp_path)})
+    before = lab.layers()
+    try:
+        built = lab.play("playbooks/build.yml", "--limit", lab.BUILDER, "-e", changed)
+        assert built.returncode == 0, built.stdout[-3000:]
+        after = lab.layers()
+        bytes_before = lab.received(joiner)
+        pulled = lab.play("playbooks/build.yml", "--limit", JOINER, more=True)
+        came = lab.received(joiner) - bytes_before
+    finally:
+        back = lab.play("playbooks/build.yml", more=True)
+    assert pulled.returncode == 0, pulled.stdout[-3000:]
+    assert back.returncode == 0 and lab.layers() == before, back.stdout[-3000:]
+    new, size = sum(after[digest] for digest in after.keys() - before), sum(after.values())
+    with capsys.disabled():
+        print(f"\n{came / 1e6:.2f} MB of {size / 1e6:.0f} MB were pulled, {came / size:.2%}; the new layers have {new / 1e6:.2f} MB")
+    assert 0 < new <= came < 0.03 * size, (new, came, size)
 
 
 def test_it_searches_beside_the_others_of_its_queue_and_its_logs_are_read(joined: dict[str, str], airflow: Airflow, where: dict[str, set[str]]) -> None:
