@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.conftest import forms
-from tests.unit.authorities import NOW, SIGNS, Authority, authority, sign
+from tests.unit.authorities import NOW, SIGNS, Authority, authority, sign, text_of
 from tests.unit.plays import Done, play, play_on_each
 
 NAMES = ["192.0.2.7", "worker1.example.com", "localhost", "127.0.0.1"]
@@ -161,33 +161,40 @@ def test_the_authority_s_key_is_nowhere(first: tuple[Host, str]) -> None:
     assert not [line for line in own if line in printed]
 
 
-def test_client_and_server_trust_each_other(first: tuple[Host, str]) -> None:
-    """TLS as both ends have it with these files: each shows its certificate, and the name is checked."""
-    directory = first[0].directory
+def accepted(directory: Path, name: str, trusted: str) -> bool:
+    """Shake hands as both ends do with these files, of which each shows its certificate; tell whether both agree, and the client finds the name."""
     sides = []
     for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH):
-        context = ssl.create_default_context(purpose, cafile=str(directory / "ca.pem"))
+        context = ssl.create_default_context(purpose, cadata=trusted)
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python does from 3.13 on
         context.load_cert_chain(directory / "host.pem", directory / "host.key")
         sides.append(context)
-    for name, fits in (("worker1.example.com", True), ("192.0.2.7", True), ("worker2.example.com", False), ("192.0.2.8", False)):
-        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = sides[0].wrap_bio(there, back, server_side=True)
-        client = sides[1].wrap_bio(back, there, server_hostname=name)
-        open_ends, refused = {client, server}, False
-        for _ in range(6):
-            for end in (client, server):
-                try:
-                    if end in open_ends:
-                        end.do_handshake()
-                        open_ends.discard(end)
-                except ssl.SSLWantReadError:
-                    continue
-                except ssl.SSLCertVerificationError:
-                    refused = True
-                    open_ends.clear()
-        assert refused != fits and not open_ends, name
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = sides[0].wrap_bio(there, back, server_side=True)
+    client = sides[1].wrap_bio(back, there, server_hostname=name)
+    open_ends = {client, server}
+    for _ in range(6):
+        for end in (client, server):
+            try:
+                if end in open_ends:
+                    end.do_handshake()
+                    open_ends.discard(end)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError:
+                return False
+    assert not open_ends, name
+    return True
+
+
+def test_client_and_server_trust_each_other_and_nobody_else(first: tuple[Host, str]) -> None:
+    """By the name that was asked for and by the authority; one that calls itself the same is another."""
+    directory = first[0].directory
+    names = ("worker1.example.com", "192.0.2.7", "worker2.example.com", "192.0.2.8")
+    assert [name for name in names if accepted(directory, name, authority().text)] == ["worker1.example.com", "192.0.2.7"]
+    again = authority.__wrapped__("churn")
+    assert again.certificate.subject == authority().certificate.subject and not accepted(directory, "192.0.2.7", again.text)
 
 
 def test_a_second_run_looks_with_one_task_and_changes_nothing(host: Host) -> None:
@@ -326,16 +333,27 @@ def test_an_authority_that_cannot_sign_is_one_sentence(tmp_path: Path, fault: st
     assert not (host.directory / "host.pem").exists()
 
 
-def test_a_chain_of_authorities_is_trusted_as_a_whole(tmp_path: Path) -> None:
-    root, host = authority("root"), Host(tmp_path)
-    key = ec.generate_private_key(ec.SECP256R1())
-    middle = sign("middle CA", key, "root lab CA", root.key, 365, x509.BasicConstraints(True, None), SIGNS)
-    text = middle.public_bytes(form.Encoding.PEM).decode() + root.text
-    chain = Authority(key, middle, key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()).decode(), text)
+def test_a_chain_of_authorities_is_trusted_as_a_whole_and_shown_to_who_has_its_root_alone(tmp_path: Path) -> None:
+    host, names, keys = Host(tmp_path), ["root CA", "upper CA", "middle CA"], [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    above = zip([names[0], *names], [keys[0], *keys], strict=False)
+    rights = (x509.BasicConstraints(True, None), SIGNS)
+    made = [sign(name, key, *issuer, 365, *rights) for name, key, issuer in zip(names, keys, above, strict=False)]
+    root, upper, middle = (one.public_bytes(form.Encoding.PEM).decode() for one in made)
+    chain = Authority(keys[-1], made[-1], text_of(keys[-1]), middle + upper + root)
     host.made(chain)
-    host.certificate.verify_directly_issued_by(middle)
-    assert (host.directory / "ca.pem").read_text() == text == host.bundle.read_text()
+    host.certificate.verify_directly_issued_by(made[-1])
+    assert (host.directory / "ca.pem").read_text() == chain.text == host.bundle.read_text()
+    own = host.certificate.public_bytes(form.Encoding.PEM).decode()
+    assert (host.directory / "host.pem").read_text() == own + middle + upper
+    assert accepted(host.directory, "192.0.2.7", root) and not accepted(host.directory, "192.0.2.8", root)
     assert changed(host.made(chain)) == 0
+
+    # A host of an earlier version: its certificate stays, and gets those above it.
+    (host.directory / "host.pem").chmod(0o644)
+    (host.directory / "host.pem").write_text(own)
+    (host.directory / "host.pem").chmod(0o444)
+    assert "Is put right: host.pem does not hold the authorities between the host and the root." in host.made(chain)
+    assert (host.directory / "host.pem").read_text() == own + middle + upper
 
 
 def test_absent_removes_all_of_it(host: Host) -> None:

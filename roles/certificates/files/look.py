@@ -9,12 +9,15 @@ import contextlib
 import datetime
 import importlib.util
 import json
+import re
 import shutil
+import ssl
 import stat
 import sys
 from pathlib import Path
 from typing import Any
 
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 MODES = {"ca.pem": 0o444, "host.pem": 0o444, "host.key": 0o640}
 
 
@@ -24,6 +27,17 @@ def read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def between(authority: str) -> str:
+    """Return those of a chain of authorities that are no root: who trusts the root alone has to be told them. A bare host's Python can do this, too."""
+    found = []
+    for pem in PEM.findall(authority):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with contextlib.suppress(ssl.SSLError, ValueError):  # whoever signs with it says what is wrong
+            context.load_verify_locations(cadata=pem)
+        found += [f"{pem}\n" for one in context.get_ca_certs() if one["subject"] != one["issuer"]]
+    return "".join(found)
 
 
 def rights(path: Path, mode: int, owner: str, group: str) -> bool:
@@ -112,7 +126,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``sign``: why the host needs another certificate, ``place``: which files have to be written, ``trust``: why the trust store has to be;
-        ``certificate``: the one that is there, ``packages``: what has to be installed before.
+        ``certificate``: the one that is there, alone, ``between``: what follows it in ``host.pem``, ``packages``: what has to be installed before.
     """
     directory, trust_file = Path(question["directory"]), Path(question["trust_file"])
     authority, packages = question["authority"], []
@@ -123,6 +137,10 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
         sign = faults(directory, question)
     of = (question["owner"], question["group"])
     place = [f"{name} has other rights" for name, mode in MODES.items() if (directory / name).exists() and not rights(directory / name, mode, *of)]
+    held = read(directory / "host.pem")
+    certificate, follow = "".join(f"{pem}\n" for pem in PEM.findall(held)[:1]), between(authority)
+    if not sign and held != certificate + follow:
+        place.append("host.pem does not hold the authorities between the host and the root")
     if read(directory / "ca.pem") != authority:
         place.append("ca.pem is not this authority's certificate")
     trust = []
@@ -132,7 +150,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
         # An interrupted run leaves the file, and a trust store that does not have it.
         if read(trust_file) != authority or authority not in read(Path(question["trust_bundle"])):
             trust.append("the host does not trust the authority")
-    return {"sign": sign, "place": place, "trust": trust, "certificate": read(directory / "host.pem"), "packages": packages}
+    return {"sign": sign, "place": place, "trust": trust, "certificate": certificate, "between": follow, "packages": packages}
 
 
 if __name__ == "__main__":
