@@ -181,56 +181,74 @@ def stranger(worker: Host) -> str:
 
 @pytest.mark.parametrize("name", ["page", "airflow", "mlflow", "flower", "models", "index", "registry"])
 def test_the_gateway_shows_a_certificate_of_the_lab_s_authority(worker: Host, stranger: str, name: str) -> None:
-    """Who trusts the lab's authority is let in, who trusts another one of the same name is not."""
+    """Who trusts the lab's authority and asks for the control host is let in; who trusts another one of the same name, or asks for another host, is not."""
     address = ADDRESSES[CONTROL]
     check = f"openssl s_client -connect {address}:{PORTS[name]} -verify_ip {address} -verify_return_error -no-CApath -no-CAstore -CAfile"
     assert worker.run(f"{check} {CERTIFICATES}/ca.pem </dev/null").rc == 0
+    another = worker.run(f"{check} {CERTIFICATES}/ca.pem -verify_ip {ADDRESSES[WORKERS[-1]]} </dev/null")
+    assert another.rc != 0 and "IP address mismatch" in another.stdout + another.stderr, another
     refused = worker.run(
         f"printf %s {shlex.quote(stranger)} >/run/stranger.pem; {check} /run/stranger.pem </dev/null; code=$?; rm /run/stranger.pem; exit $code"
     )
     assert refused.rc != 0 and "verify error" in refused.stdout + refused.stderr, refused
 
 
-# Runs in a worker with Airflow's own Python. Standard input: address, ports of Redis and Postgres, and an authority that is not the lab's.
+# Runs in a worker with Airflow's own Python. Standard input: address, ports of Redis and of HTTP services, and an authority that is not the lab's.
+# An alias leads to the address, and is no name of the certificate: the address as one number; libpq takes that for the address, so it is told both.
 CLIENTS = r"""
-import json, os, re, socket, ssl, sys, tempfile
-import sqlalchemy
+import ipaddress, json, os, re, socket, ssl, sys, tempfile
+import requests, sqlalchemy
 given = json.load(sys.stdin)
+address, alias = given["address"], str(int(ipaddress.ip_address(given["address"])))
 other = tempfile.NamedTemporaryFile("w", suffix=".pem")
 other.write(given["authority"])
 other.flush()
 found = {}
-for name, context in (("own", ssl.create_default_context()), ("other", ssl.create_default_context(cafile=other.name))):
+own = ssl.create_default_context()
+for name, host, context in (("own", address, own), ("other", address, ssl.create_default_context(cafile=other.name)), ("alias", alias, own)):
     try:
-        with context.wrap_socket(socket.create_connection((given["address"], given["redis"]), 10), server_hostname=given["address"]) as one:
+        with context.wrap_socket(socket.create_connection((host, given["redis"]), 10), server_hostname=host) as one:
             one.sendall(b"PING\r\n")
             found[f"redis {name}"] = one.recv(100).decode()
     except ssl.SSLCertVerificationError:
         found[f"redis {name}"] = "refused"
 url = sqlalchemy.make_url(open("/run/secrets/optuna_url").read().strip())
 found["postgres url"] = [url.host, url.query.get("sslmode") or os.environ.get("PGSSLMODE")]
-for name, changed in (("own", url), ("other", url.update_query_dict({"sslmode": "verify-full", "sslrootcert": other.name}))):
+others = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": other.name})
+for name, changed in (("own", url), ("other", others), ("alias", url.set(host="lab.invalid").update_query_dict({"hostaddr": address}))):
     try:
         sqlalchemy.create_engine(changed).connect().close()
         found[f"postgres {name}"] = "open"
     except sqlalchemy.exc.OperationalError as error:
-        found[f"postgres {name}"] = "refused" if "certificate verify failed" in str(error) else str(error)
+        found[f"postgres {name}"] = "refused" if re.search("certificate verify failed|does not match host name", str(error)) else str(error)
+for name, host, authority in (("own", address, True), ("other", address, other.name), ("alias", alias, True)):
+    for service, port in given["http"].items():
+        try:
+            requests.get(f"https://{host}:{port}/", verify=authority, timeout=20, allow_redirects=False)
+            found[f"{service} {name}"] = "open"
+        except requests.exceptions.SSLError:
+            found[f"{service} {name}"] = "refused"
 broker = open("/run/secrets/broker_url").read().strip()
-found["broker url"] = [broker.partition(":")[0], given["address"] in broker, bool(re.search("(?i)cert_reqs=(cert_)?(none|optional)", broker))]
+found["broker url"] = [broker.partition(":")[0], address in broker, bool(re.search("(?i)cert_reqs=(cert_)?(none|optional)", broker))]
 print(json.dumps(found))
 """
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_a_worker_s_clients_know_the_lab_s_broker_and_database(stranger: str, name: str) -> None:
-    """As they are configured they verify who is there; with another authority they do not connect."""
-    given = {"address": ADDRESSES[CONTROL], "redis": PORTS["redis"], "authority": stranger}
+def test_a_worker_s_clients_know_who_answers_at_the_control_host(stranger: str, name: str) -> None:
+    """As they are configured they verify who is there; with another authority, or by another name of the host, they do not connect."""
+    services = {service: PORTS[service] for service in ("airflow", "mlflow", "index", "models")}  # the execution API is Airflow's
+    given = {"address": ADDRESSES[CONTROL], "redis": PORTS["redis"], "http": services, "authority": stranger}
     found = json.loads(lab.python(lab.reach(name), CLIENTS, given, f"docker exec --interactive {WORKER} python"))
     assert found.pop("redis own").startswith("-NOAUTH")
     assert found == {
         "redis other": "refused",
+        "redis alias": "refused",
         "postgres url": [ADDRESSES[CONTROL], "verify-full"],
         "postgres own": "open",
         "postgres other": "refused",
+        "postgres alias": "refused",
+        **{f"{service} own": "open" for service in services},
+        **{f"{service} {wrong}": "refused" for service in services for wrong in ("other", "alias")},
         "broker url": ["rediss", True, False],
     }
