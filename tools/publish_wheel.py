@@ -25,9 +25,6 @@ import tarfile
 import tempfile
 import time
 import tomllib
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -39,7 +36,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "roles/package_index/files"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "plugins/module_utils"))
 import build_wheel  # type: ignore[import-not-found]  # the lab builds its own projects with it: the same files give the same bytes
+import package_index  # the lab asks its index with it, and has the same words for what that answers
 
 from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
 
@@ -232,18 +231,12 @@ class Links(HTMLParser):
 
 def ask(url: str) -> bytes:
     """Return what the index answers to its publisher; nothing when there is no such page."""
-    account = b64encode(f"{os.environ['NEXUS_USER']}:{os.environ['NEXUS_PASS']}".encode()).decode()
-    request = urllib.request.Request(url, headers={"Authorization": f"Basic {account}", "Accept": "text/html"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return b""
-        advice = {401: "choose the right credential in NEXUS_CREDS_ID", 403: "give this account the right to read there"}
-        raise Wrong(f"{url} answers {error.code} to '{os.environ['NEXUS_USER']}': {advice.get(error.code, 'read why in the log of the index')}.") from None
-    except OSError as error:
-        raise Wrong(f"{url} (NEXUS_URL) is not reached from this agent: {error}") from None
+    (answer,) = package_index.ask([url], os.environ["NEXUS_USER"], os.environ["NEXUS_PASS"])
+    if answer.status in (200, 404):
+        return answer.body or b""
+    account = package_index.Account(f"'{os.environ['NEXUS_USER']}'", "choose the right credential in NEXUS_CREDS_ID", "choose another credential there")
+    trust = "add the authority that signed it to this machine's trust store"
+    raise Wrong(package_index.index_problem(answer, package_index.Index(url, "NEXUS_URL", "This agent", account, "", "", trust, empty="")))
 
 
 def is_there(wheel: Path, repository: str) -> bool:

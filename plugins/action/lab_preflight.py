@@ -28,6 +28,7 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.mlops.lab.plugins.module_utils import package_index
 from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock_offset
 from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
@@ -988,25 +989,24 @@ def clock_problems(offset: float, limit: int) -> list[str]:
     ]
 
 
-def index_problem(answer: str, index: Mapping[str, Any], inventory: Inventory) -> list[str]:
-    """Say what the index's answer means."""
-    if not answer:
+def index_problem(answer: Mapping[str, Any] | None, index: Mapping[str, Any], inventory: Inventory, host: str) -> list[str]:
+    """Say what the index's answer to a host means, None where it was not asked. Neither user nor password is shown."""
+    if answer is None:
         return []
-    url, variable = index["url"], index["variable"]
-    users = " and ".join(filter(None, [index.get("user_variable"), index.get("password_variable")]))
-    place = f"{url} ({variable}, set {set_at(inventory, variable)})"
-    if answer in ("HTTP 401", "HTTP 403") and not users:
-        names = "preflight_index_user_variable and preflight_index_password_variable"
-        return [f"The index {place} answered {answer[5:]}: it wants a user; write the names of the variables with user and password into {names}."]
-    if answer == "HTTP 401":
-        return [f"The index {place} answered 401: the credentials in {users} are wrong; write those of a user who may read it."]
-    if answer == "HTTP 403":
-        return [f"The index {place} answered 403: the user in {users} may not read it; give that user the right or write another user."]
-    if answer == "HTTP 404":
-        return [f"The index {place} answered 404 for package {index['package']}: the repository's name is wrong; write the right URL."]
-    if "CERTIFICATE_VERIFY_FAILED" in answer:
-        return [f"The index {place} has a certificate nobody here trusts: write its authority's PEM file in {index['ca_variable']}."]
-    return [f"The index {place} cannot be used ({answer}): start it, or write the right URL."]
+    user, password, variable = index.get("user_variable"), index.get("password_variable"), index["variable"]
+    account = package_index.Account.written(f"in {user}", user, str(password), set_at(inventory, user, inventory.vault(user))) if user else None
+    given = package_index.Index(
+        url=index["url"],
+        place=f"{variable}, set {set_at(inventory, variable)}",
+        host=host,
+        account=account,
+        package=index["package"],
+        package_variable="preflight_index_package",
+        trust=f"set {index['ca_variable']} to the PEM file of the authority that signed it",
+        nobody="write the names of the variables with user and password into preflight_index_user_variable and preflight_index_password_variable",
+    )
+    problem = package_index.index_problem(package_index.Answer(answer["status"], None, answer["reason"]), given)
+    return [problem] if problem else []
 
 
 def missing_packages(missing: Iterable[str], entries: Iterable[requirement_sources.Entry], index: Mapping[str, Any], inventory: Inventory) -> list[str]:
@@ -1113,7 +1113,7 @@ class ActionModule(ActionBase):
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
             *directory_problems(directories, found["missing_directories"], inventory),
             *kept_problems(found["kept_otherwise"], args["kept"], inventory),
-            *index_problem(found["index_problem"], index, inventory),
+            *index_problem(found["index"], index, inventory, host),
             *missing_packages(found["index_missing"], entries, index, inventory),
             *lab_problems,
         ]

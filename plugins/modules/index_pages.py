@@ -11,7 +11,8 @@ module: index_pages
 short_description: Ask a package index for pages of projects
 version_added: 0.2.0
 description:
-  - Asks for each of the pages as its user does, and tells what the index answered. The task does not fail, whatever that is.
+  - Asks for each of the pages as its user does, several at once, and tells what the index answered. The task does not fail, whatever that is.
+  - A login follows no redirect to another host. What the answers mean is said by P(mlops.lab.index_problem#filter).
   - C(ansible.builtin.uri) in a loop was not used since it takes a third of a second for each page, and shows the passwords in its loop.
 options:
   logins:
@@ -27,7 +28,7 @@ options:
         description: The user's password.
         type: str
       pages:
-        description: Addresses of the pages, in the order that they are asked for.
+        description: Addresses of the pages.
         type: list
         elements: str
         required: true
@@ -67,31 +68,8 @@ pages:
       type: str
 """
 
-from http.client import HTTPException
-from typing import Any
-from urllib.error import HTTPError
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
-
-
-def asked(url: str, user: str | None, password: str | None, timeout: int) -> dict[str, Any]:
-    """Return `status`, `content` and `reason` of a page.
-
-    Args:
-        url: its address.
-        user: user for basic authentication; None: anonymous.
-        password: the user's password.
-        timeout: seconds.
-    """
-    login = {"url_username": user, "url_password": password, "force_basic_auth": True} if user is not None else {}
-    try:
-        with open_url(url, headers={"Accept": "text/html"}, timeout=timeout, follow_redirects="safe", use_netrc=False, **login) as answer:
-            return {"status": answer.status, "content": answer.read().decode("utf-8", "replace"), "reason": ""}
-    except HTTPError as error:
-        return {"status": error.code, "content": "", "reason": ""}
-    except (OSError, HTTPException, ValueError) as error:  # open_url gives those of the address and of TLS, too
-        return {"status": -1, "content": "", "reason": str(getattr(error, "reason", error))}
+from ansible_collections.mlops.lab.plugins.module_utils.package_index import ask
 
 
 def main() -> None:
@@ -105,7 +83,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     logins, timeout = module.params["logins"], module.params["timeout"]
-    module.exit_json(changed=False, pages=[asked(page, login["user"], login["password"], timeout) for login in logins for page in login["pages"]])
+    answers = [answer for login in logins for answer in ask(login["pages"], login["user"] or "", login["password"] or "", timeout=timeout)]
+    module.exit_json(changed=False, pages=[{"status": answer.status, "content": answer.text, "reason": answer.reason} for answer in answers])
 
 
 if __name__ == "__main__":

@@ -95,24 +95,20 @@ found:
   type: dict
 """
 
-import base64
 import hashlib
 import ipaddress
 import os
 import platform
 import re
 import socket
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mlops.lab.plugins.module_utils.engine import Unreachable, docker
 from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import disk
+from ansible_collections.mlops.lab.plugins.module_utils.package_index import Answer, ask
 
 PROJECT_LABEL = "com.docker.compose.project"
 LISTEN = "0A"
@@ -257,29 +253,19 @@ def kept_otherwise(kept: list[dict[str, str]], salt: str) -> list[str]:
     return found
 
 
-def probe_index(url: str, package: str, user: str, password: str, ca_text: str) -> str:
-    """Ask the index for one package's page and return what is wrong with the answer, "" when nothing is.
+def ask_index(url: str, package: str, more: list[str], user: str, password: str, ca_text: str) -> tuple[dict[str, Any], list[str]]:
+    """Ask the index for one package's page, and where it answers for those of more, never for the list of all.
 
-    Only the headers are waited for, and the credentials go to this URL alone, never to where it redirects.
+    Returns:
+        ``status`` and ``reason`` of the first answer, and those of more that it has not.
     """
-    page = f"{url.rstrip('/')}/{package}/"
-    request = urllib.request.Request(page, headers={"Accept": "text/html", "User-Agent": "mlops.lab"})
-    if user:
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
-    context = ssl.create_default_context()
-    try:
-        if ca_text:
-            context.load_verify_locations(cadata=ca_text)
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
-        with opener.open(request, timeout=10):
-            return ""
-    except urllib.error.HTTPError as error:
-        return f"HTTP {error.code}"
-    except urllib.error.URLError as error:
-        return str(error.reason)
-    except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__
+
+    def answers(names: list[str]) -> list[Answer]:
+        return ask([f"{url.rstrip('/')}/{name}/" for name in names], user, password, ca_text=ca_text, timeout=10, read=False)
+
+    (first,) = answers([package])
+    found = zip(more, answers(more) if first.status == 200 else [])  # noqa: B905 (a host's Python may be older than 3.10, which is to be said)
+    return {"status": first.status, "reason": first.reason}, [name for name, answer in found if answer.status == 404]
 
 
 def measure(params: dict[str, Any]) -> dict[str, Any]:
@@ -293,14 +279,11 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
             system = os_release(file.read())
     except OSError:
         system = os_release("")
-    problem, missing = "", []
+    index: dict[str, Any] | None = None
+    missing: list[str] = []
     if params["index_url"]:
-        account = (params["index_user"], params["index_password"], params["index_ca_text"])
-        problem = probe_index(params["index_url"], params["index_package"], *account)
-        if not problem:  # one page for each package, never the list of all
-            with ThreadPoolExecutor(8) as pool:
-                answers = pool.map(lambda name: (name, probe_index(params["index_url"], name, *account)), params["index_packages"])
-                missing = [name for name, answer in answers if answer == "HTTP 404"]
+        asked = ("index_url", "index_package", "index_packages", "index_user", "index_password", "index_ca_text")
+        index, missing = ask_index(*(params[name] for name in asked))
     return {
         "memory_mb": memory,
         "cores": len(os.sched_getaffinity(0)),
@@ -314,7 +297,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "foreign_addresses": foreign_addresses(params["addresses"]),
         "missing_directories": [path for path in params["directories"] if not os.path.isdir(path)],
         "kept_otherwise": kept_otherwise(params["kept"], params["salt"]),
-        "index_problem": problem,
+        "index": index,
         "index_missing": missing,
         "now": time.time(),
     }

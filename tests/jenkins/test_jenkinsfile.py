@@ -193,7 +193,7 @@ def test_the_credential_of_the_index_reaches_ansible_and_nothing_else(lab: Lab, 
     lab.controller.credentials["nexus"] |= {"username": user, "password": PUBLISHER}
     build = lab.build(NEXUS_URL=index, NEXUS_CREDS_ID="nexus")
     assert build.stages["preflight"] == result, build.console
-    assert ("the user in vault_nexus_user and vault_nexus_pass may not read it" in build.console) == (result == "FAILURE")
+    assert ("knows the user in vault_nexus_user but does not let it read (403)" in build.console) == (result == "FAILURE")
     lab.assert_no_secret(build, PUBLISHER)
 
 

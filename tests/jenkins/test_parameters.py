@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.module_utils.package_index import Answer
 from packaging.version import Version
 
 import jenkins_parameters
@@ -317,3 +318,28 @@ def test_a_tag_that_is_no_version_is_refused(project: Path, monkeypatch: pytest.
         prepare()
         with pytest.raises(Wrong, match=sentence):
             publish_wheel.version_of(project, publish_wheel.settings(project))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (401, "", "refuses the user 'robot' with the password it was given (401): choose the right credential in NEXUS_CREDS_ID."),
+        (403, "", "or choose another credential there."),
+        (502, "", "(NEXUS_URL) answers 502"),
+        (-1, "Connection refused", "This agent does not reach the package index at http://n.example/simple/small/ (NEXUS_URL): Connection refused."),
+    ],
+)
+def test_an_index_that_does_not_work_is_told_in_the_lab_s_own_words(monkeypatch: pytest.MonkeyPatch, status: int, reason: str, words: str) -> None:
+    monkeypatch.setenv("NEXUS_USER", "robot")
+    monkeypatch.setenv("NEXUS_PASS", "planted-word")
+    monkeypatch.setattr("publish_wheel.package_index.ask", lambda *_question: [Answer(status, None, reason)])
+    with pytest.raises(Wrong) as wrong:
+        publish_wheel.ask("http://n.example/simple/small/")
+    assert words in str(wrong.value) and "planted-word" not in str(wrong.value) and "serves its own" not in str(wrong.value)
+
+
+def test_a_page_that_is_not_there_has_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXUS_USER", "robot")
+    monkeypatch.setenv("NEXUS_PASS", "planted-word")
+    monkeypatch.setattr("publish_wheel.package_index.ask", lambda *_question: [Answer(404)])
+    assert publish_wheel.ask("http://n.example/simple/small/") == b""

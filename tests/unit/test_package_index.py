@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.parser
 import importlib.util
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,7 +20,9 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.mlops.lab.plugins.action import lab_preflight
 from ansible_collections.mlops.lab.plugins.filter.wheel_on_page import wheel_on_page
+from ansible_collections.mlops.lab.plugins.module_utils import package_index
 from passlib.hash import sha512_crypt
 
 from tests.conftest import ROOT
@@ -280,6 +284,17 @@ def test_an_index_that_cannot_say_which_wheels_it_has_is_explained(answer: dict[
     assert f"answers {word} to " in sentence and "publisher" in sentence
 
 
+@pytest.mark.parametrize(("status", "reason"), [(401, ""), (403, ""), (404, ""), (500, ""), (-1, "refused"), (-1, "CERTIFICATE_VERIFY_FAILED")])
+def test_preflight_and_the_role_have_the_same_words(status: int, reason: str) -> None:
+    """But for the user, whom preflight does not show, the variable with the project, and where something is written."""
+    about = {"variable": "lab_index_url", "url": "https://nexus.example/repository/pypi-all/simple/", "ca_variable": "lab_ca_bundle", "package": "pip"}
+    about |= {"user_variable": "vault_nexus_user", "password_variable": "vault_nexus_pass"}
+    (early,) = lab_preflight.index_problem({"status": status, "reason": reason}, about, lab_preflight.Inventory([]), "lab1")
+    early = early.replace("in vault_nexus_user", "'reader'", 1).replace("preflight_index_package", "package_index_probe")
+    early = early.replace(", set by a plugin of the inventory", "").replace(" in the inventory's vault", " into the vault (ansible-vault edit)")
+    assert early == problem({"status": status, "reason": reason})
+
+
 class Index(BaseHTTPRequestHandler):
     """An index of one page, for one user."""
 
@@ -295,21 +310,76 @@ class Index(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_pages_are_asked_for_as_each_user_and_no_password_is_shown(tmp_path: Path) -> None:
-    server = HTTPServer(("127.0.0.1", 0), Index)
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Serve on a free port of the loopback, which is given."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    simple = f"http://127.0.0.1:{server.server_address[1]}/simple"
-    logins = [
-        {"user": "reader", "password": "reader-word", "pages": [f"{simple}/pip/", f"{simple}/churn/"]},
-        {"pages": [f"{simple}/pip/"]},
-        {"user": "publisher", "password": "planted-word", "pages": [f"{simple}/pip/", "http://127.0.0.1:9/simple/pip/"]},
-    ]
-    task = {"mlops.lab.index_pages": {"logins": "{{ logins }}"}, "vars": {"logins": logins}, "register": "result"}
     try:
-        done = play(tmp_path, [task], "-vvvv", "--diff", ANSIBLE_DISPLAY_ARGS_TO_STDOUT="true")
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_login_follows_a_redirect_to_the_same_place_alone() -> None:
+    logins: list[tuple[str, str | None]] = []
+
+    class Moved(Index):
+        """Sends everybody to the address in the path."""
+
+        def do_GET(self) -> None:
+            """Note the login."""
+            logins.append((self.path, self.headers["Authorization"]))
+            if "?to=" not in self.path:
+                return super().do_GET()
+            self.send_response(302)
+            self.send_header("Location", self.path.partition("?to=")[2])
+            return self.end_headers()
+
+    with serving(Moved) as one, serving(Moved) as other:
+        page = f"http://127.0.0.1:{one}/simple/pip/"
+        (stays,) = package_index.ask([f"{page}?to=/simple/pip/"], "reader", "reader-word")
+        (goes,) = package_index.ask([f"{page}?to=http://127.0.0.1:{other}/simple/pip/"], "reader", "reader-word")
+    assert (stays.status, stays.text, goes.status) == (200, "a page", 401)
+    assert [bool(login) for _path, login in logins] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://a/x", "https://a/y", True),
+        ("http://a:80/x", "https://a:443/y", True),
+        ("https://a/x", "http://a/x", False),
+        ("http://a:8081/x", "https://a/x", False),
+        ("https://a/x", "https://b/x", False),
+    ],
+)
+def test_which_addresses_are_of_one_place(one: str, other: str, same: bool) -> None:
+    assert package_index.same_place(one, other) is same
+
+
+def test_answers_keep_the_order_of_the_questions_and_none_is_an_error() -> None:
+    with serving(Index) as port:
+        simple = f"http://127.0.0.1:{port}/simple"
+        pages = [f"{simple}/churn/", f"{simple}/pip/", "no address", "http://[::1/", "http://127.0.0.1:9/"] * 3
+        answers = package_index.ask(pages, "reader", "reader-word")
+        (unread,) = package_index.ask([pages[1]], "reader", "reader-word", read=False)
+    assert [answer.status for answer in answers] == [404, 200, -1, -1, -1] * 3
+    assert all(bool(answer.reason) == (answer.status == -1) for answer in answers)
+    assert unread == package_index.Answer(200)
+
+
+def test_pages_are_asked_for_as_each_user_and_no_password_is_shown(tmp_path: Path) -> None:
+    with serving(Index) as port:
+        simple = f"http://127.0.0.1:{port}/simple"
+        logins = [
+            {"user": "reader", "password": "reader-word", "pages": [f"{simple}/pip/", f"{simple}/churn/"]},
+            {"pages": [f"{simple}/pip/"]},
+            {"user": "publisher", "password": "planted-word", "pages": [f"{simple}/pip/", "http://127.0.0.1:9/simple/pip/"]},
+        ]
+        task = {"mlops.lab.index_pages": {"logins": "{{ logins }}"}, "vars": {"logins": logins}, "register": "result"}
+        done = play(tmp_path, [task], "-vvvv", "--diff", ANSIBLE_DISPLAY_ARGS_TO_STDOUT="true")
     assert [(page["status"], page["content"]) for page in done.result["pages"]] == [(200, "a page"), (404, ""), (401, ""), (401, ""), (-1, "")]
     assert "Connection refused" in done.result["pages"][-1]["reason"]
     shown = done.output.split("TASK [copy]")[0]

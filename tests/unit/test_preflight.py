@@ -581,16 +581,17 @@ def test_a_host_that_does_not_fit(changes: dict[str, Any], words: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("status", "reason", "words"),
     [
-        ("HTTP 401", ["vault_nexus_user and vault_nexus_pass", "are wrong"]),
-        ("HTTP 403", ["may not read"]),
-        ("HTTP 404", ["repository's name is wrong"]),
-        ("[Errno 111] Connection refused", ["Connection refused", "start it"]),
-        ("[SSL: CERTIFICATE_VERIFY_FAILED]", ["lab_ca_bundle"]),
+        (401, "", ["the user in vault_nexus_user", "write the right vault_nexus_user and vault_nexus_pass in ", "group_vars/all/vault.yml."]),
+        (403, "", ["the user in vault_nexus_user but does not let it read (403)"]),
+        (404, "", ["no page of 'pip'", "preflight_index_package"]),
+        (503, "", ["answers 503"]),
+        (-1, "[Errno 111] Connection refused", ["vm1 does not reach", "Connection refused", "Start it"]),
+        (-1, "[SSL: CERTIFICATE_VERIFY_FAILED]", ["vm1 does not trust", "lab_ca_bundle"]),
     ],
 )
-def test_what_the_index_answered(inventory: judge.Inventory, answer: str, words: list[str]) -> None:
+def test_what_the_index_answered(inventory: judge.Inventory, status: int, reason: str, words: list[str]) -> None:
     """Each answer has its own remedy."""
     index = {
         "url": "https://nexus.example.com/repository/pypi/simple/",
@@ -600,10 +601,11 @@ def test_what_the_index_answered(inventory: judge.Inventory, answer: str, words:
         "user_variable": "vault_nexus_user",
         "password_variable": "vault_nexus_pass",
     }
-    sentence(judge.index_problem(answer, index, inventory), "nexus.example.com", *words)
-    nobody = judge.index_problem("HTTP 401", {**index, "user_variable": "", "password_variable": ""}, inventory)
-    sentence(nobody, "answered 401: it wants a user")
-    assert judge.index_problem("", index, inventory) == []
+    sentence(judge.index_problem({"status": status, "reason": reason}, index, inventory, "vm1"), "nexus.example.com", *words)
+    nobody = judge.index_problem({"status": 401, "reason": ""}, {**index, "user_variable": "", "password_variable": ""}, inventory, "vm1")
+    sentence(nobody, "answers 401: it wants a user", "lab_index_url, set ")
+    assert judge.index_problem({"status": 200, "reason": ""}, index, inventory, "vm1") == []
+    assert judge.index_problem(None, index, inventory, "vm1") == []
 
 
 def test_memory_is_the_smaller_of_machine_and_control_group() -> None:
@@ -688,10 +690,16 @@ def index() -> Iterator[str]:
 
 def test_the_index_is_asked_for_one_package_alone(index: str) -> None:
     """Right and wrong passwords, nobody there, and never the index's root."""
-    assert measure.probe_index(index, "pip", "reader", "right", "") == ""
-    assert measure.probe_index(index, "pip", "reader", "wrong", "") == "HTTP 401"
-    assert set(Index.asked) == {"/repository/pypi-all/simple/pip/"}
-    assert "refused" in measure.probe_index("http://127.0.0.1:9/simple/", "pip", "", "", "")
+    Index.asked.clear()
+    assert measure.ask_index(index, "pip", ["skops", "six"], "reader", "right", "") == ({"status": 200, "reason": ""}, ["skops"])
+    assert sorted(path.rpartition("/simple/")[2] for path in Index.asked) == ["pip/", "six/", "skops/"]
+    Index.asked.clear()
+    assert measure.ask_index(index, "pip", ["skops"], "reader", "wrong", "") == ({"status": 401, "reason": ""}, [])
+    assert Index.asked == ["/repository/pypi-all/simple/pip/"]
+    nobody, _missing = measure.ask_index("http://127.0.0.1:9/simple/", "pip", [], "", "", "")
+    assert nobody["status"] == -1 and "refused" in nobody["reason"]
+    broken, _missing = measure.ask_index(index, "pip", [], "reader", "right", "no certificate")
+    assert broken["status"] == -1 and broken["reason"]
 
 
 def test_everything_is_reported_at_once(tmp_path: Path, tool: Run) -> None:
