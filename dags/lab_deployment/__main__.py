@@ -17,7 +17,7 @@ from typing import Any
 sys.path[0:1] = []
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from lab_deployment import deploying, models, targets, workspace  # noqa: E402 (the path above comes first)
+from lab_deployment import deploying, models, planning, targets, workspace  # noqa: E402 (the path above comes first)
 from lab_experiment import pages  # noqa: E402
 from lab_experiment.failures import Failure, Mistakes  # noqa: E402
 
@@ -46,7 +46,7 @@ def check(request: dict[str, Any]) -> list[dict[str, Any]]:
     plans, sentences = [], []
     for wanted in request["wanted"]:
         try:
-            plans.append(models.plan(wanted))
+            plans.append(planning.plan(wanted))
             print(f"[check] {plans[-1]['title']}: {plans[-1]['model']['uri']}")
         except Mistakes as error:
             sentences += error.sentences
@@ -71,7 +71,7 @@ def deploy(request: dict[str, Any]) -> dict[str, Any]:
 
 def record(request: dict[str, Any]) -> dict[str, Any]:
     """Record what was ``deployed`` of a ``plan``, ``by`` a DAG run whose page is at ``url``."""
-    return models.record(request["plan"], request["deployed"], request["by"], request["url"])
+    return models.record(request["plan"], request["deployed"], request["by"], request["url"], targets.find(request["plan"]["target"]).alias)
 
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab_deployment import environments, processes, targets, workspace
-from lab_deployment.target import SCORING, checked
+from lab_deployment import environments, processes, workspace
+from lab_deployment.target import SCORING
 from lab_deployment.workspace import Workspace
 from lab_experiment.failures import Failure, Mistakes
 
@@ -36,41 +36,6 @@ ALIASED = re.compile(rf"models:/{NAME}@(?P<alias>[\w.-]+)")
 LOGGED = re.compile(r"models:/(?P<model_id>m-[0-9a-f]{32})")
 IN_RUN = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})/(?P<path>.+)")
 STORED = re.compile(r"mlflow-artifacts:/.+")
-
-
-def plan(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Check what was asked for, and find the model.
-
-    Args:
-        wanted: ``model_uri``, ``target``, ``target_options``.
-
-    Returns:
-        ``title``, ``model`` (``uri`` with its alias resolved, ``name``, ``version``, ``model_id``, ``run_id``), ``target``, ``options`` and ``environment``.
-
-    Raises:
-        Mistakes: Something is wrong or not there.
-        Failure: MLflow cannot be asked.
-    """
-    sentences: list[str] = []
-    target = None
-    options: dict[str, Any] = {}
-    try:
-        target = targets.find(wanted["target"])
-        options = checked(wanted["target_options"] or {}, target)
-    except Mistakes as error:
-        sentences += error.sentences
-    try:
-        model = find(wanted["model_uri"])
-    except Mistakes as error:
-        raise Mistakes([*error.sentences, *sentences]) from None
-    if target and not sentences and target.runs_in == "project":
-        sentences += target.check(options, model)
-    if sentences or target is None:
-        raise Mistakes(sentences)
-    title = f"{model['name']} {model['version']}" if model["name"] else model["uri"]
-    return {
-        "title": f"{title} to {target.name}", "model": model, "target": target.name, "options": options, "environment": target.environment(options),
-    }  # fmt: skip
 
 
 def client() -> Any:
@@ -207,20 +172,20 @@ def registered(model: Mapping[str, Any], name: str) -> tuple[str, int]:
         return name, int(mlflow.register_model(source, name).version)
 
 
-def record(plan: Mapping[str, Any], deployed: Mapping[str, Any], by: str, url: str) -> dict[str, Any]:
+def record(plan: Mapping[str, Any], deployed: Mapping[str, Any], by: str, url: str, alias: str | None) -> dict[str, Any]:
     """Write at the model in MLflow what was deployed where, when and by which run: the tag ``lab.deployed.<target>``, and the target's alias.
 
     Args:
-        plan: What :func:`plan` returned.
+        plan: What :func:`lab_deployment.planning.plan` returned.
         deployed: What the deployment returned: ``where``, ``when``, ``digest``, perhaps ``name`` and ``version`` under which the target registered it.
         by: Who deployed: ``deploy/<id of the DAG run>``.
         url: The address of that run's page.
+        alias: The alias in the registry of what the target has, if it has one.
     """
     registry = client()
     model = {**plan["model"], **{key: deployed[key] for key in ("name", "version") if deployed.get(key)}}
     tag = f"lab.deployed.{plan['target']}"
     value = json.dumps({"where": deployed["where"], "when": deployed["when"], "by": by, "digest": deployed["digest"], "log": url})
-    alias = targets.find(plan["target"]).alias
     places = []
     with asking():
         if model["name"]:

@@ -108,8 +108,9 @@ def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
     if command == "cross_validate" and not request["checked"]["document"]["cross_validation"]:
         return {"skip": "The experiment has no section cross_validation."}
     from lab_experiment import pages, run  # here, because it imports MLflow, which takes seconds
+    from lab_experiment.job import Job
 
-    job = run.Job.of_request(request)
+    job = Job.of_request(request)
     with closing(job.package):
         answer = answered(lambda: run.COMMANDS[command](job))
     result = answer.get("result") if command == "train" else None

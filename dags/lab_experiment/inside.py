@@ -54,7 +54,7 @@ class Work:
     folder: Path = Path()
     """The run's folder."""
     run: Mapping[str, str] = field(default_factory=dict)
-    """See :attr:`lab_experiment.run.Job.run`."""
+    """See :attr:`lab_experiment.job.Job.run`."""
     data: list[Any] = field(default_factory=list)
     """The data that went into a training, as :class:`lab_experiment.environment.Data`."""
     held_back: tuple[Any, Any] | None = None

@@ -26,8 +26,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import callables, document, folders, run, storable, tracking
+from lab_experiment import callables, document, folders, storable, tracking
 from lab_experiment.failures import Failure, Final, Mistakes
+from lab_experiment.job import Job
 from lab_experiment.package import Pruned
 
 try:
@@ -185,7 +186,7 @@ def _lost(study: Any, trial: FrozenTrial) -> None:
     print(f"[search] trial {trial.number} was lost with its worker; its parameters are tried again", flush=True)
 
 
-def prepare(job: run.Job) -> dict[str, str]:
+def prepare(job: Job) -> dict[str, str]:
     """Make the study and the run in MLflow that holds its trials, if they are not there yet; gives ``study`` and ``search_run_id``."""
     settings = job.document["search"]
     storage = storage_of()
@@ -301,7 +302,7 @@ def _alone(storage: Any, study_id: int) -> Iterator[None]:
 class Searcher:
     """One of the processes that search."""
 
-    def __init__(self, job: run.Job) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.settings: Mapping[str, Any] = job.document["search"]
         self.storage = storage_of()
@@ -495,7 +496,7 @@ def _number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def work(job: run.Job) -> dict[str, Any]:
+def work(job: Job) -> dict[str, Any]:
     """Search until there are enough trials; gives ``searcher``, ``trials`` (the numbers of those evaluated here) and ``title``."""
     return Searcher(job).work()
 
@@ -503,7 +504,7 @@ def work(job: run.Job) -> dict[str, Any]:
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED", "LOST": "KILLED"}
 
 
-def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]], run_id: str = "", lost: bool = False, worker: str = "") -> None:
+def write_trial(job: Job, trial: FrozenTrial, folds: list[dict[str, float]], run_id: str = "", lost: bool = False, worker: str = "") -> None:
     """Write a finished trial as a run nested in that of the search, and its folds as runs nested in that; ``worker``, if known, is who tried it."""
     client = job.client
     start, over = (when.timestamp() if when else None for when in (trial.datetime_start, trial.datetime_complete))
@@ -531,7 +532,7 @@ def write_trial(job: run.Job, trial: FrozenTrial, folds: list[dict[str, float]],
     tracking.end(client, run_id, STATUS[state], at=over)
 
 
-def settle(job: run.Job) -> dict[str, Any]:
+def settle(job: Job) -> dict[str, Any]:
     """The best parameters. Completes the search in MLflow: a run for every trial, the best of them, pictures; once.
 
     Raises:
@@ -584,7 +585,7 @@ def _shown(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _write_missing(job: run.Job, trials: Iterable[FrozenTrial]) -> None:
+def _write_missing(job: Job, trials: Iterable[FrozenTrial]) -> None:
     """Write the trials that have no whole run in MLflow: those that were lost, and those whose searcher was killed before it had written them."""
     written: dict[str, Any] = {}
     token = None

@@ -112,9 +112,10 @@ class Lab:
 SEVERAL = """
 import contextlib, json, sys
 from lab_experiment import run
+from lab_experiment.job import Job
 answers = {}
 for name, request in json.loads(sys.argv[1]).items():
-    job = run.Job.of_request(request)
+    job = Job.of_request(request)
     with contextlib.closing(job.package):
         try:
             job.run = run.prepare(job)["values"]["run"]

@@ -45,16 +45,17 @@ def write(site: Path, request: pytest.FixtureRequest) -> Callable[..., None]:
 def theirs(tmp_path: Path, write: Callable[..., None]) -> Iterator[Callable[..., Any]]:
     """A function that makes the prepared job of an experiment whose package ``theirs`` has these functions."""
     from lab_experiment import run  # here, because only the project's environment has MLflow
+    from lab_experiment.job import Job
 
     numbers = iter(range(100))
-    jobs: list[run.Job] = []
+    jobs: list[Job] = []
 
     def make(functions: dict[str, Any], train: dict[str, Any] | None, folds: dict[str, Any] | None = None, **more: Any) -> Any:
         write("theirs", **functions)
         content: dict[str, Any] = {"name": "valued", "inputs": {}, "steps": [], "search": None, "cross_validation": folds, "train": train}
         content |= {"track": {"experiment": "valued", "run_name": "", "tags": {}}, "register": None, "deploy": None, **more}
         name = f"run-{next(numbers)}-{time.time_ns()}"
-        made = run.Job(content, "valued.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"})
+        made = Job(content, "valued.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"})
         jobs.append(made)
         made.run = run.prepare(made)["values"]["run"]
         return made

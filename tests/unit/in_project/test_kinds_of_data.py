@@ -21,6 +21,7 @@ from sklearn.tree import DecisionTreeClassifier
 from lab_deployment import scoring
 from lab_experiment import examples, run
 from lab_experiment.failures import Failure
+from lab_experiment.job import Job
 
 Y = [0, 1] * 20
 TEXTS = [f"{'good wine' if label else 'sour grape'} number {number}" for number, label in enumerate(Y)]
@@ -47,7 +48,7 @@ CASES: dict[str, tuple[Any, Callable[[], Any]]] = {
     **{name: (texts, lambda: make_pipeline(TfidfVectorizer(), LogisticRegression())) for name, texts in WORDS.items()},
 }
 
-Make = Callable[..., run.Job]
+Make = Callable[..., Job]
 
 FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
 FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}

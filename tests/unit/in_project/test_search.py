@@ -18,6 +18,7 @@ import pytest
 
 from lab_experiment import run, search, tracking
 from lab_experiment.failures import Failure, Mistakes, Stopped
+from lab_experiment.job import Job
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "step": None, "log": False, "when": {}}}
 
@@ -27,7 +28,7 @@ SPACE = {
     "rate": {"type": "float", "low": 1e-4, "high": 1.0, "step": None, "log": True, "when": {"kind": ["b"]}},
 }
 
-Make = Callable[..., run.Job]
+Make = Callable[..., Job]
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
     """A function that makes the job of a search with an objective of this test's."""
     numbers = iter(range(100))
-    made: list[run.Job] = []
+    made: list[Job] = []
 
     def make(
         objective: Callable[..., Any] | dict[str, Any] | str,
@@ -51,7 +52,7 @@ def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
         others: dict[str, Any] | None = None,
         functions: dict[str, Callable[..., Any]] | None = None,
         **settings: Any,
-    ) -> run.Job:
+    ) -> Job:
         functions = {"score": objective} if callable(objective) else functions
         if functions:
             write("theirs", **functions)
@@ -78,7 +79,7 @@ def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
             **(others or {}),
         }
         name = run_id or f"run-{next(numbers)}-{time.time_ns()}"
-        made.append(run.Job(content, "searched.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"}))
+        made.append(Job(content, "searched.yml", tmp_path / "runs" / name, name, {"airflow.run_id": name, "airflow.dag_id": "train"}))
         return made[-1]
 
     yield make
@@ -86,7 +87,7 @@ def job(tmp_path: Path, write: Callable[..., None]) -> Iterator[Make]:
         one.package.close()
 
 
-def searched(job: run.Job, *numbers: int) -> list[Any]:
+def searched(job: Job, *numbers: int) -> list[Any]:
     """Prepare, let searchers search one after the other, and give the trials."""
     job.run = run.prepare(job)["values"]["run"]
     for number in numbers or (1,):
@@ -95,12 +96,12 @@ def searched(job: run.Job, *numbers: int) -> list[Any]:
     return trials_of(job)
 
 
-def trials_of(job: run.Job) -> list[Any]:
+def trials_of(job: Job) -> list[Any]:
     """The trials of a search."""
     return list(optuna.load_study(study_name=job.run["study"], storage=Path(os.environ["LAB_OPTUNA_STORAGE_FILE"]).read_text().strip()).trials)
 
 
-def runs(job: run.Job, kind: str) -> list[Any]:
+def runs(job: Job, kind: str) -> list[Any]:
     """The runs of a kind in MLflow below that of a job."""
     found = mlflow.MlflowClient().search_runs([job.run["experiment_id"]], f"tags.`lab.kind` = '{kind}'", max_results=1000)
     above = {job.run["mlflow_run_id"]}
@@ -402,7 +403,7 @@ def test_folds_are_intermediate_values_and_runs(job: Make, write: Callable[..., 
     assert not one.folder.exists()
 
 
-def validated_params(job: run.Job) -> dict[str, Any]:
+def validated_params(job: Job) -> dict[str, Any]:
     """The best parameters that the run names in its tags."""
     tags = mlflow.get_run(job.run["mlflow_run_id"]).data.tags
     return {key.removeprefix("lab.best."): json.loads(value) for key, value in tags.items() if key.startswith("lab.best.")}

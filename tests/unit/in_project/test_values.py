@@ -20,10 +20,11 @@ from sklearn.tree import DecisionTreeClassifier
 from lab_experiment import cross_validation, inside, run, storable, tracking
 from lab_experiment.__main__ import main
 from lab_experiment.failures import Failure, Stopped
+from lab_experiment.job import Job
 
 NUMBERS = np.arange(40.0)
 
-Make = Callable[..., run.Job]
+Make = Callable[..., Job]
 
 
 FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}

@@ -1,0 +1,75 @@
+"""What one task of the DAG ``train`` was asked to do, and what it works with: MLflow's client, and the process that the package's code runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lab_environments
+from lab_environments import Environment
+from lab_experiment import folders, handover, tracking
+from lab_experiment.package import Package
+
+Answer = dict[str, Any]
+"""What a command hands back; see ``__main__``."""
+
+
+@dataclass
+class Job:
+    """What a task was asked to do."""
+
+    document: Mapping[str, Any]
+    """What :func:`lab_experiment.document.read` returned."""
+    file: str
+    """The file it was read from, for messages and tags."""
+    folder: Path
+    """The run's folder, ``{{ run_dir }}``."""
+    run_id: str
+    """The DAG run's id."""
+    tags: Mapping[str, str]
+    """Tags of the MLflow run besides those in the file."""
+    run: dict[str, str] = field(default_factory=dict)
+    """What ``prepare`` made: ``mlflow_run_id``, ``experiment_id``, with a search ``search_run_id`` and ``study``, and on several hosts ``steps``, a digest."""
+    file_digest: str = ""
+    """Digest of that file, ``sha256:...``."""
+    number: int = 1
+    """Which of the searchers this is, from 1."""
+    of: int = 1
+    """How many searchers there are."""
+
+    @classmethod
+    def of_request(cls, request: Mapping[str, Any]) -> Job:
+        """Read a request of the DAG."""
+        checked = request["checked"]
+        part = request.get("part") or {}
+        return cls(
+            document=checked["document"],
+            file=checked["file"],
+            folder=folders.folder_of(request["run_id"], Path(request["runs_dir"])),
+            run_id=request["run_id"],
+            tags=request["tags"],
+            run=dict(request.get("run") or {}),
+            file_digest=checked.get("file_digest", ""),
+            number=part.get("searcher", 1),
+            of=part.get("of", 1),
+        )
+
+    @cached_property
+    def client(self) -> Any:
+        """MLflow's client."""
+        return tracking.connected()
+
+    @cached_property
+    def package(self) -> Package:
+        """The process that the package's code runs in, and with it the results of steps that another host did."""
+        if self.run.get("steps"):
+            handover.take(self.run["mlflow_run_id"], self.run["steps"], self.folder)
+        return Package(lambda: {"document": self.document, "folder": str(self.folder), "run": self.run}, self.environment.interpreter)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The experiment's environment on this host: the task before may have run on another one."""
+        return lab_environments.provide(self.document.get("environment", lab_environments.PROJECT))  # a run may be older than this key
