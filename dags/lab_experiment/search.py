@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
 
+    Retry = getattr(optuna.storages, "RetryHeartbeatStaleTrialCallback", None) or optuna.storages.RetryFailedTrialCallback  # its name before Optuna 4.9
     # Optuna calls experimental what it has had for years, and does not expect its heartbeat to be sent by anyone else. For good, and not just while it is
     # called: each change of the filters lets every warning of a package be shown once more.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -68,6 +70,9 @@ GRACE = int(os.environ.get("LAB_SEARCH_GRACE", "30"))
 
 LOST = 3
 """How often the parameters of lost trials are tried again."""
+
+BEATS = "lab.heartbeat"
+"""The attribute of a trial that has a heartbeat: its own number, for a trial that takes the place of a lost one inherits that one's attributes."""
 
 EVERY = 1.0
 """Seconds between two looks of a searcher that waits for the last trials of the others."""
@@ -159,13 +164,9 @@ def storage_of() -> Any:
     """
     if optuna is None:
         raise Final("search needs optuna in the environment of the project; add it to the image's requirements")
-    named = os.environ.get("LAB_OPTUNA_STORAGE_FILE", "")
-    if not named or not Path(named).is_file():
-        raise Failure("LAB_OPTUNA_STORAGE_FILE does not name a file in the worker's environment; it must hold the address of the database for searches")
-    url = Path(named).read_text(encoding="utf-8").strip()
+    url, engine = _address()
     callback = "heartbeat_stale_trial_callback" if "heartbeat_stale_trial_callback" in inspect.signature(optuna.storages.RDBStorage).parameters else None
     options: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE, callback or "failed_trial_callback": _lost}
-    engine = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for tries in (2, 1, 0):
         try:
@@ -179,10 +180,22 @@ def storage_of() -> Any:
             time.sleep(1)
 
 
+def _address() -> tuple[str, dict[str, Any]]:
+    """The address of the database for searches, and SQLAlchemy's options for it.
+
+    Raises:
+        Failure: It is not named.
+    """
+    named = os.environ.get("LAB_OPTUNA_STORAGE_FILE", "")
+    if not named or not Path(named).is_file():
+        raise Failure("LAB_OPTUNA_STORAGE_FILE does not name a file in the worker's environment; it must hold the address of the database for searches")
+    url = Path(named).read_text(encoding="utf-8").strip()
+    return url, {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+
+
 def _lost(study: Any, trial: FrozenTrial) -> None:
     """A trial whose searcher is gone: its parameters go back into the queue, a few times."""
-    kind = getattr(optuna.storages, "RetryHeartbeatStaleTrialCallback", None) or optuna.storages.RetryFailedTrialCallback
-    kind(max_retry=LOST)(study, trial)
+    Retry(max_retry=LOST)(study, trial)
     print(f"[search] trial {trial.number} was lost with its worker; its parameters are tried again", flush=True)
 
 
@@ -246,14 +259,25 @@ def _counts(trials: Iterable[FrozenTrial]) -> str:
 
 def lost_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
     """The trials that were lost with their worker and have another one in their place."""
-    return {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
+    return {number for trial in trials for number in instead_of(trial)}
+
+
+def instead_of(trial: FrozenTrial) -> list[int]:
+    """The lost trials that a trial takes the place of, the first one first."""
+    numbers: list[int] = Retry.retry_history(trial) if trial.system_attrs else []  # most have none, and each call warns: 6 µs, for every trial at every claim
+    return numbers
 
 
 class Heartbeat:
-    """Sends the heartbeat of the trial that this process is at, from a thread of its own."""
+    """Sends the heartbeat of the trial that this process is at, from a thread of its own.
 
-    def __init__(self, storage: Any) -> None:
+    Optuna itself sends heartbeats in ``Study.optimize`` alone, which cannot claim trials under a lock, and has no public call to send one for a trial that was
+    asked for. So this class speaks to the storage, and to the ids by which it knows studies and trials; nothing else here does.
+    """
+
+    def __init__(self, storage: Any, study: str) -> None:
         self._storage = storage
+        self._study = study
         self._trial_id: int | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="optuna-heartbeat", daemon=True)
@@ -268,11 +292,20 @@ class Heartbeat:
         self._over.set()
         self._thread.join(5)
 
-    def of(self, trial_id: int | None) -> None:
-        """Send that of this trial from now on; of none if None."""
-        if trial_id is not None:
-            self._storage.record_heartbeat(trial_id)
-        self._trial_id = trial_id
+    def of(self, number: int | None) -> None:
+        """Send that of the trial with this number from now on; of none if None."""
+        self._trial_id = None if number is None else self.first(number)
+
+    def first(self, number: int) -> int:
+        """Send the first one of a trial, and note at the trial that it has one; gives the trial's id. In this order: one that is noted is surely there."""
+        trial_id: int = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        self._storage.record_heartbeat(trial_id)
+        self._storage.set_trial_user_attr(trial_id, BEATS, number)
+        return trial_id
+
+    @cached_property
+    def _study_id(self) -> int:
+        return int(self._storage.get_study_id_from_name(self._study))
 
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT):
@@ -284,19 +317,28 @@ class Heartbeat:
                     print(f"[search] a heartbeat could not be sent ({storable.raised(error)})", flush=True)
 
 
-@contextmanager
-def _alone(storage: Any, study_id: int) -> Iterator[None]:
-    """Let one searcher of a study at a time claim a trial, on whatever host it is."""
-    import sqlalchemy  # type: ignore[import-not-found,unused-ignore]
+class Turns:
+    """Lets one searcher of a study at a time claim a trial, on whatever host it is. The connection is our own: Optuna lends none."""
 
-    with ExitStack() as stack:
-        if storage.engine.dialect.name == "postgresql":
-            connection = stack.enter_context(storage.engine.begin())  # the lock goes with the transaction, and with the connection of a killed process
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, :study)"), {"space": 0x6C6162, "study": study_id})
-        else:
-            lock = stack.enter_context(Path(f"{storage.engine.url.database}.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    def __init__(self, study: str) -> None:
+        import sqlalchemy  # type: ignore[import-not-found,unused-ignore]  # which Optuna brings
+
+        address, options = _address()
+        url = sqlalchemy.make_url(address)
+        self._file = Path(f"{url.database}.lock")
+        self._engine = sqlalchemy.create_engine(url, **options) if url.get_backend_name() == "postgresql" else None
+        key = int.from_bytes(hashlib.sha256(study.encode()).digest()[:4], "big", signed=True)
+        self._lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:space, :study)").bindparams(space=0x6C6162, study=key)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until it is this one's turn; it is to the end of the block."""
+        with ExitStack() as stack:
+            if self._engine:
+                stack.enter_context(self._engine.begin()).execute(self._lock)  # it goes with the transaction, and with the connection of a killed process
+            else:
+                fcntl.flock(stack.enter_context(self._file.open("w")), fcntl.LOCK_EX)
+            yield
 
 
 class Searcher:
@@ -313,6 +355,7 @@ class Searcher:
                 sampler=sampler_of(self.settings, None),
                 pruner=pruner_of(self.settings["pruner"]),
             )
+            self.turns = Turns(self.study.study_name)
         self.tries: list[FrozenTrial] = []
         self.looked = 0.0
         self.known = len(self.study.get_trials(deepcopy=False))
@@ -323,7 +366,7 @@ class Searcher:
         """Claim and evaluate trials until there are enough."""
         job = self.job
         job.package.ask("steps")  # before the first claim
-        with tracking.Writer() as writer, Heartbeat(self.storage) as heart:
+        with tracking.Writer() as writer, Heartbeat(self.storage, self.study.study_name) as heart:
             self.writer = writer
             while True:
                 with _database("claiming a trial"):
@@ -334,8 +377,7 @@ class Searcher:
                     self._try(trial)
                 except BaseException:
                     with suppress(Exception):  # killed in an orderly way: the trial need not be waited for
-                        if self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
-                            _lost(self.study, self.study._storage.get_trial(trial._trial_id))
+                        _lost(self.study, self.study.tell(trial, state=TrialState.FAIL))
                     raise
                 finally:
                     heart.of(None)
@@ -352,9 +394,9 @@ class Searcher:
     def _claim(self, heart: Heartbeat) -> Any:
         """The next trial, None when the search is over; waits while all that is left is being tried by others."""
         while True:
-            with _alone(self.storage, self.study._study_id):
+            with self.turns.turn():
                 if time.monotonic() - self.looked > HEARTBEAT / 2:
-                    self._give_up_lost()
+                    self._give_up_lost(heart)
                     self.looked = time.monotonic()
                 trials = self.study.get_trials(deepcopy=False)
                 lost = lost_numbers(trials)
@@ -368,10 +410,10 @@ class Searcher:
                 if done + running < enough and not late:
                     queued = [trial.number for trial in trials if trial.state == TrialState.WAITING]
                     if self.points is not None and not queued:
-                        self.study.enqueue_trial(self._point(len(trials) - sum(bool(trial.system_attrs.get("retry_history")) for trial in trials)))
+                        self.study.enqueue_trial(self._point(len(trials) - sum(bool(instead_of(trial)) for trial in trials)))
                     self._seed(queued[0] if queued else len(trials))
                     trial = self.study.ask()
-                    heart.of(trial._trial_id)
+                    heart.of(trial.number)
                     return trial
             time.sleep(EVERY)
 
@@ -381,18 +423,12 @@ class Searcher:
         self.drawn += itertools.islice(self.points, max(0, number + 1 - len(self.drawn)))
         return self.drawn[number]
 
-    def _give_up_lost(self) -> None:
-        """Have lost trials tried again; under the lock, so one that has no heartbeat yet is of a process that was killed just then: it gets one, its last."""
-        import sqlalchemy  # type: ignore[import-not-found,unused-ignore]
-
-        silent = (
-            "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING' "
-            "AND NOT EXISTS (SELECT 1 FROM trial_heartbeats WHERE trial_heartbeats.trial_id = trials.trial_id)"
-        )
-        with self.storage.engine.connect() as connection:
-            found = [row[0] for row in connection.execute(sqlalchemy.text(silent), {"study": self.study._study_id})]
-        for trial_id in found:
-            self.storage.record_heartbeat(trial_id)
+    def _give_up_lost(self, heart: Heartbeat) -> None:
+        """Have lost trials tried again; in our turn, so one that has no heartbeat yet is of a process that was killed just then: it gets one, its last."""
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if trial.user_attrs.get(BEATS) != trial.number:
+                with suppress(RuntimeError):  # it has ended meanwhile
+                    heart.first(trial.number)
         optuna.storages.fail_stale_trials(self.study)
 
     def _seed(self, number: int) -> None:
@@ -432,14 +468,14 @@ class Searcher:
         shown = ", ".join(f"{name}={_number(value)}" for name, value in params.items())
         words = {TrialState.COMPLETE: ", ".join(map(_number, result or [])), TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[state]
         try:
-            told = self.study.tell(trial, result, state)
+            frozen = self.study.tell(trial, result, state)
         except Exception as error:
-            now = self.study._storage.get_trial(trial._trial_id)
-            if not now.state.is_finished():
+            with _database("looking whether a trial was given up"):
+                over = self.study.get_trials(deepcopy=False)[trial.number].state.is_finished()
+            if not over:
                 raise Failure(f"search: telling the result of trial {trial.number} failed with {storable.raised(error)}") from None
             print(f"[search] trial {trial.number} had been given up for lost before it ended; its result is not taken", flush=True)
             return
-        frozen = told if told is not None else self.study._storage.get_trial(trial._trial_id)
         print(f"[search] trial {trial.number}: {shown} -> {words} in {time.monotonic() - begun:.2f} s", flush=True)
         self.tries.append(frozen)
         job = self.job
@@ -521,8 +557,8 @@ def write_trial(job: Job, trial: FrozenTrial, folds: list[dict[str, float]], run
     tags = {"lab.state": state}
     if trial.user_attrs.get("failure"):
         tags["lab.failure"] = trial.user_attrs["failure"]
-    if trial.system_attrs.get("retry_history"):
-        tags["lab.instead_of"] = ", ".join(map(str, trial.system_attrs["retry_history"]))
+    if others := instead_of(trial):
+        tags["lab.instead_of"] = ", ".join(map(str, others))
     intermediate = {"intermediate": trial.intermediate_values}
     for number, scores in enumerate(folds):
         fold = tracking.nested(client, experiment, run_id, "fold", f"fold {number}", {"lab.fold": str(number)}, start)
@@ -580,7 +616,7 @@ def _shown(trial: FrozenTrial) -> dict[str, Any]:
         "intermediate_values": {str(step): value for step, value in trial.intermediate_values.items()},
         "start": trial.datetime_start and trial.datetime_start.isoformat(),
         "complete": trial.datetime_complete and trial.datetime_complete.isoformat(),
-        "instead_of": trial.system_attrs.get("retry_history", []),
+        "instead_of": instead_of(trial),
         "failure": trial.user_attrs.get("failure"),
     }
 

@@ -203,7 +203,7 @@ def test_a_seed_gives_the_same_trials_whoever_searches(job: Make) -> None:
     together = job(lambda x: x, trials=6, parallel=2)
     together.run = run.prepare(together)["values"]["run"]
     first, second = search.Searcher(together), search.Searcher(together)
-    with search.Heartbeat(first.storage) as heart, tracking.Writer() as writer:
+    with search.Heartbeat(first.storage, first.study.study_name) as heart, tracking.Writer() as writer:
         for searcher in (first, second, second, first, second, first):
             searcher.writer = writer
             searcher._try(searcher._claim(heart))
@@ -321,7 +321,7 @@ def test_a_trial_whose_searcher_is_gone_is_tried_again(job: Make, monkeypatch: p
         trial = gone.study.ask()
         trial.suggest_float("x", 0.0, 1.0)
         if beats:
-            gone.storage.record_heartbeat(trial._trial_id)
+            search.Heartbeat(gone.storage, gone.study.study_name).first(trial.number)
     time.sleep(2.1)
     run.search(one)
     trials = trials_of(one)
