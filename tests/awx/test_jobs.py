@@ -167,7 +167,7 @@ def test_values_are_those_of_the_shell_but_for_what_is_answered(
 
 def shown_values(options: list[str], project: Path) -> dict[str, Any]:
     """Return values and secrets as a play of the project sees them on the lab's host."""
-    names = [*VALUES, "vault_nexus_user", "vault_nexus_pass", "vault_airflow_admin_password", "airflow_image_nexus_pass"]
+    names = [*VALUES, "vault_nexus_user", "vault_nexus_pass", "vault_airflow_admin_password", "airflow_image_index_password"]
     book = project / "playbooks" / "show.yml"
     task = {
         "ansible.builtin.copy": {"content": "{{ dict(names | zip(query('ansible.builtin.vars', *names))) | to_json }}", "dest": "{{ playbook_dir }}/shown.json"}
@@ -190,7 +190,7 @@ def test_every_verb_runs_as_a_job_without_asking_anything(job: Launch, lab: Chec
 def test_clean_removes_what_a_run_left(job: Launch, lab: Checkout) -> None:
     staging = Path(yaml.safe_load((lab.path / "inventories/lab/group_vars/lab/lab.yml").read_text(encoding="utf-8"))["lab_staging_dir"])
     (staging / "build").mkdir(parents=True)
-    (staging / "build" / "nexus_pass").write_text("left by a run that was killed", encoding="utf-8")
+    (staging / "build" / "index_password").write_text("left by a run that was killed", encoding="utf-8")
     done = job("clean")
     assert done.returncode == 0, done.output
     assert not staging.exists()

@@ -59,7 +59,7 @@ class Lab:
     def leave(self) -> None:
         """Leave on the host what a build that was killed leaves."""
         self.staged.mkdir()
-        (self.staged / "nexus_pass").write_text("left", encoding="utf-8")
+        (self.staged / "index_password").write_text("left", encoding="utf-8")
 
     def build(self, **parameters: str | bool) -> Build:
         """Run a build of the test's inventory."""
@@ -133,7 +133,7 @@ def test_a_dry_run_changes_nothing(lab: Lab) -> None:
     build = lab.build(DRY_RUN=True)
     assert build.result == "SUCCESS", build.console
     assert build.description == "Dry run: nothing was changed."
-    assert (lab.staged / "nexus_pass").exists()
+    assert (lab.staged / "index_password").exists()
 
 
 def test_a_failing_stage_still_cleans(lab: Lab) -> None:

@@ -63,7 +63,7 @@ def folder(controller: Controller, tmp_path: Path, tarball: Path) -> Iterator[Fo
 
 def test_its_stages_run_the_installed_collection_and_the_host_is_clean_afterwards(folder: Folder) -> None:
     folder.staged.mkdir()
-    (folder.staged / "nexus_pass").write_text("left", encoding="utf-8")
+    (folder.staged / "index_password").write_text("left", encoding="utf-8")
     build = folder.build(VERBS="preflight")
     assert build.result == "SUCCESS", build.console
     assert build.stages == {name: "SUCCESS" if name in ("collections", "preflight") else "SKIPPED" for name in STAGES}

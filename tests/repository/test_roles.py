@@ -165,6 +165,34 @@ def test_messages_name_what_the_wiring_hands_to_the_role(role: Path) -> None:
         assert own[key] == f"{role.name}_{key}" and names[key] in str(wiring[own[key]]), f"{own[key]} is not set by {names[key]}"
 
 
+DOCKERFILES = [(role, path) for role in ROLES for path in sorted(role.glob("templates/**/Dockerfile*"))]
+LOGIN = {"index_user", "index_password"}
+
+
+@pytest.mark.parametrize(("role", "path"), DOCKERFILES, ids=[f"{role.name}/{path.stem}" for role, path in DOCKERFILES])
+def test_the_login_of_the_index_has_one_pair_of_names_and_one_way_into_a_build(role: Path, path: Path) -> None:
+    text, options = path.read_text(encoding="utf-8"), role_docs.options_of(role)
+    mounted = set(re.findall(r"\bid=([\w-]+)", text)) | set(re.findall(r"/run/secrets/([\w-]+)", text))
+    assert mounted <= {*LOGIN, "ca_bundle"}, "a build secret of another name"
+    assert (mounted & LOGIN) in (set(), LOGIN), "half a login"
+    if mounted & LOGIN:
+        assert {f"{role.name}_{name}" for name in LOGIN} <= options.keys(), "the role takes the login under other names"
+        handed = "".join(file.read_text(encoding="utf-8") for folder in ("tasks", "vars") for file in sorted((role / folder).rglob("*.yml")))
+        for name in LOGIN:
+            assert re.search(rf"\b{name}'?: [^,}}\n]*{role.name}_{name}\b", handed), f"{role.name}_{name} is not handed to the build as {name}"
+        for part in ("UV_DEFAULT_INDEX=['\"]lab=", 'UV_INDEX_LAB_USERNAME="[$]user"', 'UV_INDEX_LAB_PASSWORD="[$]pass"'):
+            assert re.search(part, text), "uv is told the login in another way than everywhere else"
+
+
+@pytest.mark.parametrize("role", ROLES, ids=NAMES)
+def test_who_reads_the_index_has_one_pair_of_names(role: Path) -> None:
+    """AWX has a credential of type Nexus, whose fields are its own."""
+    options = {name.removeprefix(f"{role.name}_"): option for name, option in role_docs.options_of(role).items()}
+    assert role.name == "awx" or not [name for name in options if re.fullmatch(r"nexus_.*|index_(?:username|login|pass)", name)]
+    assert (options.keys() & LOGIN) in (set(), LOGIN)
+    assert "index_password" not in options or options["index_password"].get("no_log") is True, f"{role.name}_index_password may be shown"
+
+
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
 def test_tags_are_set_in_playbooks_alone(role: Path) -> None:
     tagged = [path for folder in ("tasks", "handlers") for path in (role / folder).rglob("*.yml") if re.search(r"^\s*(?:- )?tags:", path.read_text(), re.M)]

@@ -107,7 +107,7 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     )
     try:
         until = time.monotonic() + 300
-        while not host.run("ls /dev/shm/mlops-lab/*/secrets/nexus_pass").succeeded:
+        while not host.run("ls /dev/shm/mlops-lab/*/secrets/index_password").succeeded:
             assert time.monotonic() < until, "the build never had its secrets"
             assert running.poll() is None, "the play ended before the build had its secrets"
             time.sleep(0.1)

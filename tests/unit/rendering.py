@@ -59,7 +59,7 @@ class Case:
 
 def airflow_images() -> list[Case]:
     """Return the Dockerfile of the lab's image."""
-    credentials = {"airflow_image_index_url": INDEX, "airflow_image_nexus_user": "reader", "airflow_image_nexus_pass": CANARY}
+    credentials = {"airflow_image_index_url": INDEX, "airflow_image_index_user": "reader", "airflow_image_index_password": CANARY}
     options = {
         "plain": {},
         "with environments": {"airflow_image_environments": ["churn", "Wine_2"]},
@@ -165,8 +165,8 @@ def stacks() -> list[Case]:
 
 MLFLOW: dict[str, Any] = {
     "mlflow_server_index_url": INDEX,
-    "mlflow_server_nexus_user": "reader",
-    "mlflow_server_nexus_pass": CANARY,
+    "mlflow_server_index_user": "reader",
+    "mlflow_server_index_password": CANARY,
     "mlflow_server_admin_password": CANARY,
     "mlflow_server_db_password": CANARY,
     "mlflow_server_secret_key": CANARY,
@@ -180,16 +180,16 @@ STORE: dict[str, Any] = {
 }
 MODEL_SERVER: dict[str, Any] = {
     "model_server_index_url": INDEX,
-    "model_server_nexus_user": "reader",
-    "model_server_nexus_pass": CANARY,
+    "model_server_index_user": "reader",
+    "model_server_index_password": CANARY,
     "model_server_password": CANARY,
     "model_server_mlflow_password": CANARY,
     "__model_server_built": {"image": "mlops-lab/models:1.0.0-0123456789ab"},
 }
 WORKBENCH: dict[str, Any] = {
     "workbench_index_url": INDEX,
-    "workbench_nexus_user": "reader",
-    "workbench_nexus_pass": CANARY,
+    "workbench_index_user": "reader",
+    "workbench_index_password": CANARY,
     "workbench_password": CANARY,
     "workbench_mlflow_password": CANARY,
     "workbench_optuna_password": CANARY,

@@ -87,11 +87,11 @@ def test_two_contents_of_one_size_differ_in_time_and_one_content_never_does() ->
 
 
 def test_an_archive_keeps_secrets_apart_from_the_context() -> None:
-    with tarfile.open(fileobj=io.BytesIO(context_archive({"Dockerfile": "FROM x", "a": "ä"}, {"nexus_pass": CANARY}))) as opened:
+    with tarfile.open(fileobj=io.BytesIO(context_archive({"Dockerfile": "FROM x", "a": "ä"}, {"index_password": CANARY}))) as opened:
         content = {member.name: (opened.extractfile(member) or io.BytesIO()).read().decode() for member in opened.getmembers()}
         modes = {member.name: member.mode for member in opened.getmembers()}
-    assert content == {"context/Dockerfile": "FROM x", "context/a": "ä", "secrets/nexus_pass": CANARY}
-    assert modes["secrets/nexus_pass"] == 0o600
+    assert content == {"context/Dockerfile": "FROM x", "context/a": "ä", "secrets/index_password": CANARY}
+    assert modes["secrets/index_password"] == 0o600
 
 
 def test_the_digest_knows_content_and_not_order() -> None:
@@ -122,7 +122,7 @@ def test_a_failure_is_what_the_step_said() -> None:
 
 @pytest.mark.parametrize("shown", [CANARY, "canary%40of%3Aimage%2Fbuild", "canary%40of%3Aimage/build"])
 def test_a_failure_masks_secrets_also_as_an_url_has_them(shown: str) -> None:
-    text = failure(f"#6 0.1 401 for http://reader:{shown}@index/simple/\n", {"nexus_user": "reader", "nexus_pass": CANARY, "empty": ""})
+    text = failure(f"#6 0.1 401 for http://reader:{shown}@index/simple/\n", {"index_user": "reader", "index_password": CANARY, "empty": ""})
     assert text == "401 for http://********:********@index/simple/"
 
 
@@ -151,7 +151,7 @@ class Builder:
             "dockerfile": "FROM base:1\n",
             "files": {"requirements.txt": "six\n"},
             "base_images": ["base:1"],
-            "secrets": {"nexus_user": "reader", "nexus_pass": "{{ lookup('ansible.builtin.env', 'THE_SECRET') }}"},
+            "secrets": {"index_user": "reader", "index_password": "{{ lookup('ansible.builtin.env', 'THE_SECRET') }}"},
             "secret_files": {"ca_bundle": "/etc/hostname"},
             "staging_dir": str(self.staging),
         }
@@ -188,7 +188,7 @@ def test_an_image_is_built_once_for_each_content(builder: Builder) -> None:
     assert "[base 1/2] RUN something" in done.output
     build = builder.build
     assert build is not None
-    assert build["files"]["secrets/nexus_pass"] == [CANARY, "600"] and build["closed"] == "700"
+    assert build["files"]["secrets/index_password"] == [CANARY, "600"] and build["closed"] == "700"
     assert build["files"]["context/requirements.txt"][0] == "six\n"
     assert "id=ca_bundle,src=/etc/hostname" in build["words"]
     assert CANARY not in " ".join(build["words"]), "argument of a process"
@@ -315,7 +315,7 @@ def test_a_build_ends_when_its_ansible_was_killed(builder: Builder, moment: str)
         os.kill(processes(f"{builder.path}/play.yml")[0], signal.SIGKILL)  # the oldest: not its worker
     else:
         until(record.exists)
-        assert "secrets/nexus_pass" in record.read_text(encoding="utf-8")
+        assert "secrets/index_password" in record.read_text(encoding="utf-8")
     ansible.wait(300)
     until(lambda: builder.staged() == [])
     assert builder.staged() == []

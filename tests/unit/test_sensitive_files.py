@@ -55,7 +55,7 @@ class Host:
     def plant(self) -> list[Path]:
         """Leave behind what killed runs leave; returns the files."""
         left = [
-            self.staging / "build-1" / "secrets" / "nexus_pass",
+            self.staging / "build-1" / "secrets" / "index_password",
             self.remote_tmp / "ansible-tmp-1700000000.1-42-1" / "AnsiballZ_command.py",
             self.async_dir / "j123.456",
             self.path / "netrc",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import netrc
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, run_tool
-from tests.unit.rendering import CANARY, COMPOSE_FILES, DOCKERFILES, OTHERS, PARTS, STACK, Case, stacks
+from tests.unit.rendering import CANARY, COMPOSE_FILES, DOCKERFILES, INDEX, OTHERS, PARTS, STACK, Case, stacks
 
 compose_files = pytest.mark.parametrize("case", COMPOSE_FILES, ids=str)
 dockerfiles = pytest.mark.parametrize("case", DOCKERFILES, ids=str)
@@ -305,9 +306,7 @@ def test_no_credential_is_an_argument_or_a_variable_of_an_image(case: Case) -> N
 @dockerfiles
 def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case: Case) -> None:
     """A secret that is not required and missing lets the build go on without a login."""
-    names = ("nexus_user", "nexus_pass") if case.role in ("airflow_image", "mlflow_server", "model_server") else ()
-    if case.values.get("base_images_index_user"):
-        names = ("index_user", "index_password")
+    names = ("index_user", "index_password") if f"{case.role}_index_user" in case.values else ()
     tools = r"\b(?:uv pip (?:install|compile)|pip install|environments_server\.py --in-image)\b"
     installing = [line for line in instructions(case.render()) if line.startswith("RUN") and re.search(tools, line)]
     assert (
@@ -336,10 +335,32 @@ def test_secrets_are_readable_by_the_user_who_installs(case: Case) -> None:
 
 def test_credentials_go_to_the_index_alone() -> None:
     """An entry `default` in a netrc would send them to any host that a page or a redirect names."""
-    written = [line for case in DOCKERFILES for line in instructions(case.render()) if "NETRC" in line]
-    assert len(written) >= 3
+    written = [line for case in DOCKERFILES for line in instructions(case.render()) if "netrc" in line]
+    assert len(written) == 3, "pip's, which brings uv, and no other"
     for line in written:
         assert re.search(r"printf 'machine (nexus\.example\.com)\\n", line) and "default login" not in line
+
+
+@pytest.mark.parametrize("case", [case for case in DOCKERFILES if f"{case.role}_index_user" in case.values], ids=str)
+def test_uv_and_pip_are_given_the_login_whatever_is_in_it(case: Case, tmp_path: Path) -> None:
+    """What a RUN does before it installs, done here: uv reads its variables, and pip a netrc, which no other tool is told of."""
+    for name, content in (("index_user", "reader"), ("index_password", CANARY), ("pip.conf", f"[global]\nindex-url = {INDEX}\n")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    installing = [line for line in instructions(case.render()) if line.startswith("RUN") and "/run/secrets/index_user" in line]
+    for line in installing:
+        prepare = re.split(r"&& (?:uv|python3) |&& export LAB_", re.sub(r"^RUN (?:\s*--mount=\S+)*", "", line))[0]
+        for folder in ("/run/secrets/", "/dev/shm/", "/opt/project/"):
+            prepare = prepare.replace(folder, f"{tmp_path}/")
+        done = run_tool(["sh", "-ec", f"{prepare} && env -0"], cwd=tmp_path)
+        assert done.returncode == 0, done.stdout
+        given = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+        assert (given["UV_DEFAULT_INDEX"], given["UV_INDEX_LAB_USERNAME"], given["UV_INDEX_LAB_PASSWORD"]) == (f"lab={INDEX}", "reader", CANARY)
+        assert "NETRC" not in given and ("/bin/pip install" in line) is (" NETRC=/dev/shm/netrc " in line) is (tmp_path / "netrc").exists()
+        if (tmp_path / "netrc").exists():
+            hosts = netrc.netrc(tmp_path / "netrc").hosts
+            assert {host: (user, password) for host, (user, _, password) in hosts.items()} == {"nexus.example.com": ("reader", CANARY)}
+            assert (tmp_path / "netrc").stat().st_mode & 0o777 == 0o600
+    assert installing
 
 
 @dockerfiles

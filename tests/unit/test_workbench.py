@@ -481,7 +481,7 @@ def test_the_image_holds_every_file_and_none_can_be_changed_by_who_runs_it() -> 
     assert "COPY" in before and "COPY" not in after and "--chown" not in before and "ENTRYPOINT" in after
 
 
-REQUIRED = {f"workbench_{name}": "x" for name in ("index_url", "nexus_user", "nexus_pass", "password", "mlflow_password", "optuna_password")}
+REQUIRED = {f"workbench_{name}": "x" for name in ("index_url", "index_user", "index_password", "password", "mlflow_password", "optuna_password")}
 
 
 def workbench(folder: Path, containers: str = "", *arguments: str, **values: Any) -> tuple[Done, list[str]]:
