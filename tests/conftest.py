@@ -22,10 +22,14 @@ import pytest
 import yaml
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 # The lab's verbs in their order
 VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))]
+# The versions of Airflow that there are locks of, each with the Python under it, the newest first
+_LOCKS = [path.stem.removeprefix("airflow-").split("-python") for path in (ROOT / "roles/base_images/files").glob("airflow-*-python*.txt")]
+AIRFLOWS = dict(sorted(_LOCKS, key=lambda lock: Version(lock[0]), reverse=True))
 BIN = Path(sys.executable).parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,7 +13,7 @@ import yaml
 
 from tests.awx.conftest import VAULT_PASSWORD, Checkout
 from tests.awx.controller import BUILT_IN, HIDDEN, TOKEN, Controller, serving
-from tests.conftest import ROOT, VERBS
+from tests.conftest import AIRFLOWS, ROOT, VERBS
 
 
 def changed(output: str) -> int:
@@ -82,6 +82,9 @@ def test_surveys_have_types_choices_defaults_and_limits(declared: Controller) ->
             assert question["required"] or (question["default"], question["min"]) == ("", 0)
     every = set().union(*asked.values())
     assert asked["mlops-lab"] == asked["mlops-lab preflight"] == every, "the workflow passes on what its jobs ask"
+    offered = {question["variable"]: question["choices"] for path in declared.surveys for question in declared.surveys[path]["spec"] if "choices" in question}
+    assert set(offered["lab_airflow_version"]) == set(AIRFLOWS), "the locks say which versions there are"
+    assert set(offered["survey_lab_python_version"]) == {f"python{python}" for python in AIRFLOWS.values()}
     values = values_of(declared)
     for variable in every:
         assert not variable.startswith("survey_") or variable in values[variable.removeprefix("survey_")], f"nothing reads {variable}"

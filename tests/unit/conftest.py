@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import run_tool
+from tests.conftest import AIRFLOWS, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = Path(__file__).parent / "environments"
@@ -105,7 +105,11 @@ def project_python(request: pytest.FixtureRequest) -> Path:
     return make_environment(getattr(request, "param", "project"), PROJECT)
 
 
-@pytest.fixture(scope="session", params=["3.3.2", pytest.param("3.1.8", marks=pytest.mark.deep)])
+#: parameters of a fixture that gives each supported Airflow in turn
+EVERY_AIRFLOW = [pytest.param(version, marks=[pytest.mark.deep] if number else []) for number, version in enumerate(AIRFLOWS)]
+
+
+@pytest.fixture(scope="session", params=EVERY_AIRFLOW)
 def airflow_python(request: pytest.FixtureRequest) -> Path:
     """The Python of an environment with Airflow and without MLflow, pandas and the project; each supported Airflow in turn."""
     return make_environment(f"airflow-{request.param}")

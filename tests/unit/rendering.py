@@ -9,12 +9,12 @@ from typing import Any
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from tests.conftest import ROOT
+from tests.conftest import AIRFLOWS, ROOT
 
 INDEX = "https://nexus.example.com/repository/pypi-all/simple/"
 # In every secret, with characters that break what does not quote them.
 CANARY = "canary-@:/%41+&=?#$x'\"{{"
-VERSIONS = [("3.3.2", "3.13"), ("3.1.8", "3.11")]
+VERSIONS = list(AIRFLOWS.items())
 
 
 @dataclass(frozen=True)

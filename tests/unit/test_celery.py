@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.unit.authorities import authority, certify
-from tests.unit.conftest import ROOT, make_environment
+from tests.unit.conftest import EVERY_AIRFLOW, ROOT, make_environment
 from tests.unit.test_templates import stack
 
 CONFIG = ROOT / "roles" / "airflow_stack" / "files"
@@ -118,7 +118,7 @@ class Cell:
         return list(until(found)) or pytest.fail((self.folder / "worker.log").read_text()[-3000:])
 
 
-@pytest.fixture(scope="module", params=["3.3.2", pytest.param("3.1.8", marks=pytest.mark.deep)])
+@pytest.fixture(scope="module", params=EVERY_AIRFLOW)
 def python(request: pytest.FixtureRequest) -> Path:
     """An environment with Airflow's Celery and Flower."""
     return make_environment(f"celery-{request.param}")
