@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import report
 import yaml
-
-from benchmarks import report
 
 
 def test_a_run_is_read_with_plays_that_are_for_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

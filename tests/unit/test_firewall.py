@@ -369,8 +369,8 @@ def test_a_host_that_leaves_the_lab_is_let_in_no_more(tmp_path: Path) -> None:
     lab = {"children": {group: {"hosts": {name: known[name] for name in names}} for group, names in groups.items()}}
     (tmp_path / "hosts.json").write_text(json.dumps({"lab": lab}))
     sources = {}
-    for leaving in ([], ["worker3"]):
-        where = ["-i", tmp_path / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps({"lab_leaving": leaving})]
+    for leaving in (list[str](), ["worker3"]):
+        where: list[str | Path] = ["-i", tmp_path / "hosts.json", "--playbook-dir", ROOT / "playbooks", "-e", json.dumps({"lab_leaving": leaving})]
         shown = run_tool(
             ["ansible", "control", *where, "-m", "ansible.builtin.debug", "-a", "var=firewall_ports"], ANSIBLE_CALLBACK_RESULT_FORMAT="json"
         ).stdout
