@@ -50,7 +50,7 @@ class CallbackModule(Default):
         self._waiting = self._play_name = ""
         self._play_runs = False
         self._began = self._play_began = time.monotonic()
-        self._times: dict[str, Any] = {"began": round(time.time()), "plays": []}
+        self._times: dict[str, Any] = {"began": int(time.time()), "plays": []}
         # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)
