@@ -122,9 +122,11 @@ def former_of(lock: Path) -> str:
     return text
 
 
-def python_of(texts: dict[str, str]) -> str:
-    """Return the Python that a comment names, or nothing."""
-    return next((found.group(1) for text in texts.values() if (found := PYTHON.search(text))), "")
+def python_of(texts: dict[str, str]) -> dict[str, str]:
+    """Return what the files say of the Python: a comment names it, a C(pyproject.toml) limits it."""
+    named = next((found.group(1) for text in texts.values() if (found := PYTHON.search(text))), "")
+    limits = (tomllib.loads(text).get("project", {}).get("requires-python", "") for name, text in texts.items() if name.endswith(".toml"))
+    return {"python": named, "requires_python": next(limits, "")}
 
 
 class ActionModule(ActionBase):
@@ -154,7 +156,7 @@ class ActionModule(ActionBase):
                 locked.append(name)
                 if self._task.check_mode:
                     continue
-                request: dict[str, Any] = {"needs": "\n".join(args["needs"]), "previous": former, "python": python_of(texts)}
+                request: dict[str, Any] = {"needs": "\n".join(args["needs"]), "previous": former, **python_of(texts)}
                 if paths[0].is_dir():
                     source, said = paths[0] / PROJECT[1], []
                     request["project"] = texts
@@ -163,6 +165,8 @@ class ActionModule(ActionBase):
                     request |= {"requirements": "\n".join(str(entry.requirement) for entry in entries), "previous": sources.preferred(former, entries)}
                 answer = self._resolved(args["project_src"], source, request | ({"previous": ""} if args["upgrade"] else {}))
                 head = [HEAD.format(file=source.relative_to(folder)), *said, f"# asked: {digest}\n", f"# python: {answer['python']}\n"]
+                if answer["instead"]:
+                    warnings.append(f"environment {name} has Python {answer['python']}: with the lab's own there is no solution: {answer['instead']}")
                 if answer["without"]:
                     warnings.append(f"environment {name}: what the lab needs does not go with its pins, so that it trains no model: {answer['without']}")
                     head.append(f"# without: {answer['without']}\n")

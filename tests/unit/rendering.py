@@ -63,7 +63,11 @@ def airflow_images() -> list[Case]:
     options = {
         "plain": {},
         "with environments": {"airflow_image_environments": ["churn", "Wine_2"]},
-        "with providers and packages": {"airflow_image_providers": ["apache-airflow-providers-http"], "airflow_image_apt_packages": ["libgomp1", "git"]},
+        "with providers and packages": {
+            "airflow_image_providers": ["apache-airflow-providers-http"],
+            "airflow_image_apt_packages": ["libgomp1", "git"],
+            "airflow_image_pythons": ["3.11"],
+        },
     }
     return [
         Case(

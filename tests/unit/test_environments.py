@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
+import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -118,6 +120,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory, service: Path) -> str:
     (folder / "docker").write_text(f"#!/bin/sh\nLAB_ENVIRONMENTS_DIR={service} exec {sys.executable} {program} --ask\n")
     (folder / "docker").chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The service's module, on a host whose image has Python 3.13 and 3.11."""
+    spec = importlib.util.spec_from_file_location("environments_server", ROOT / "roles" / "environments" / "files" / "environments_server.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "pythons_here", lambda: ["3.13", "3.11"])
+    return module
 
 
 Locks = Callable[..., Done]
@@ -289,6 +302,54 @@ def test_a_python_that_is_not_there_is_a_sentence(service: Path) -> None:
     assert ask(service, do="make", requirements="six==1.17.0", python="3.4")[-1]["mistake"].startswith("Python 3.4 is not on this host, which has Python 3.")
 
 
+@pytest.mark.parametrize(
+    ("request_", "works", "python", "instead", "without"),
+    [
+        ({}, [("3.13", True), ("3.11", True)], "3.13", "", ""),
+        ({}, [("3.11", True), ("3.13", False)], "3.11", "3.13 with needs", ""),
+        ({}, [("3.13", False), ("3.11", False)], "3.13", "", "3.13 with needs"),
+        ({}, [("3.11", False)], "3.11", "3.13 without", "3.13 with needs"),
+        ({"needs": ""}, [("3.11", False)], "3.11", "3.13 without", ""),
+        ({"python": "3.11"}, [("3.13", True), ("3.11", False)], "3.11", "", "3.11 with needs"),
+        ({"requires_python": "<3.12"}, [("3.13", True), ("3.11", True)], "3.11", "", ""),
+    ],
+)
+def test_an_environment_has_the_first_python_that_all_of_it_goes_with(
+    request_: dict[str, str], works: list[tuple[str, bool]], python: str, instead: str, without: str, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(python: str, lines: list[str], previous: str) -> str:
+        if (python, "six" in lines) not in works:
+            raise server.Failure(f"{python} {'with needs' if 'six' in lines else 'without'}")
+        return "lock"
+
+    monkeypatch.setattr(server, "locked", locked)
+    answer = server.resolve({"requirements": "numpy", "needs": "six", **request_}, print)["resolved"]
+    assert answer == {"lock": "lock", "python": python, "instead": instead, "without": without}
+
+
+def test_where_no_python_will_do_the_reason_is_the_one_of_the_lab_s_own(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(python: str, lines: list[str], previous: str) -> str:
+        raise server.Failure(f"{python} {len(lines)}")
+
+    monkeypatch.setattr(server, "locked", locked)
+    with pytest.raises(server.Failure, match=r"^3\.13 1$"):
+        server.resolve({"requirements": "numpy", "needs": "six"}, print)
+    for wanted, words in [
+        ("<3", "requires-python is <3, and the lab has Python 3.13 and 3.11"),
+        ("x", "requires-python has 'x'; allowed: versions, as in >=3.11"),
+    ]:
+        with pytest.raises(server.Mistake, match=re.escape(words)):
+            server.resolve({"requirements": "numpy", "requires_python": wanted}, print)
+
+
+def test_requires_python_of_a_project_counts(lock_environments: Locks, tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text('[project]\nname = "old"\nrequires-python = "<3.9"\ndependencies = ["six"]\n')
+    (tmp_path / "new.toml").write_text('[project]\nname = "new"\nrequires-python = ">=3.9"\ndependencies = ["six"]\n')
+    done = lock_environments(tmp_path, needs=[])
+    assert done.result["locked"] == ["new"] and "requires-python is <3.9, and the lab has Python 3." in str(done.result["warnings"]), done.output
+    assert f"# python: 3.{sys.version_info.minor}\n" in (tmp_path / "new.lock").read_text()
+
+
 def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
     with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache, LAB_ENVIRONMENTS_DAYS="10", LAB_ENVIRONMENTS_GB="0") as folder:
         old, idle, used = (folder / ask(folder, do="make", requirements=f"six==1.{minor}.0")[-1]["made"]["key"] for minor in (15, 16, 17))
@@ -437,7 +498,7 @@ def test_a_project_with_its_uv_lock_is_an_environment_of_its_versions_and_of_its
             "lab-test-own comes from https://files.example.com/lab_test_own-1.0-py3-none-any.whl;",
         ),
         (SOMEWHERE, "0" * 64, ">=3.11", "the lab's index has another lab-test-own 1.0 than the one that is locked"),
-        (SOMEWHERE, "0" * 64, ">=3.8,<3.9", "it is locked for Python <3.9,>=3.8, and the environment has Python 3."),
+        (SOMEWHERE, "0" * 64, ">=3.8,<3.9", "requires-python is >=3.8,<3.9, and the lab has Python 3."),
     ],
 )
 def test_what_a_uv_lock_takes_from_elsewhere_is_named_with_its_file(

@@ -13,12 +13,14 @@ A client connects to the unix socket ``<LAB_ENVIRONMENTS_DIR>/.service/socket``,
     {"do": "make", "requirements": "numpy==2.3.5 --hash=...\n...", "python": "3.13"}
         {"made": {"key": ..., "interpreter": ..., "new": true, "seconds": 1.2}}
     {"do": "resolve", "requirements": "churn\n", "needs": "mlflow-skinny\n", "previous": "<the last lock>", "python": ""}
-        {"resolved": {"lock": ..., "python": "3.13", "without": "why the needs are not in it, or nothing"}}
+        {"resolved": {"lock": ..., "python": "3.13", "without": "why the needs are not in it, or nothing", "instead": "why the Python is another, or nothing"}}
 
 ``resolve`` takes ``project`` in the place of ``requirements``: the texts of a project's ``pyproject.toml`` and ``uv.lock``, whose versions and hashes stay.
+``requires_python`` may limit the Python, as in a ``pyproject.toml``.
 
 Before the last line may come ``{"say": "<a line for the log>"}``. In its place may come ``{"mistake": "<sentence>"}``, when asking again is of no use, or
-``{"failure": "<sentence>"}``. An empty ``python`` stands for the one of this container.
+``{"failure": "<sentence>"}``. An empty ``python`` stands for the one of this container; to ``resolve`` also for the newest other one here that will do, where
+that one will not.
 
 It is set up by the environment:
 
@@ -57,7 +59,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 DAY = 86400
 IN_USE = 2 * DAY
@@ -124,22 +126,50 @@ def make_in_image(name: str, lock: Path) -> None:
 
 
 def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Resolve requirements to a lock with hashes; with ``needs``, or without them where they contradict the requirements.
+    """Resolve requirements to a lock with hashes; with ``needs``, or without them where they contradict the requirements on every Python that may be.
 
     Raises:
-        Mistake: The requirements hold something else than packages of the index.
+        Mistake: The requirements hold something else than packages of the index, or no Python here may be theirs.
         Failure: There is no solution.
     """
-    python, needs = str(request.get("python") or PYTHON), pins(request.get("needs", ""))
-    asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
-    previous = request.get("previous", "")
+    needs, previous = pins(request.get("needs", "")), request.get("previous", "")
+    here = [str(request["python"])] if request.get("python") else pythons_here()
+    pythons = [python for python in here if fits(python, request.get("requires_python", ""))]
+    if not pythons:
+        raise Mistake(f"requires-python is {request['requires_python']}, and the lab has Python {' and '.join(here)}")
+    reasons = dict[bool, Mistake | Failure]()  # of the first Python, with the needs and without
+    for also in (needs, []) if needs else ([],):
+        for python in pythons:
+            try:
+                asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
+                lock = locked(python, [*asked, *also], previous)
+            except (Mistake, Failure) as error:
+                reasons.setdefault(also == needs, error)
+                continue
+            instead = "" if python == pythons[0] else str(reasons[also == needs])
+            return {"resolved": {"lock": lock, "python": python, "without": str(reasons[True]) if also != needs else "", "instead": instead}}
+    raise reasons[not needs]
+
+
+def pythons_here() -> list[str]:
+    """The Pythons that environments on this host may have: that of this container, then the others on its path, the newest first."""
+    lines: list[str] = []
+    uv(["python", "list", "--only-installed"], lines.append)
+    others = {int(found[1]) for line in lines if (found := re.match(r"cpython-3\.(\d+)\.\d+-", line))} - {sys.version_info.minor}
+    return [PYTHON, *(f"3.{minor}" for minor in sorted(others, reverse=True))]
+
+
+def fits(python: str, wanted: str) -> bool:
+    """Whether some release of a Python is one of those that a ``requires-python`` asks for.
+
+    Raises:
+        Mistake: It is none.
+    """
     try:
-        return {"resolved": {"lock": locked(python, [*asked, *needs], previous), "python": python, "without": ""}}
-    except Failure as error:
-        if not needs:
-            raise
-        without = str(error)
-    return {"resolved": {"lock": locked(python, asked, previous), "python": python, "without": without}}
+        specifiers = SpecifierSet(wanted)
+    except InvalidSpecifier:
+        raise Mistake(f"requires-python has {wanted!r}; allowed: versions, as in >=3.11") from None
+    return any(specifiers.contains(f"{python}.{patch}") for patch in range(100))
 
 
 def pins(text: str) -> list[str]:
@@ -182,8 +212,7 @@ def project_pins(files: dict[str, str], python: str) -> list[str]:
         uv(["export", "--quiet", *options, "-o", "pins.txt"], lambda line: None, folder)
         text = Path(folder, "pins.txt").read_text(encoding="utf-8")
     lock = tomllib.loads(files["uv.lock"])
-    wanted = SpecifierSet(lock.get("requires-python", ""))
-    if not any(wanted.contains(f"{python}.{patch}") for patch in range(100)):
+    if not fits(python, wanted := lock.get("requires-python", "")):
         raise Mistake(f"it is locked for Python {wanted}, and the environment has Python {python}; change requires-python, and lock again")
     local = {str(place): package["name"] for package in lock["package"] for kind, place in package["source"].items() if kind in LOCAL}
     for line in text.splitlines():
@@ -204,7 +233,7 @@ def install(place: Path, python: str, lines: list[str], say: Say) -> None:
     try:
         uv(["venv", "--quiet", "--no-project", "--python", python, str(place)], lambda line: None)
     except Failure:
-        raise Mistake(f"Python {python} is not on this host, which has Python {PYTHON}") from None
+        raise Mistake(f"Python {python} is not on this host, which has Python {' and '.join(pythons_here())}") from None
     file = place / "requirements.txt"
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     hashed = ["--require-hashes"] if any("--hash=" in line for line in lines) else []
