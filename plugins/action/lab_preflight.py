@@ -517,17 +517,11 @@ def unreadable_values(names: Iterable[str], variables: Mapping[str, Any], value_
 
 
 def group_problems(wanted: Iterable[Mapping[str, Any]], groups: Mapping[str, list[str]], inventory: str) -> list[str]:
-    """Report groups that are missing, have too few or too many hosts, or hosts outside the group that they have to be `within`."""
+    """Report groups that are missing, or have too few or too many hosts."""
     problems = []
     for group in wanted:
         name, least, most = group["name"], int(group.get("min", 1)), int(group.get("max", 0))
         hosts = list(groups.get(name, []))
-        outside = [host for host in hosts if (builder := group.get("within")) and builder in groups and host not in groups[builder]]
-        if outside:
-            problems.append(
-                f"Group {name} has {', '.join(outside)}, not in {group['within']}: the lab's registry and index run beside the control services; "
-                f"set in {inventory}: list the control host in {name}."
-            )
         expected = f"exactly {least}" if least == most else f"at least {least}" if not most else f"{least} to {most}"
         if least <= len(hosts) and (not most or len(hosts) <= most):
             continue

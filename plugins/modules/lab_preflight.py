@@ -67,7 +67,6 @@ options:
       name: {description: Name of the group., type: str, required: true}
       min: {description: Smallest number of hosts., type: int, default: 1}
       max: {description: Largest number of hosts. 0 means any number., type: int, default: 0}
-      within: {description: Group that must hold all hosts of this one. Empty means none., type: str, default: ""}
   credentials:
     description: Names of the variables that hold credentials. Their values are looked at and never shown.
     type: list

@@ -219,17 +219,6 @@ def test_groups(groups: dict[str, list[str]], words: list[str]) -> None:
     sentence(judge.group_problems([{"name": "lab_control", "min": 1, "max": 1}], groups, "hosts.yml"), *words)
 
 
-def test_the_image_is_built_on_the_control_host() -> None:
-    """Workers may be anywhere; the registry that they have the image from runs beside the control services."""
-    wanted: list[dict[str, Any]] = [{"name": "lab_control"}, {"name": "lab_builder", "min": 1, "within": "lab_control"}, {"name": "lab_workers"}]
-    groups = {"lab_control": ["a"], "lab_builder": ["b"], "lab_workers": ["b", "c"]}
-    assert sentence(judge.group_problems(wanted, groups, "hosts.yml")) == (
-        "Group lab_builder has b, not in lab_control: the lab's registry and index run beside the control services; "
-        "set in hosts.yml: list the control host in lab_builder."
-    )
-    assert judge.group_problems(wanted, {**groups, "lab_builder": ["a"]}, "hosts.yml") == []
-
-
 def test_groups_that_fit() -> None:
     """Without an upper limit any number will do."""
     assert judge.group_problems([{"name": "lab_workers", "min": 1}], {"lab_workers": ["a", "b"]}, "hosts.yml") == []
