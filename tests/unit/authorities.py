@@ -47,12 +47,12 @@ def sign(subject: str, key: Any, issuer: str, issuer_key: Any, days: float, *ext
 
 
 @cache
-def authority(name: str = "churn", kind: str = "ec") -> Authority:
-    """Return an authority; one of arguments that are written the same is the same."""
+def authority(name: str = "churn", kind: str = "ec", length: int | None = 0) -> Authority:
+    """Return an authority, which may have so many below it; one of arguments that are written the same is the same."""
     key: Any = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else ed25519.Ed25519PrivateKey.generate()
     if kind == "rsa":
         key = rsa.generate_private_key(65537, 2048)
-    certificate = sign(f"{name} lab CA", key, f"{name} lab CA", key, 3650, x509.BasicConstraints(True, 0), SIGNS)
+    certificate = sign(f"{name} lab CA", key, f"{name} lab CA", key, 3650, x509.BasicConstraints(True, length), SIGNS)
     return Authority(key, certificate, text_of(key), certificate.public_bytes(form.Encoding.PEM).decode())
 
 

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.conftest import forms
 from tests.unit.authorities import NOW, SIGNS, Authority, authority, sign, text_of
-from tests.unit.plays import Done, play, play_on_each
+from tests.unit.plays import Done, play, play_on_each, wired
 
 NAMES = ["192.0.2.7", "worker1.example.com", "localhost", "127.0.0.1"]
 MADE_BY_ROLE = ["ca.pem", "host.key", "host.pem"]
@@ -354,6 +354,79 @@ def test_a_chain_of_authorities_is_trusted_as_a_whole_and_shown_to_who_has_its_r
     (host.directory / "host.pem").chmod(0o444)
     assert "Is put right: host.pem does not hold the authorities between the host and the root." in host.made(chain)
     assert (host.directory / "host.pem").read_text() == own + middle + upper
+
+
+ROOT = authority("root", "ec", None)
+
+
+def given(names: tuple[str, ...] = ("192.0.2.7", "*.example.com"), days: float = 9, root: Authority = ROOT, rsa: bool = False) -> dict[str, str]:
+    """Return a certificate that a company's authority signed for a host by one of its own, and the key, as variables of the role."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    company, own = keys[0], authority("given", "rsa").key if rsa else keys[1]
+    between = sign("company CA", company, root.certificate.subject.rfc4514_string()[3:], root.key, 99, x509.BasicConstraints(True, None), SIGNS)
+    forms = [x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names]
+    parts = [sign("a host", own, "company CA", company, days, x509.SubjectAlternativeName(forms)), between]
+    text = "".join(one.public_bytes(form.Encoding.PEM).decode() for one in parts)
+    return {"certificates_certificate": text, "certificates_key": text_of(own), "certificates_ca_key": ""}
+
+
+NEEDED = ["192.0.2.7", "Worker1.example.com"]
+
+
+def test_a_certificate_that_is_given_is_placed_with_its_key_and_nothing_is_signed(host: Host) -> None:
+    """In the place of one that was signed before, beside which the key of the file does not come to the host's certificate; another one replaces it."""
+    for number, values in enumerate((given(), given(rsa=True))):
+        beside = {**values, "certificates_certificate": values["certificates_certificate"].replace("\n", "\r\n") + values["certificates_key"]}
+        printed = host.made(ROOT, certificates_addresses=NEEDED, **beside)
+        assert "Is put right: host.pem is not the certificate that is given" in printed
+        assert host.contents()["host.pem"].decode() == values["certificates_certificate"]
+        assert host.contents()["host.key"].decode() == values["certificates_key"]
+        assert [stat.S_IMODE((host.directory / name).stat().st_mode) for name in MADE_BY_ROLE] == [0o444, 0o640, 0o444]
+        assert accepted(host.directory, "worker1.example.com", ROOT.text) and not accepted(host.directory, "localhost", ROOT.text)
+        assert not [line for line in values["certificates_key"].splitlines()[1:-1] if line in printed]
+        assert changed(host.made(ROOT, certificates_addresses=NEEDED, **beside)) == 0, number
+    printed = host.made(ROOT)  # without it, the authority signs again
+    assert host.certificate.issuer == ROOT.certificate.subject and changed(printed) > 0 and changed(host.made(ROOT)) == 0
+
+
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "nonsense": ({**given(), "certificates_certificate": "nonsense"}, "is no certificate in PEM: write the host's first"),
+    "keyless": ({**given(), "certificates_key": ""}, "does not belong to certificates_key: write the private key"),
+    "another": ({**given(), "certificates_key": authority("x").key_text}, "does not belong to certificates_key: write the private key"),
+    "over": (given(days=-0.5), "has expired: write one that is valid"),
+    "nameless": (given(("192.0.2.8", "example.com")), "is not for IP:192.0.2.7, DNS:worker1.example.com, by which others reach the host"),
+    "stranger": (given(root=authority("other", "ec", None)), "is not signed by certificates_ca_certificate: write the certificate of its root there"),
+}
+
+
+def test_a_certificate_that_others_would_refuse_is_one_sentence_before_anything_changes(tmp_path: Path) -> None:
+    """Before the first change on any host: preflight runs the same tasks."""
+    hosts = {what: Host(tmp_path / what) for what in REFUSED}
+    values = {what: hosts[what].values(ROOT, certificates_addresses=NEEDED, **more) for what, (more, _words) in REFUSED.items()}
+    for tasks in ("check", "main"):
+        done, shown = play_on_each(tmp_path, [role(tasks)], values)
+        for what, (more, words) in REFUSED.items():
+            assert done[what].returncode and f"certificates_certificate of {what} {words}" in done[what].output, shown
+            assert not [line for line in more["certificates_key"].splitlines()[1:-1] if line in shown]
+    assert not [what for what, host in hosts.items() if host.directory.exists()]
+
+
+def test_a_lab_whose_hosts_all_have_certificates_of_their_own_needs_no_key_of_the_authority(tmp_path: Path) -> None:
+    """They have to be for the addresses that others use alone, and on the control host for its databases."""
+    names = ["certificates_certificate", "certificates_key", "certificates_addresses", "certificates_ca_key", "preflight_credentials"]
+    both = {name: {"certificate": f"the {name}'s", "key": "k"} for name in ("labhost", "worker1")}
+    for wanted, vault in ((False, both), (True, {"labhost": both["labhost"]}), (True, ""), (True, "change-me")):
+        found = wired(tmp_path, names, "worker1", vault_host_certificates=vault)
+        own = isinstance(vault, dict)
+        assert {one["name"]: one["needed"] for one in found["preflight_credentials"] if one["name"].startswith("vault_ca")} == {
+            "vault_ca_key": wanted,
+            "vault_ca_certificate": True,
+        }
+        assert (found["certificates_certificate"], found["certificates_key"], found["certificates_ca_key"]) == (
+            ("the labhost's", "k", "") if own else ("", "", "")
+        )
+        addresses = found["certificates_addresses"]
+        assert (addresses[1:] == ["postgres", "redis"]) == own and ("localhost" in addresses) != own
 
 
 def test_absent_removes_all_of_it(host: Host) -> None:

@@ -82,8 +82,9 @@ def test_values_are_random_complete_and_for_the_owner_alone(lab: Path, tool: Run
     assert (lab / VAULT).read_text().startswith("$ANSIBLE_VAULT;1.1;AES256\n")
     values = yaml.safe_load(tool(VIEW, cwd=lab).stdout)
     assert values.keys() == yaml.safe_load((ROOT / "playbooks/files/credentials_example.yml").read_text()).keys()
-    assert {values[name] for name in values if name.startswith("vault_object_store_")} == {""}, "the store's owner has them"
-    secret = [value for name, value in values.items() if not name.endswith("_user") and not name.startswith("vault_object_store_")]
+    of_others = ("vault_object_store_", "vault_host_certificates")
+    assert {values[name] for name in values if name.startswith(of_others)} == {""}, "the store's owner has them, and a company's authority"
+    secret = [value for name, value in values.items() if not name.endswith("_user") and not name.startswith(of_others)]
     assert len(set(secret)) == len(secret)
     assert min(map(len, secret)) >= 32
     assert len(base64.urlsafe_b64decode(values["vault_airflow_fernet_key"])) == 32

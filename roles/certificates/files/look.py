@@ -1,6 +1,7 @@
 """Look at key, certificate and trust store of this host, and say in JSON what is wrong with them. The key is read, and nothing of it is shown.
 
-The one argument is a question in JSON: ``__certificates_question`` of the role.
+The one argument is a question in JSON: ``__certificates_question`` of the role. Without it, on the control node, a certificate that is given is judged:
+``__certificates_judged`` on standard input.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def issued(certificate: Any, authority: Any) -> bool:
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(*signed, ec.ECDSA(certificate.signature_hash_algorithm))
         elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(*signed, padding.PKCS1v15(), certificate.signature_hash_algorithm)
+            scheme = getattr(certificate, "signature_algorithm_parameters", None) or padding.PKCS1v15()  # which Debian 12 has not
+            key.verify(*signed, scheme, certificate.signature_hash_algorithm)
         elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
             key.verify(*signed)
         else:
@@ -87,6 +89,51 @@ def days_left(certificate: Any) -> float:
     return float((end - datetime.datetime.now(datetime.UTC)).total_seconds() / 86400)
 
 
+def public(key: Any) -> bytes:
+    """Return a public key in a form that can be compared."""
+    from cryptography.hazmat.primitives import serialization as form
+
+    return bytes(key.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo))
+
+
+def reaches(certificate: Any, others: list[Any], trusted: list[Any]) -> bool:
+    """Tell whether one of the trusted authorities signed a certificate, or signed who signed it."""
+    for _ in range(len(others) + 1):
+        if any(issued(certificate, one) for one in trusted):
+            return True
+        certificate = next((one for one in others if issued(certificate, one)), certificate)
+    return False
+
+
+def judge(given: dict[str, Any]) -> str:
+    """Return why others would refuse a certificate that is given, "" where they would not; never a line of its key."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization as form
+
+    called = given["called"]
+    try:
+        own, *others = [x509.load_pem_x509_certificate(pem.encode()) for pem in PEM.findall(given["certificate"])]
+        trusted = [x509.load_pem_x509_certificate(pem.encode()) for pem in PEM.findall(given["authority"])]
+    except ValueError:
+        return "is no certificate in PEM: write the host's first, then those of the authorities between it and the root"
+    try:
+        fits = public(form.load_pem_private_key(given["key"].encode(), None).public_key()) == public(own.public_key())
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a passphrase
+        fits = False
+    if not fits:
+        return f"does not belong to {called['key']}: write the private key of the host's certificate there, in PEM and without a passphrase"
+    if days_left(own) <= 0:
+        return "has expired: write one that is valid"
+    found = [name.lower() for name in names_of(own)]
+    missing = [name for name in given["names"] if name.lower() not in found and f"dns:*.{name.partition('.')[2]}" not in found]
+    if missing:
+        return f"is not for {', '.join(missing)}, by which others reach the host: write one that is"
+    if not reaches(own, others, trusted):
+        return f"is not signed by {called['ca_certificate']}: write the certificate of its root there, and here those of the authorities between the two"
+    return ""
+
+
 def faults(directory: Path, question: dict[str, Any]) -> list[str]:
     """Return why the host needs another certificate."""
     from cryptography import x509
@@ -105,12 +152,11 @@ def faults(directory: Path, question: dict[str, Any]) -> list[str]:
     with contextlib.suppress(ValueError):  # whoever signs with it says what is wrong
         authority = x509.load_pem_x509_certificate(question["authority"].encode())
 
-    def public(key: Any) -> bytes:
-        return bytes(key.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo))
-
     found = []
     if key is None or public(key.public_key()) != public(certificate.public_key()):
         found.append("the certificate is not that of the host's key")
+    if question["given"]:
+        return found
     if authority is None or not issued(certificate, authority):
         found.append("the certificate is not signed by this authority")
     if set(names_of(certificate)) != set(question["names"]):
@@ -139,7 +185,9 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
     place = [f"{name} has other rights" for name, mode in MODES.items() if (directory / name).exists() and not rights(directory / name, mode, *of)]
     held = read(directory / "host.pem")
     certificate, follow = "".join(f"{pem}\n" for pem in PEM.findall(held)[:1]), between(authority)
-    if not sign and held != certificate + follow:
+    if question["given"] and held != question["given"]:
+        place.append("host.pem is not the certificate that is given")
+    elif not sign and not question["given"] and held != certificate + follow:
         place.append("host.pem does not hold the authorities between the host and the root")
     if read(directory / "ca.pem") != authority:
         place.append("ca.pem is not this authority's certificate")
@@ -154,4 +202,4 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(look(json.loads(sys.argv[1]))))
+    print(json.dumps(look(json.loads(sys.argv[1]))) if sys.argv[1:] else judge(json.load(sys.stdin)))
