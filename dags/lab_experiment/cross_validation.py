@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
 
 from lab_experiment import callables
-from lab_experiment.failures import Failure, Final
+from lab_experiment.failures import Failure
 from lab_experiment.scores import Scores
 
 SPLITTERS = {
@@ -81,7 +81,7 @@ def run(
     good = {name: [fold[name] for fold in folds if math.isfinite(fold[name])] for name in scorers}
     for name in scorers:
         if not good[name]:
-            raise Final(f"cross_validation.scoring: {name} gave a finite number on none of the {len(folds)} folds")
+            raise Failure(f"cross_validation.scoring: {name} gave a finite number on none of the {len(folds)} folds", final=True)
     return Scores(
         scorers=scorers,
         folds=folds,
@@ -116,8 +116,9 @@ def _finite(name: str, value: float, where: str, skip: bool) -> float:
     if math.isfinite(value):
         return value
     if not skip:
-        raise Final(
-            f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean"
+        raise Failure(
+            f"cross_validation.scoring: {name} gave {value} on {where}; allowed is a finite number, or bad_folds: skip, which leaves it out of the mean",
+            final=True,
         )
     callables.say(f"[cross_validation] {where} is left out of {name}, which gave {value}")
     return math.nan
@@ -131,10 +132,10 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
     """
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         shape = f" of {len(data)}" if isinstance(data, (tuple, list)) else ""
-        raise Final(f"cross_validation.data returned a {type(data).__name__}{shape}; allowed is (X, y) or (X, y, groups)")
+        raise Failure(f"cross_validation.data returned a {type(data).__name__}{shape}; allowed is (X, y) or (X, y, groups)", final=True)
     x, y, groups = (*data, None)[:3]
     if y is None:
-        raise Final("cross_validation.data returned no y (None); allowed is (X, y) or (X, y, groups): scores compare predictions with y")
+        raise Failure("cross_validation.data returned no y (None); allowed is (X, y) or (X, y, groups): scores compare predictions with y", final=True)
     if hasattr(x, "tocsr") and not hasattr(x, "iloc"):
         x = x.tocsr()  # the form of a sparse matrix that has rows
     if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
@@ -142,7 +143,7 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
     try:
         check_consistent_length(x, y, groups)
     except (TypeError, ValueError) as error:
-        raise Final(f"cross_validation.data returned parts that do not fit together: {error}") from None
+        raise Failure(f"cross_validation.data returned parts that do not fit together: {error}", final=True) from None
     return x, y, groups
 
 

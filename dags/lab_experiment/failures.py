@@ -1,4 +1,4 @@
-"""How something fails, in words that any log and database can hold. The four that all modules here raise."""
+"""How something fails, in words that any log and database can hold. The pair that all modules here raise, and how a process is stopped."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from lab_experiment import storable
 
 
 class Failure(Exception):
-    """Something failed that may go well another time; the message is one sentence."""
+    """Something failed; the message is one sentence."""
 
-    final = False
-    """Whether trying again is of no use."""
-
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, final: bool = False) -> None:
+        """Make it; ``final`` says that trying again is of no use."""
+        self.final = final
         super().__init__(storable.text(message))
-
-
-class Final(Failure):
-    """A failure that trying again does not mend."""
-
-    final = True
 
 
 class Mistakes(Exception):

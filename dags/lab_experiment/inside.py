@@ -28,7 +28,7 @@ from typing import Any
 
 from lab_experiment import callables, folders, storable
 from lab_experiment.callables import say
-from lab_experiment.failures import Failure, Final, Mistakes, Stopped
+from lab_experiment.failures import Failure, Mistakes, Stopped
 from lab_experiment.references import UnmetReference, decoded, of, references, resolve
 
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -331,7 +331,7 @@ class Work:
         except Exception as error:
             words = "the model could not be deployed, for MLflow can keep no rows of it to prove a deployment with"
             allowed = "data in a frame or an array, another table as train.input_example, or no deploy"
-            raise Final(f"{what} a {type(table).__name__}, and {words} ({storable.raised(error)}); allowed: {allowed}") from None
+            raise Failure(f"{what} a {type(table).__name__}, and {words} ({storable.raised(error)}); allowed: {allowed}", final=True) from None
 
     def load(self, folder: str, uri: str) -> None:
         """Take a model of MLflow, which was fetched to a folder, for the one that was trained."""
@@ -463,17 +463,17 @@ def metrics_of(call: str, result: Any) -> dict[str, float]:
         Failure: It is not a mapping of names to numbers.
     """
     if not isinstance(result, Mapping):
-        raise Final(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers")
+        raise Failure(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers", final=True)
     metrics: dict[str, float] = {}
     try:
         for name, value in storable.flat(result):
             number = storable.number(value)
             if number is None:
-                raise Final(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number")
+                raise Failure(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number", final=True)
             same = sum(other == name or other.startswith(f"{name} (") for other in metrics) if name in metrics else 0
             metrics[f"{name} ({same + 1})" if same else name] = number
     except ValueError as error:
-        raise Final(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}") from None
+        raise Failure(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}", final=True) from None
     return metrics
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
-from lab_experiment.failures import Failure, Final, Mistakes
+from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.output import Lines
 
 FINISH = 5.0
@@ -85,7 +85,7 @@ class Package:
             self._end(signal.SIGTERM)
             raise
         if "failure" in answer:
-            raise (Final if answer["final"] else Failure)(answer["failure"])
+            raise Failure(answer["failure"], answer["final"])
         if "mistakes" in answer:
             raise Mistakes(answer["mistakes"])
         if answer.get("pruned"):

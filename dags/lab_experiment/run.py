@@ -17,7 +17,7 @@ from typing import Any
 
 from lab_experiment import folders, handover, pages, storable, tracking
 from lab_experiment.document import calls
-from lab_experiment.failures import Failure, Final
+from lab_experiment.failures import Failure
 from lab_experiment.job import Answer, Job
 from lab_experiment.scores import Scores
 
@@ -200,7 +200,7 @@ class Training:
             metrics, plots = evaluated["metrics"], evaluated["plots"]
         champion = (job.document["register"] or {}).get("champion")
         if champion and champion["metric"] not in metrics:
-            raise Final(f"register.champion.metric has {champion['metric']!r}; the evaluation gave {', '.join(sorted(metrics)) or 'none'}")
+            raise Failure(f"register.champion.metric has {champion['metric']!r}; the evaluation gave {', '.join(sorted(metrics)) or 'none'}", final=True)
         names = storable.metric_names(metrics)
         if metrics:
             print(f"[metrics] {', '.join(f'{name}={value:.6g}' for name, value in metrics.items())}", flush=True)

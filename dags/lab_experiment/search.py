@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_experiment import callables, document, folders, storable, tracking
-from lab_experiment.failures import Failure, Final, Mistakes
+from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.job import Job
 from lab_experiment.package import Pruned
 
@@ -163,7 +163,7 @@ def storage_of() -> Any:
         Failure: It is not named, cannot be reached, or was made by an Optuna that this one does not get along with.
     """
     if optuna is None:
-        raise Final("search needs optuna in the environment of the project; add it to the image's requirements")
+        raise Failure("search needs optuna in the environment of the project; add it to the image's requirements", final=True)
     url, engine = _address()
     callback = "heartbeat_stale_trial_callback" if "heartbeat_stale_trial_callback" in inspect.signature(optuna.storages.RDBStorage).parameters else None
     options: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE, callback or "failed_trial_callback": _lost}
@@ -172,7 +172,7 @@ def storage_of() -> Any:
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=engine, **options)
         except ImportError as error:
-            raise Final(f"the database for searches needs a driver that the environment of the project does not have: {error}") from None
+            raise Failure(f"the database for searches needs a driver that the environment of the project does not have: {error}", final=True) from None
         except Exception as error:  # two that meet an empty database both make its tables, and one of them fails
             if not tries:
                 words = str(error).replace(url, "...").splitlines()[0]
@@ -448,7 +448,7 @@ class Searcher:
         failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number >= self.known and trial.number not in lost]
         if len(failed) > allowed:
             last = failed[-1].user_attrs.get("failure", "it was lost with its worker again and again")
-            raise Final(f"search: {len(failed)} trials failed, search.allowed_failures is {allowed}; the last one: {last}")
+            raise Failure(f"search: {len(failed)} trials failed, search.allowed_failures is {allowed}; the last one: {last}", final=True)
 
     def _try(self, trial: Any) -> None:
         params: dict[str, Any] = {}

@@ -39,7 +39,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from lab_experiment import callables, examples, pages, references, requirements, storable
 from lab_experiment.document import calls
-from lab_experiment.failures import Failure, Final
+from lab_experiment.failures import Failure
 
 FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost": "mlflow.xgboost"}
 """MLflow's module for a model by the package its class comes from."""
@@ -339,7 +339,7 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
         package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
         if package is None:
             kind = f"{type(model).__module__}.{type(model).__qualname__}"
-            raise Final(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel")
+            raise Failure(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel", final=True)
         flavor = importlib.import_module(FLAVORS[package])
         if example is not None:
             more["signature"] = examples.describe(example, model.predict(example))
