@@ -96,14 +96,16 @@ def test_a_play_that_changes_something_takes_the_lab_s_lock_first(path: Path, pl
     assert [task["ansible.builtin.import_tasks"] for task in play["pre_tasks"]] == ["tasks/lock.yml"]
 
 
-def hollow(tool: Run, folder: Path, plays: list[dict[str, Any]], workers: list[str], *options: str, **values: Any) -> dict[str, set[str]]:
+def hollow(
+    tool: Run, folder: Path, plays: list[dict[str, Any]], workers: list[str], *options: str, builder: str = "control", **values: Any
+) -> dict[str, set[str]]:
     """Run plays with their own hosts and a task that does nothing, as those of a lab with these workers; return the hosts of each play that is printed."""
     shown = [{"ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has it"}}]
     kept = [{**{key: play[key] for key in ("name", "hosts", "tags")}, "gather_facts": False, "tasks": shown} for play in plays]
     (folder / "plays.yml").write_text(yaml.safe_dump(kept), encoding="utf-8")
     if not (folder / "group_vars").exists():
         (folder / "group_vars").symlink_to(ROOT / "playbooks/group_vars")
-    groups = {"lab_control": ["control"], "lab_builder": ["control"], "lab_workers": workers}
+    groups = {"lab_control": ["control"], "lab_builder": [builder], "lab_workers": workers}
     lab = {"children": {group: {"hosts": {host: {} for host in hosts}} for group, hosts in groups.items()}, "vars": {"ansible_connection": "local"}}
     (folder / "hosts.json").write_text(json.dumps({"lab": lab}), encoding="utf-8")
     command = ["ansible-playbook", folder / "plays.yml", "-i", folder / "hosts.json", "-e", json.dumps(values), *options]
@@ -131,6 +133,34 @@ def test_hosts_are_provisioned_with_what_their_lab_needs(tool: Run, tmp_path: Pa
     assert hollow(tool, tmp_path, plays, workers, lab_gateway=gateway) == {named[part]: hosts for part, hosts in wanted.items()}
     by_tag = hollow(tool, tmp_path, plays, workers, "--tags", "gateway,firewall", lab_gateway=gateway)
     assert {name: hosts for name, hosts in by_tag.items() if hosts} == {named[part]: wanted[part] for part in ("firewall", "gateway") if part in wanted}
+
+
+@pytest.mark.parametrize(
+    ("workers", "builder", "pulls"),
+    [
+        (["control"], "control", set()),
+        (["worker1"], "control", {"worker1"}),
+        (["worker1", "worker2"], "worker1", {"control", "worker2"}),
+        (["control"], "elsewhere", {"control"}),
+    ],
+)
+def test_the_image_is_built_on_the_builder_wherever_it_is_and_all_others_pull_it(
+    tool: Run, tmp_path: Path, workers: list[str], builder: str, pulls: set[str]
+) -> None:
+    plays = [play for path, play in PLAYS if path.stem in ("provision", "publish", "build")]
+    found = hollow(tool, tmp_path, plays, workers, builder=builder)
+    everybody = {"control", builder, *workers}
+    wanted = {
+        "Provision every host with a Docker engine": everybody,
+        "Provide the base images": {"control", builder},
+        "Offer the package index": {"control"},
+        "Build the lab's image": {builder},
+    }
+    if len(everybody) > 1:
+        wanted |= {"Give every host a certificate": everybody, "Close the ports": everybody, "Run the image registry": {"control"}}
+        wanted |= {"Bring the image to the registry": {builder}, "Tidy the registry": {"control"}, "Bring the image to the other hosts": pulls}
+    assert {name: hosts for name, hosts in found.items() if name in wanted} == wanted
+    assert pulls or not [name for name in found if "registry" in name or "other hosts" in name]
 
 
 @pytest.mark.parametrize(
