@@ -336,8 +336,8 @@ def test_a_default_route_that_looks_like_docker_s_is_refused_before_anything_is_
 
 def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
     """The wiring, of each host and of the control host in a play of another."""
-    hosts = {name: {"lab_address": f"10.0.0.{number}"} for number, name in enumerate(("control", "worker1", "worker2"), 1)}
-    children: dict[str, Any] = {"lab_control": {"control": {}}, "lab_builder": {"control": {}}, "lab_workers": {"worker1": {}, "worker2": {}}}
+    hosts = {name: {"lab_address": f"10.0.0.{number}"} for number, name in enumerate(("control", "worker1", "worker2", "builder"), 1)}
+    children: dict[str, Any] = {"lab_control": {"control": {}}, "lab_builder": {"builder": {}}, "lab_workers": {"worker1": {}, "worker2": {}}}
     inventory = {"all": {"hosts": hosts, "children": {group: {"hosts": members} for group, members in children.items()}}}
     (tmp_path / "hosts.json").write_text(json.dumps(inventory))
     ports = {"lab_gateway_port": 443, "lab_registry_port": 5001, "lab_database_port": 5432, "lab_broker_port": 6379, "lab_logs_port": 8793}
@@ -353,9 +353,10 @@ def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
         assert all(len({port["port"] for port in one["ports"]}) == len(one["ports"]) for one in found), shown
         return {one["host"]: {port["port"]: port["from"] for port in one["ports"]} for one in found}
 
-    lab = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-    control = {port: ["10.1.0.0/16", *lab] for port in (8081, 5000, 8080, 5555, 8002, 443)} | dict.fromkeys((5432, 6379, 5001), lab)
-    assert asked("all") == {"control": control, "worker1": {8793: ["10.0.0.1"]}, "worker2": {8793: ["10.0.0.1"]}}
+    airflow = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    lab = [*airflow, "10.0.0.4"]  # with the builder, which has no part of Airflow
+    control = {port: ["10.1.0.0/16", *lab] for port in (8081, 5000, 8080, 5555, 8002, 443)} | {5001: lab} | dict.fromkeys((5432, 6379), airflow)
+    assert asked("all") == {"control": control, "worker1": {8793: ["10.0.0.1"]}, "worker2": {8793: ["10.0.0.1"]}, "builder": {}}
     assert asked("worker2", firewall_host="control") == {"worker2": control}
     more = asked("control", lab_workbench=True, lab_index_url="https://nexus.example.com/simple/")["control"]
     assert more.keys() - control.keys() == {8888, 8889} and control.keys() - more.keys() == {8081}
