@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.unit.authorities import authority, certify
-from tests.unit.conftest import EVERY_AIRFLOW, ROOT, make_environment
+from tests.unit.conftest import ROOT
 from tests.unit.test_templates import stack
 
 CONFIG = ROOT / "roles" / "airflow_stack" / "files"
@@ -118,21 +118,15 @@ class Cell:
         return list(until(found)) or pytest.fail((self.folder / "worker.log").read_text()[-3000:])
 
 
-@pytest.fixture(scope="module", params=EVERY_AIRFLOW)
-def python(request: pytest.FixtureRequest) -> Path:
-    """An environment with Airflow's Celery and Flower."""
-    return make_environment(f"celery-{request.param}")
-
-
 @pytest.fixture
-def cell(python: Path, tmp_path: Path) -> Iterator[Cell]:
+def cell(airflow_python: Path, tmp_path: Path) -> Iterator[Cell]:
     """A folder with what role airflow_stack places; the test starts what it needs."""
     (tmp_path / "queue").mkdir()
     config = tmp_path / "airflow" / "config"
     config.mkdir(parents=True)
     for name in ("airflow_local_settings.py", "flowerconfig.py"):
         (config / name).write_text((CONFIG / name).read_text())
-    yield Cell(python, tmp_path)
+    yield Cell(airflow_python, tmp_path)
 
 
 @pytest.fixture
@@ -200,7 +194,7 @@ def test_a_worker_runs_tasks_and_nothing_else(cell: Cell, ended: list[Any]) -> N
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[Any]) -> None:
     ended.append(cell.start("celery", "worker", "--skip-serve-logs"))
     cell.send(("execute_workload", [callback(cell.folder / "made")]))
@@ -209,7 +203,7 @@ def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[A
 
 
 @pytest.mark.deep
-def test_a_newer_airflow_judges_callbacks_itself(python: Path, tmp_path: Path) -> None:
+def test_a_newer_airflow_judges_callbacks_itself(airflow_python: Path, tmp_path: Path) -> None:
     code = """
 import sys, types
 import airflow
@@ -222,11 +216,11 @@ print(task.run is print)
 """
     environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     for version, inert in (("3.4.0b2", "True"), ("3.10.1", "True"), ("3.3.9", "False")):
-        done = subprocess.run([python, "-c", code, version, CONFIG], env=environment, text=True, capture_output=True, check=False)
+        done = subprocess.run([airflow_python, "-c", code, version, CONFIG], env=environment, text=True, capture_output=True, check=False)
         assert done.stdout.split()[-1:] == [inert], done.stderr
 
 
-@pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list[Any]) -> None:
     settings = cell.folder / "airflow" / "config" / "airflow_local_settings.py"
     settings.write_text(settings.read_text().replace('app.tasks["execute_workload"]', 'app.tasks["of another name"]'))
@@ -235,7 +229,7 @@ def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list
     assert "the worker does not start, since it cannot be kept from running what is no task" in (cell.folder / "worker.log").read_text()
 
 
-@pytest.mark.parametrize("python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended: list[Any]) -> None:
     """As after a restart of Redis: its event loop, its heartbeats and its answers go on, and its consumer does not."""
     settings = cell.folder / "airflow" / "config" / "airflow_local_settings.py"
@@ -261,7 +255,7 @@ def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended:
     assert len(cell.ends(2)) == 2
 
 
-def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_question(python: Path, tmp_path: Path) -> None:
+def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_question(airflow_python: Path, tmp_path: Path) -> None:
     """By a server whose certificate the reader trusts, of the address that it asks; Airflow itself writes http:// into that address."""
     certify(tmp_path, "127.0.0.1")
     (tmp_path / "stranger.pem").write_text(authority("other").text)
@@ -284,12 +278,12 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
     def read(trusted: str, address: str = "127.0.0.1", **more: str) -> str:
         url = f"http://{address}:{port}/log/a_task.log"
         settings = {**environment, "LAB_LOGS_TLS": "true", "REQUESTS_CA_BUNDLE": str(tmp_path / trusted), **more}
-        command = [str(python), "-c", READ_LOG, str(CONFIG), url, "a_task.log"]
+        command = [str(airflow_python), "-c", READ_LOG, str(CONFIG), url, "a_task.log"]
         done = subprocess.run(command, env=settings, text=True, capture_output=True, check=False)
         return done.stdout.splitlines()[-1] if done.stdout else done.stderr
 
     with (tmp_path / "served").open("w") as log, socket.socket() as one:
-        command = [str(python), "-c", SERVE_LOGS, str(port)]
+        command = [str(airflow_python), "-c", SERVE_LOGS, str(port)]
         with subprocess.Popen(command, env={**environment, "LAB_LOGS_CERTIFICATES": str(tmp_path)}, stdout=log, stderr=log) as server:
             try:
                 assert until(lambda: one.connect_ex(("127.0.0.1", port)) == 0), (tmp_path / "served").read_text()

@@ -34,8 +34,8 @@ MLFLOW = "import sys, mlflow; mlflow.MlflowClient(sys.argv[1]).search_experiment
 INDEX = "import subprocess, sys; sys.exit(subprocess.run(['uv', 'pip', 'compile', '-', '--no-cache', '--index-url', sys.argv[1]]).returncode)"
 # Client -> the environment that it is in (empty: the tests' own), and its program, whose argument is the address
 CLIENTS = {
-    "broker": ("celery-3.3.2", BROKER),
-    "execution API": ("celery-3.3.2", EXECUTION),
+    "broker": ("airflow-3.3.2", BROKER),
+    "execution API": ("airflow-3.3.2", EXECUTION),
     "result backend": ("project", DATABASE),
     "Optuna's database": ("project", DATABASE),
     "MLflow": ("project", MLFLOW),
