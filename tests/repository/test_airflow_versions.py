@@ -103,11 +103,10 @@ def test_surveys_offer_what_the_wiring_hands_over_and_the_suggested_version_firs
 
 
 @pytest.mark.parametrize("version", AIRFLOWS)
-@pytest.mark.parametrize("kind", ["airflow", "celery"])
-def test_there_is_an_environment_that_the_dags_and_workers_of_each_version_are_tested_in(kind: str, version: str) -> None:
+def test_there_is_an_environment_that_the_dags_and_workers_of_each_version_are_tested_in(version: str) -> None:
     folder = ROOT / "tests/unit/environments"
-    assert f"apache-airflow-core=={version}\n" in (folder / f"{kind}-{version}.in").read_text(encoding="utf-8")
-    assert f"apache-airflow-core=={version} " in (folder / f"{kind}-{version}.txt").read_text(encoding="utf-8")
+    assert f"apache-airflow-core=={version}\n" in (folder / f"airflow-{version}.in").read_text(encoding="utf-8")
+    assert f"apache-airflow-core=={version} " in (folder / f"airflow-{version}.txt").read_text(encoding="utf-8")
 
 
 def test_molecule_builds_images_for_the_oldest_version() -> None:

@@ -391,8 +391,8 @@ def test_a_certificate_that_is_given_is_placed_with_its_key_and_nothing_is_signe
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "nonsense": ({**given(), "certificates_certificate": "nonsense"}, "is no certificate in PEM: write the host's first"),
-    "keyless": ({**given(), "certificates_key": ""}, "does not belong to certificates_key: write the private key"),
-    "another": ({**given(), "certificates_key": authority("x").key_text}, "does not belong to certificates_key: write the private key"),
+    "keyless": ({**given(), "certificates_key": ""}, "does not belong to its key (certificates_key): write the private key"),
+    "another": ({**given(), "certificates_key": authority("x").key_text}, "does not belong to its key (certificates_key): write the private key"),
     "over": (given(days=-0.5), "has expired: write one that is valid"),
     "nameless": (given(("192.0.2.8", "example.com")), "is not for IP:192.0.2.7, DNS:worker1.example.com, by which others reach the host"),
     "stranger": (given(root=authority("other", "ec", None)), "is not signed by certificates_ca_certificate: write the certificate of its root there"),
@@ -406,7 +406,7 @@ def test_a_certificate_that_others_would_refuse_is_one_sentence_before_anything_
     for tasks in ("check", "main"):
         done, shown = play_on_each(tmp_path, [role(tasks)], values)
         for what, (more, words) in REFUSED.items():
-            assert done[what].returncode and f"certificates_certificate of {what} {words}" in done[what].output, shown
+            assert done[what].returncode and f"The certificate of {what} (certificates_certificate) {words}" in done[what].output, shown
             assert not [line for line in more["certificates_key"].splitlines()[1:-1] if line in shown]
     assert not [what for what, host in hosts.items() if host.directory.exists()]
 

@@ -122,7 +122,7 @@ def judge(given: dict[str, Any]) -> str:
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a passphrase
         fits = False
     if not fits:
-        return f"does not belong to {called['key']}: write the private key of the host's certificate there, in PEM and without a passphrase"
+        return f"does not belong to its key ({called['key']}): write the private key of the host's certificate there, in PEM and without a passphrase"
     if days_left(own) <= 0:
         return "has expired: write one that is valid"
     found = [name.lower() for name in names_of(own)]
