@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -125,8 +126,11 @@ def former_of(lock: Path) -> str:
 def python_of(texts: dict[str, str]) -> dict[str, str]:
     """Return what the files say of the Python: a comment names it, a C(pyproject.toml) limits it."""
     named = next((found.group(1) for text in texts.values() if (found := PYTHON.search(text))), "")
-    limits = (tomllib.loads(text).get("project", {}).get("requires-python", "") for name, text in texts.items() if name.endswith(".toml"))
-    return {"python": named, "requires_python": next(limits, "")}
+    limit = ""
+    for text in (text for name, text in texts.items() if name.endswith(".toml")):
+        with contextlib.suppress(tomllib.TOMLDecodeError, AttributeError):  # what is wrong with it, uv says
+            limit = str(tomllib.loads(text).get("project", {}).get("requires-python", ""))
+    return {"python": named, "requires_python": limit}
 
 
 class ActionModule(ActionBase):

@@ -350,6 +350,14 @@ def test_requires_python_of_a_project_counts(lock_environments: Locks, tmp_path:
     assert f"# python: 3.{sys.version_info.minor}\n" in (tmp_path / "new.lock").read_text()
 
 
+def test_a_pyproject_that_cannot_be_read_is_a_sentence(lock_environments: Locks, tmp_path: Path) -> None:
+    for name, text in [("torn", "[project\n"), ("odd", "project = 3\n")]:
+        project(tmp_path / name, f"lab-test-{name}", [], [])
+        (tmp_path / name / "pyproject.toml").write_text(text)
+    warnings = lock_environments(tmp_path, needs=[]).result["warnings"]
+    assert [words for words in warnings if "cannot be resolved: " in words] == warnings and len(warnings) == 2, warnings
+
+
 def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
     with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache, LAB_ENVIRONMENTS_DAYS="10", LAB_ENVIRONMENTS_GB="0") as folder:
         old, idle, used = (folder / ask(folder, do="make", requirements=f"six==1.{minor}.0")[-1]["made"]["key"] for minor in (15, 16, 17))

@@ -28,7 +28,7 @@ from lab_experiment.failures import Failure, Mistakes
 
 PROJECT = "/opt/project/bin/python"
 KERNEL = "/opt/kernel"
-"""What a kernel needs besides an environment, for the one Python that this image and all environments have."""
+"""What a kernel needs besides an environment, for the lab's own Python; an environment of another one needs ipykernel among its requirements."""
 
 START = "import sys; sys.path[:] = [p for p in sys.path if p] + [{folder!r}]; from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 TRY = "import sys; sys.path.append({folder!r}); import ipykernel.kernelapp, ipykernel.ipkernel, zmq"
