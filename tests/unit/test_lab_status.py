@@ -80,7 +80,7 @@ def test_a_lab_that_was_stopped_is_one_sentence() -> None:
     ("groups", "wanted"),
     [
         (["lab_workers"], {"environments environments", "airflow airflow-worker"}),
-        (["lab_builder"], {"index devpi", "index nginx"}),
+        (["lab_builder"], set()),
     ],
 )
 def test_a_host_has_the_services_of_its_groups(groups: list[str], wanted: set[str]) -> None:
@@ -91,8 +91,8 @@ def test_a_host_has_the_services_of_its_groups(groups: list[str], wanted: set[st
 def test_a_control_host_has_a_worker_if_it_is_one_and_what_the_lab_does_not_run_is_not_wanted() -> None:
     systems = {name: {**system, "project": name, "own": name not in ("workbench", "mlflow")} for name, system in SYSTEMS.items()}
     control = {" ".join(one) for one in lab_status.expected(systems, ["lab_control"])}
-    assert {"airflow airflow-scheduler", "airflow postgres", "environments environments", "models runner", "gateway gateway"} <= control
-    assert not [one for one in control if one.startswith(("workbench", "mlflow", "index")) or one in ("airflow airflow-init", "airflow airflow-worker")]
+    assert {"airflow airflow-scheduler", "airflow postgres", "environments environments", "models runner", "gateway gateway", "index devpi"} <= control
+    assert not [one for one in control if one.startswith(("workbench", "mlflow")) or one in ("airflow airflow-init", "airflow airflow-worker")]
     both = {" ".join(one) for one in lab_status.expected(systems, ["lab", "lab_control", "lab_workers"])}
     assert both - control == {"airflow airflow-worker"} and control <= both
 
