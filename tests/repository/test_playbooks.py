@@ -178,7 +178,7 @@ def test_a_gateway_of_an_earlier_setting_is_removed(
 ) -> None:
     """Where preflight saw it, and nowhere else. Another play comes first, since hostvars are there from the second one of a run on."""
     plays = [play for path, play in PLAYS if path.stem == "start" and (play["name"] == "Run MLflow" or "gateway" in play["tags"])]
-    seen = {} if projects is None else {"preflight_measured": {"found": {"lab_projects": projects}}}
+    seen: dict[str, Any] = {} if projects is None else {"preflight_measured": {"found": {"lab_projects": projects}}}
     printed = hollow(tool, tmp_path, plays, workers, lab_gateway=gateway, **seen)
     assert (plays[-1]["name"] in printed) is removed and printed.get(plays[-1]["name"], {"control"}) == {"control"}, printed
 
