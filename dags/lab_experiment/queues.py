@@ -14,6 +14,9 @@ from lab_experiment import document
 DEFAULT = "default"
 """The queue of what names none: Airflow's own default."""
 
+HOST = "host."
+"""How the queue begins that one worker alone consumes; the name of its host follows."""
+
 TASKS = {"prepare": "queue", "search": "search.queue", "cross_validate": "cross_validation.queue", "train": "train.queue"}
 """Tasks of the DAG ``train`` that an experiment may place, and the key that places each; ``queue`` holds for those that have none of their own.
 
@@ -60,8 +63,10 @@ def unconsumed(named: Mapping[str, str], by_run: bool = True) -> Iterator[tuple[
         by_run: Whether this Airflow lets a run choose its queues.
     """
     known = consumed()
+    shown = [queue for queue in known or [] if not queue.startswith(HOST)]
+    shown += [f"{HOST}<name of a worker's host>"] if len(shown) < len(known or []) else []
     for key, queue in named.items():
         if not by_run and queue != DEFAULT:
             yield key, f"{key} has {queue!r}; allowed: {DEFAULT}, for this Airflow does not let a run choose its queue, as 3.3 does."
         elif known is not None and queue not in known:
-            yield key, f"{key} has {queue!r}, which no worker consumes; allowed: {', '.join(known)}, or others that lab_worker_queues gives to a worker."
+            yield key, f"{key} has {queue!r}, which no worker consumes; allowed: {', '.join(shown)}, or others that lab_worker_queues gives to a worker."

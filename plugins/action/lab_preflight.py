@@ -56,6 +56,8 @@ OWN_VALUES = Path("group_vars/lab/lab.yml")
 """Where a lab's own values are, in its folder."""
 DEFAULT_QUEUE = "default"
 """Airflow's own, where every task is that names none."""
+HOST_QUEUE = "host."
+"""How the queue begins that one worker alone consumes; the name of its host follows."""
 ADDRESS = "lab_address"
 """The variable with the address by which others reach a host."""
 NETWORKS = "lab_allowed_networks"
@@ -684,13 +686,15 @@ def queue_problems(queues: Mapping[str, Any], variable: str, inventory: Inventor
         inventory: where variables are set.
     """
     place = set_at(inventory, variable)
-    remedy = f"write names of letters, digits, _, - and ., each once, such as [{DEFAULT_QUEUE}, gpu]."
+    remedy = f"write names of letters, digits, _, - and ., each once, such as [{DEFAULT_QUEUE}, gpu]; those that begin with {HOST_QUEUE} are the lab's own."
     problems = [
         f"{variable} of {host}, set {place}, is '{wanted}', which is no list of queues: {remedy}"
         for host, wanted in queues.items()
         if not isinstance(wanted, list)
         or not wanted
-        or not all(isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]+", name) and wanted.count(name) == 1 for name in wanted)
+        or not all(
+            isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]+", name) and not name.startswith(HOST_QUEUE) and wanted.count(name) == 1 for name in wanted
+        )
     ]
     if queues and not problems and not any(DEFAULT_QUEUE in wanted for wanted in queues.values()):
         remedy = f"add it for one of {', '.join(queues)}."

@@ -90,6 +90,10 @@ options:
       - Without any, it is enough that some worker is online.
     type: dict
     default: {}
+  worker_tasks:
+    description: Those of C(workers) that have to run a task, each with its task in the DAG C(workers), which runs on it alone.
+    type: dict
+    default: {}
   pages:
     description: More pages, which have to refuse a stranger and to answer whoever has the password.
     type: list
@@ -193,6 +197,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
 #: of those, what a page shows where it names them, by their ending
 SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".webp": "image/webp"}
+#: seconds that a task on each worker may take, and Airflow to learn of a worker that is new
+PROOF = 90
 MOST_PICTURES = 3
 MOST_BYTES = 300_000
 MLFLOW = "/api/2.0/mlflow"
@@ -228,6 +234,7 @@ class Verdict:
         self.flower = Api(params["flower_url"], params["flower_user"], params["flower_password"])
         self.image: dict[str, Any] = {"id": "", "name": "", "digests": []}
         self.workers: list[str] = []
+        self.proof = ""  # the run of the DAG `workers`
         self.tasks: list[dict[str, Any]] = []
         self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_experiment_id": "", "mlflow_run_id": "", "metrics": {}}
         self.pictures: list[dict[str, str]] = []
@@ -247,7 +254,11 @@ class Verdict:
         checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
         checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
         if self.params["workers"]:
-            checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, until))
+            taken = checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, until))
+            if self.params["worker_tasks"]:
+                # A worker that takes none is named already; nobody waits for its task.
+                patience = time.monotonic() + (PROOF if taken else 0)
+                checks.run("Each worker host ran a task", lambda: eventually(self.worker_tasks, patience))
         checks.run("Flower changes nothing, and hides what tasks were given", self.flower_only_shows)
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
@@ -342,6 +353,38 @@ class Verdict:
             others = sorted(name for name, online in states.items() if online and name not in expected)
             raise Failed("; ".join(ill) + (f"; online beside them: {', '.join(others)}" if others else ""))
         return "; ".join(f"{host}: {', '.join(queues)}" for host, queues in expected.values())
+
+    def worker_tasks(self) -> str:
+        """Run the DAG ``workers``, and look where each of its tasks ran."""
+        path, expected = "/dags/workers", self.params["worker_tasks"]
+        if not self.proof:
+            known = {task["task_id"] for task in wanted(self.airflow.ask(f"{path}/tasks"), f"/api/v2{path}/tasks")["tasks"]}
+            if new := sorted(set(expected.values()) - known):  # Airflow reads the DAG again every half minute
+                raise Failed(f"the DAG workers has no task for {', '.join(new)}")
+            proof = f"verdict-{time.time_ns()}"
+            answer = self.airflow.ask(f"{path}/dagRuns", {"dag_run_id": proof, "logical_date": None})
+            if answer.status not in (200, 201):
+                raise Failed(f"the DAG workers cannot be run: HTTP {answer.status}")
+            self.proof = proof
+        path = f"{path}/dagRuns/{self.proof}/taskInstances"
+        tasks: dict[str, dict[str, Any]] = {}
+        while page := wanted(self.airflow.ask(f"{path}?limit=100&offset={len(tasks)}"), f"/api/v2{path}")["task_instances"]:
+            tasks |= {task["task_id"]: task for task in page}
+            if len(page) < 100:
+                break
+        ill = []
+        for worker, name in expected.items():
+            task = tasks.get(name) or {}
+            state, host = task.get("state") or "not begun", task.get("hostname") or ""
+            if state == "failed":
+                ill.append(f"the task on {name} failed: {reason_of(self.airflow.log('workers', self.proof, task))}")
+            elif state != "success":
+                ill.append(f"the task on {name} is {state}")
+            elif not same_host(host, worker):
+                ill.append(f"the task for {name} ran on {host}")
+        if ill:
+            raise Failed("; ".join(ill))
+        return f"{', '.join(expected.values())}: {self.proof}"
 
     def flower_only_shows(self) -> str:
         """Ask Flower for what it must not do, and look for arguments of tasks, which hold tokens.
@@ -576,6 +619,7 @@ def main() -> None:
             "flower_user": text,
             "flower_password": secret,
             "workers": {"type": "dict", "default": {}},
+            "worker_tasks": {"type": "dict", "default": {}},
             "pages": {
                 "type": "list",
                 "elements": "dict",

@@ -10,6 +10,8 @@ from typing import Any
 
 from testinfra.host import Host
 
+AIRFLOW, MODELS = "http://127.0.0.1:8080", "http://127.0.0.1:8002"
+
 # Standard input: a list of [method, url, headers, body in base64 or null]. Standard output: a list of [status, body in base64].
 PROGRAM = r"""
 import base64, json, sys, urllib.error, urllib.request
@@ -53,3 +55,16 @@ def ask(host: Host, *questions: list[Any]) -> list[Answer]:
     """Ask all questions from the host, in one go."""
     output = host.check_output(f"printf %s {shlex.quote(json.dumps(questions))} | python3 -c {shlex.quote(PROGRAM)}")
     return [Answer(status, base64.b64decode(body)) for status, body in json.loads(output)]
+
+
+def airflow_login(host: Host) -> dict[str, str]:
+    """Return the header of somebody who logged in to Airflow."""
+    user = json.loads(host.file("/opt/mlops-lab/airflow_stack/secrets/init.json").content_string)["users"][0]
+    body = {"username": user["username"], "password": user["password"]}
+    return {"Authorization": f"Bearer {ask(host, question('POST', f'{AIRFLOW}/auth/token', body=body))[0].data['access_token']}"}
+
+
+def models_login(host: Host) -> tuple[str, str]:
+    """Return name and password of who may ask models."""
+    name, _, password = host.file("/opt/mlops-lab/model_server/secrets/credentials").content_string.strip().partition(":")
+    return name, password

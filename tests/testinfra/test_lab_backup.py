@@ -17,11 +17,11 @@ import pytest
 from testinfra.host import Host
 
 from tests.conftest import ROOT, run_tool
-from tests.testinfra.asking import ask, question
+from tests.testinfra.asking import AIRFLOW, airflow_login, ask, question
 from tests.testinfra.test_secrets import PATTERN
 
 DIR = "/var/backups/mlops-lab"
-AIRFLOW, MLFLOW = "http://127.0.0.1:8080", "http://127.0.0.1:5000/api/2.0/mlflow"
+MLFLOW = "http://127.0.0.1:5000/api/2.0/mlflow"
 FILES = "http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts"
 INDEX = "http://127.0.0.1:8081/repository/pypi-internal/simple/wine-cultivars/"
 SECRETS = "/opt/mlops-lab/{}/secrets"
@@ -51,13 +51,6 @@ def admin(host: Host) -> tuple[str, str]:
     settings = configparser.ConfigParser()
     settings.read_string(host.file(f"{SECRETS.format('mlflow_server')}/auth.ini").content_string)
     return settings["mlflow"]["admin_username"], settings["mlflow"]["admin_password"]
-
-
-def token(host: Host) -> dict[str, str]:
-    """Return the header of somebody who logged in to Airflow."""
-    user = json.loads(host.file(f"{SECRETS.format('airflow_stack')}/init.json").content_string)["users"][0]
-    body = {"username": user["username"], "password": user["password"]}
-    return {"Authorization": f"Bearer {ask(host, question('POST', f'{AIRFLOW}/auth/token', body=body))[0].data['access_token']}"}
 
 
 def test_a_backup_is_whole_and_for_root_alone(host: Host, saved: str) -> None:
@@ -96,11 +89,11 @@ def test_what_was_deleted_comes_back(host: Host, saved: str, admin: tuple[str, s
     file = host.check_output(f"cd {volume} && find * -name MLmodel | sort | head -n 1")
     model = ask(host, question("GET", f"{MLFLOW}/registered-models/search", user=admin))[0].data["registered_models"][0]["name"]
     runs = f"{AIRFLOW}/api/v2/dags/train/dagRuns"
-    run = ask(host, question("GET", f"{runs}?state=success&order_by=start_date", headers=token(host)))[0].data["dag_runs"][0]["dag_run_id"]
-    task = ask(host, question("GET", f"{runs}/{run}/taskInstances", headers=token(host)))[0].data["task_instances"][0]["task_id"]
+    run = ask(host, question("GET", f"{runs}?state=success&order_by=start_date", headers=airflow_login(host)))[0].data["dag_runs"][0]["dag_run_id"]
+    task = ask(host, question("GET", f"{runs}/{run}/taskInstances", headers=airflow_login(host)))[0].data["task_instances"][0]["task_id"]
 
     def seen() -> list[Any]:
-        known = token(host)
+        known = airflow_login(host)
         answers = ask(
             host,
             question("GET", f"{MLFLOW}/registered-models/get?name={model}", user=admin),
@@ -116,7 +109,7 @@ def test_what_was_deleted_comes_back(host: Host, saved: str, admin: tuple[str, s
         host,
         question("DELETE", f"{MLFLOW}/registered-models/delete", user=admin, body={"name": model}),
         question("DELETE", f"{FILES}/{file}", user=admin),
-        question("DELETE", f"{runs}/{run}", headers=token(host)),
+        question("DELETE", f"{runs}/{run}", headers=airflow_login(host)),
     )
     assert [answer.status for answer in deleted] == [200, 200, 204]
     assert 200 not in [status for status, _body in seen()[:3]]

@@ -9,40 +9,37 @@ from urllib.parse import quote
 import pytest
 from testinfra.host import Host
 
-from tests.testinfra.asking import ask, question
+from tests.testinfra.asking import MODELS, ask, models_login, question
 
-URL = "http://127.0.0.1:8002"
 CONTAINER = "mlops-lab-models-models-1"
 RUNNER = "mlops-lab-models-runner-1"
-SECRETS = "/opt/mlops-lab/model_server/secrets"
 
 
 @pytest.fixture(scope="module")
 def user(host: Host) -> tuple[str, str]:
     """Name and password of who may ask."""
-    name, _, password = host.file(f"{SECRETS}/credentials").content_string.strip().partition(":")
-    return name, password
+    return models_login(host)
 
 
 def test_only_who_has_the_password_gets_in(host: Host, user: tuple[str, str]) -> None:
     users = [None, (user[0], "wrong"), ("nobody", user[1]), (user[0], ""), user]
-    assert [answer.status for answer in ask(host, *(question("GET", f"{URL}/models", user=who) for who in users))] == [401, 401, 401, 401, 200]
+    assert [answer.status for answer in ask(host, *(question("GET", f"{MODELS}/models", user=who) for who in users))] == [401, 401, 401, 401, 200]
     paths = ["/", "/models/any/ping", "/models/any/invocations", "/docs"]
-    assert {answer.status for answer in ask(host, *(question("GET", URL + path) for path in paths))} == {401}
+    assert {answer.status for answer in ask(host, *(question("GET", MODELS + path) for path in paths))} == {401}
 
 
 def test_it_says_that_it_runs_to_anybody(host: Host) -> None:
-    answer = ask(host, question("GET", f"{URL}/health"))[0]
+    answer = ask(host, question("GET", f"{MODELS}/health"))[0]
     assert (answer.status, answer.body) == (200, b"OK")
 
 
 def test_it_sees_the_registry_and_serves_what_is_live(host: Host, user: tuple[str, str]) -> None:
-    said = ask(host, question("GET", f"{URL}/models", user=user))[0].data
+    said = ask(host, question("GET", f"{MODELS}/models", user=user))[0].data
     assert said["registry"]["error"] is None and said["registry"]["asked"]
     wrong = {slot["name"]: slot["error"] for slot in said["models"] if slot["error"]}
     assert not wrong
     for slot in said["models"]:
-        base = URL + quote(slot["path"])
+        base = MODELS + quote(slot["path"])
         ping, version, empty = ask(
             host,
             question("GET", f"{base}/ping", user=user),
@@ -54,7 +51,7 @@ def test_it_sees_the_registry_and_serves_what_is_live(host: Host, user: tuple[st
 
 
 def test_what_is_not_served_is_said_to_be_so(host: Host, user: tuple[str, str]) -> None:
-    answer = ask(host, question("POST", f"{URL}/models/nobody@candidate/invocations", user=user, body={"inputs": [[1]]}))[0]
+    answer = ask(host, question("POST", f"{MODELS}/models/nobody@candidate/invocations", user=user, body={"inputs": [[1]]}))[0]
     assert answer.status == 404 and "nobody bears the alias candidate" in answer.data["error"]
 
 
@@ -72,7 +69,7 @@ def test_who_breaks_in_through_a_model_finds_nothing_to_write_on_and_no_secret(h
 
 def test_each_model_is_measured_and_people_get_a_page(host: Host, user: tuple[str, str]) -> None:
     for_programs, for_people = ask(
-        host, question("GET", f"{URL}/models", user=user), question("GET", f"{URL}/models", user=user, headers={"Accept": "text/html"})
+        host, question("GET", f"{MODELS}/models", user=user), question("GET", f"{MODELS}/models", user=user, headers={"Accept": "text/html"})
     )
     for slot in for_programs.data["models"]:
         assert slot["name"] in for_people.body.decode() and for_people.body.startswith(b"<!doctype html>")
@@ -87,11 +84,11 @@ def test_no_password_is_shown(host: Host, user: tuple[str, str]) -> None:
 
 
 def test_it_comes_back_when_it_is_killed(host: Host, user: tuple[str, str]) -> None:
-    before = {slot["path"]: slot["version"] for slot in ask(host, question("GET", f"{URL}/models", user=user))[0].data["models"]}
+    before = {slot["path"]: slot["version"] for slot in ask(host, question("GET", f"{MODELS}/models", user=user))[0].data["models"]}
     host.check_output(f"docker inspect --format '{{{{.State.Pid}}}}' {CONTAINER} | xargs kill -9")
     script = f"""
 import base64, json, time, urllib.request
-request = urllib.request.Request({URL + "/models"!r}, headers={{"Authorization": "Basic " + base64.b64encode({":".join(user).encode()!r}).decode()}})
+request = urllib.request.Request({MODELS + "/models"!r}, headers={{"Authorization": "Basic " + base64.b64encode({":".join(user).encode()!r}).decode()}})
 until = time.monotonic() + 240
 while True:
     try:

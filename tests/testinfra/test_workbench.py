@@ -53,6 +53,13 @@ def test_packages_of_one_s_own_come_through_the_environments_service(host: Host)
     assert done["status"] == "ok" and done["text"].startswith("/opt/environments/"), done
 
 
+def test_a_notebook_runs_in_each_python_that_an_environment_may_have(host: Host) -> None:
+    write = "import pathlib; pathlib.Path('/opt/notebooks/kernels/older.in').write_text('# python: 3.11\\nsix\\n')"
+    assert cell(host, "project", write)["status"] == "ok"
+    done = cell(host, "own.older", "import six, sys; print(sys.version_info[:2], sys.path[-1])")
+    assert (done["status"], done["text"]) == ("ok", "(3, 11) /opt/kernel/3.11\n"), done
+
+
 def test_a_notebook_writes_its_own_folder_alone_and_reaches_no_database(host: Host) -> None:
     for container, secret in CONTAINERS.items():
         for place in ("/", "/opt/workbench", "/opt/workbench/config", "/opt/kernel", "/opt/project", "/opt/environments", "/home/airflow", "/usr/local/bin"):

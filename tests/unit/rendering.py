@@ -223,6 +223,7 @@ DOCKERFILES = [
     Case("default", "image_registry", "Dockerfile.j2", IMAGE_REGISTRY),
     Case("default", "model_server", "Dockerfile.j2", MODEL_SERVER),
     Case("default", "workbench", "Dockerfile.j2", WORKBENCH),
+    Case("two Pythons", "workbench", "Dockerfile.j2", {**WORKBENCH, "workbench_pythons": ["3.11"]}),
     Case("default index", "package_index", "Dockerfile.j2", PACKAGE_INDEX),
     Case("index", "package_index", "Dockerfile.j2", {**PACKAGE_INDEX, "package_index_upstream_url": INDEX}),
 ]

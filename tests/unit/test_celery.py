@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import time
 import uuid
@@ -34,6 +35,7 @@ SERVE_LOGS = """
 import sys
 port, sys.argv = int(sys.argv[1]), ["airflow", "celery", "worker"]
 import airflow_local_settings
+airflow_local_settings.RENEWAL = 1
 from airflow.utils.serve_logs import serve_logs
 serve_logs(port)
 """
@@ -292,6 +294,13 @@ def test_the_logs_of_a_worker_are_served_over_tls_alone_to_whom_signs_the_questi
                 assert read("stranger.pem") == read("ca.pem", "localhost") == "SSLError"
                 with pytest.raises(requests.ConnectionError):
                     requests.get(f"http://127.0.0.1:{port}/log/a_task.log", timeout=10)
+                shown = ssl.get_server_certificate(("127.0.0.1", port))
+                (tmp_path / "host.pem").write_text("half of one")
+                assert until(lambda: "cannot be used yet" in (tmp_path / "served").read_text())
+                assert ssl.get_server_certificate(("127.0.0.1", port)) == shown, "what cannot be used takes nobody's place"
+                certify(tmp_path, "127.0.0.1", days=99)
+                assert until(lambda: ssl.get_server_certificate(("127.0.0.1", port)) == (tmp_path / "host.pem").read_text()), "renewed while it runs"
+                assert read("ca.pem") == "200 what the task said"
             finally:
                 server.terminate()
 

@@ -35,7 +35,7 @@ dags = {
         "params": {key: dag.params.get_param(key).dump() for key in dag.params},
         "tasks": {
             task.task_id: {"retries": task.retries, "timeout": task.execution_timeout.total_seconds(), "after": sorted(task.upstream_task_ids),
-                           "pool": task.pool, "mapped": task.is_mapped}
+                           "pool": task.pool, "mapped": task.is_mapped, "queue": task.queue}
             for task in dag.tasks
         },
     }
@@ -134,6 +134,13 @@ def test_airflow_reads_the_dags_in_no_time_and_nothing_heavy_with_them(bag: dict
     assert set(bag["dags"]) <= {"train", "deploy"}, "files that are no DAGs belong into dags/.airflowignore"
     assert bag["seconds"] < 2
     assert not {"pandas", "numpy", "sklearn", "mlflow", "matplotlib", "optuna", "wine_cultivars"} & set(bag["imported"])
+
+
+def test_a_lab_of_several_hosts_has_a_task_on_each_of_its_workers(worker: Any, tmp_path: Path) -> None:
+    (tmp_path / "queues.json").write_text('["default", "gpu", "host.10.0.0.7", "host.worker-2"]')
+    found, _ = worker(READ, str(ROOT / "dags"), LAB_QUEUES_FILE=str(tmp_path / "queues.json"))
+    assert found["errors"] == {}
+    assert {name: task["queue"] for name, task in found["dags"]["workers"]["tasks"].items()} == {"10.0.0.7": "host.10.0.0.7", "worker-2": "host.worker-2"}
 
 
 def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,59 +25,15 @@ import pytest
 import yaml
 
 from tests.conftest import forms
+from tests.projects import EXPERIMENT, PINS, wheel
 from tests.unit.conftest import CA_BUNDLE, ROOT, serving_environments
 from tests.unit.plays import Done, play
 from tests.unit.test_training import Lab
 
-SOURCE = """
-import importlib.metadata, os
-import numpy as np
-from sklearn.linear_model import Ridge
-
-def data(seed):
-    x = np.random.default_rng(seed).normal(size=(60, 3))
-    return x, x @ [1.0, 2.0, 3.0]
-
-def make(alpha):
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "mlflow-skinny", "scikit-learn")}
-    print("VERSIONS", versions, "SECRETS", [name for name in os.environ if "INDEX" in name])
-    return Ridge(alpha=alpha)
-"""
-
-EXPERIMENT = """
-environment: {name}
-search: {{objective: cross_validation, space: {{alpha: {{type: float, low: 0.01, high: 1.0}}}}, trials: 2, parallel: 1, direction: maximize}}
-cross_validation:
-  estimator: {{call: "{name}:make", with: {{alpha: "{{{{ params.alpha }}}}"}}}}
-  data: {{call: "{name}:data", with: {{seed: 1}}}}
-  splitter: {{name: k_fold, folds: 2}}
-  scoring: [r2]
-train: {{}}
-register: {{name: {name}}}
-"""
-
 NEEDS: list[str] = yaml.safe_load((ROOT / "roles" / "environments" / "defaults" / "main.yml").read_text())["environments_lab_requirements"]
 
 # numpy 1 has no wheels for Python 3.13, which Debian 13's hosts run the tests with
-PROJECTS = {
-    "anna": ["numpy==1.26.4" if sys.version_info < (3, 13) else "numpy==2.1.3", "mlflow-skinny==2.20.4", "scikit-learn==1.5.2"],
-    "ben": ["numpy==2.3.5", "mlflow-skinny==3.4.0", "scikit-learn==1.7.2"],
-    "carla": ["numpy", "mlflow-skinny==3.17.2", "scikit-learn"],
-}
-"""Exact pins that contradict each other, and a third that takes what is newest."""
-
-
-def wheel(folder: Path, name: str, requires: list[str], source: str = SOURCE, version: str = "1.0") -> Path:
-    """Write a wheel with one module."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}.py", source)
-        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return path
+PROJECTS = PINS if sys.version_info < (3, 13) else {**PINS, "anna": ["numpy==2.1.3", *PINS["anna"][1:]]}
 
 
 def ask(folder: Path, **request: Any) -> list[dict[str, Any]]:

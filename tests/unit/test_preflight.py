@@ -961,7 +961,7 @@ def test_a_variable_of_the_role_that_is_three_now_has_its_new_name(old: str, new
 
 def test_queues_that_no_worker_can_consume_are_named(inventory: judge.Inventory) -> None:
     assert judge.queue_problems({"vm1": ["default"], "vm2": ["gpu", "a.b_c-1"]}, "lab_worker_queues", inventory) == []
-    for wanted in ([], "gpu", ["default", "g pu"], ["default", "default"], ["default", 1], ["default", "a,b"]):
+    for wanted in ([], "gpu", ["default", "g pu"], ["default", "default"], ["default", 1], ["default", "a,b"], ["default", "host.vm1"]):
         found = judge.queue_problems({"vm1": ["default"], "vm2": wanted}, "lab_worker_queues", inventory)
         sentence(found, "lab_worker_queues of vm2, set ", f"is '{wanted}', which is no list of queues: write names of letters, digits, _, - and ., each once")
     found = judge.queue_problems({"vm1": ["gpu"], "vm2": ["big"]}, "lab_worker_queues", inventory)

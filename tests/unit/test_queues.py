@@ -64,6 +64,13 @@ def test_a_queue_that_nobody_consumes_gets_no_task_and_is_one_sentence(folder: P
         commands.check({**request, "queues_by_run": False}, package)
 
 
+def test_the_queue_of_a_host_is_one_as_any_and_a_sentence_does_not_list_them_all(folder: Path) -> None:
+    (folder / "queues.json").write_text('["big", "default", "host.vm1", "host.vm2"]')
+    assert placed(folder, overrides={"queue": "host.vm2"})["search"] == "host.vm2"
+    ((_, words),) = queues.unconsumed({"queue": "host.vm3"})
+    assert "allowed: big, default, host.<name of a worker's host>, or" in words
+
+
 def test_an_experiment_that_is_not_right_is_left_to_the_check(folder: Path) -> None:
     with pytest.raises(Mistakes):
         placed(folder, experiment="../mine")

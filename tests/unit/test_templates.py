@@ -165,6 +165,20 @@ def test_what_leaves_a_host_is_encrypted_and_who_answers_is_verified(case: Case)
             assert any(volume.split(":")[1] in ("/certificates", "/certificates/ca.pem") for volume in service["volumes"]) == several, name
 
 
+def test_a_renewed_certificate_restarts_servers_alone_and_another_authority_restarts_all() -> None:
+    """A worker takes up the certificate of its logs' server while it runs, so that no training ends for it."""
+
+    def made_anew(authority: str, certificate: str) -> set[str]:
+        found = {"results": [{"stat": {"checksum": checksum}} for checksum in (authority, certificate)]}
+        before = stack("one host", __airflow_stack_certificates={"results": [{"stat": {"checksum": "a"}}] * 2})["services"]
+        after = stack("one host", __airflow_stack_certificates=found)["services"]
+        return {name for name in after if after[name] != before[name]}
+
+    assert made_anew("a", "a") == set()
+    assert made_anew("a", "b") == {"postgres", "redis"}
+    assert made_anew("b", "b") == set(stack("one host")["services"])
+
+
 def test_a_host_runs_its_parts_and_no_more() -> None:
     control = {"postgres", "redis", "airflow-init", "airflow-apiserver", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "flower"}
     assert {parts: set(stack(parts)["services"]) for parts in PARTS} == {
@@ -185,7 +199,14 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
     assert not any("secrets" in volume or volume.endswith("/airflow_stack") for volume in mounted)
 
 
-@pytest.mark.parametrize(("more", "queues"), [({}, "default"), ({"airflow_stack_worker_queues": ["default", "gpu"]}, "default,gpu")])
+@pytest.mark.parametrize(
+    ("more", "queues"),
+    [
+        ({}, "default"),
+        ({"airflow_stack_worker_queues": ["default", "gpu"]}, "default,gpu"),
+        ({"airflow_stack_worker_queues": ["default", "gpu"], "airflow_stack_worker_own_queue": "host.vm2"}, "default,gpu,host.vm2"),
+    ],
+)
 def test_a_worker_consumes_the_queues_that_it_is_given(more: dict[str, Any], queues: str) -> None:
     services = stack("one host", **more)["services"]
     assert services["airflow-worker"]["command"] == ["celery", "worker", "--queues", queues]

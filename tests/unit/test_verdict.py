@@ -156,6 +156,7 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "model": "wine-cultivars",
         "timeout": 0,
         "workers": {},
+        "worker_tasks": {},
         "pages": [],
         "train_command": "make train",
     }
@@ -369,6 +370,54 @@ def test_a_worker_host_that_is_not_there_or_takes_nothing_is_named(
     with_workers(lab, monkeypatch, online, {host: names or [] for host, names in queues.items()})
     found = failures(judged(url, workers={"worker1": ["default"], "worker2": ["default", "gpu"]}).judge())
     assert sentence in found[WORKERS]
+
+
+RAN = "Each worker host ran a task"
+
+
+def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran: dict[str, dict[str, Any]]) -> list[str]:
+    """Let two workers be online, the DAG `workers` have tasks, and a run of it come to this; gives the runs that were begun."""
+    with_workers(lab, monkeypatch, {"10.0.0.5": True, "10.0.0.6": True}, {"10.0.0.5": ["default"], "10.0.0.6": ["default"]})
+    monkeypatch.setattr(lab_verdict, "PROOF", 0)
+    begun: list[str] = []
+
+    def begin(_method: str, body: dict[str, Any]) -> tuple[int, Any]:
+        begun.append(body["dag_run_id"])
+        path = f"/api/v2/dags/workers/dagRuns/{begun[-1]}/taskInstances"
+        lab.answers[path] = {"task_instances": [{"task_id": name, "try_number": 1, "map_index": -1, **task} for name, task in ran.items()]}
+        lab.answers[f"{path}/vm6/logs/1"] = {"content": ["ConnectError: the api-server does not answer"]}
+        return 201, {}
+
+    lab.answers["/api/v2/dags/workers/tasks"] = {"tasks": [{"task_id": name} for name in known]}
+    lab.answers["/api/v2/dags/workers/dagRuns"] = begin
+    return begun
+
+
+def test_a_task_runs_on_every_worker_host(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = {"vm5": {"state": "success", "hostname": "10.0.0.5"}, "vm6": {"state": "success", "hostname": "10.0.0.6"}, "off": {"state": "queued", "hostname": ""}}
+    begun = with_tasks(lab, monkeypatch, ["vm5", "vm6", "off"], ran)
+    workers = {"10.0.0.5": ["default"], "10.0.0.6": ["default"]}
+    checks = judged(url, workers=workers, worker_tasks={"10.0.0.5": "vm5", "10.0.0.6": "vm6"}).judge()
+    assert failures(checks) == {} and len(begun) == 1
+    assert next(check["detail"] for check in checks if check["name"] == RAN) == f"vm5, vm6: {begun[0]}"
+
+
+@pytest.mark.parametrize(
+    ("known", "task", "sentence"),
+    [
+        (["vm5"], {}, "the DAG workers has no task for vm6"),
+        (["vm5", "vm6"], {"state": "queued", "hostname": ""}, "the task on vm6 is queued"),
+        (["vm5", "vm6"], {"state": None, "hostname": None}, "the task on vm6 is not begun"),
+        (["vm5", "vm6"], {"state": "failed", "hostname": "10.0.0.6"}, "the task on vm6 failed: ConnectError: the api-server does not answer"),
+        (["vm5", "vm6"], {"state": "success", "hostname": "10.0.0.5"}, "the task for vm6 ran on 10.0.0.5"),
+    ],
+)
+def test_a_worker_that_runs_no_task_is_named(
+    lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch, known: list[str], task: dict[str, Any], sentence: str
+) -> None:
+    with_tasks(lab, monkeypatch, known, {"vm5": {"state": "success", "hostname": "10.0.0.5"}, "vm6": task})
+    tasks = {"10.0.0.5": "vm5", "10.0.0.6": "vm6"}
+    assert failures(judged(url, workers={"10.0.0.5": ["default"], "10.0.0.6": ["default"]}, worker_tasks=tasks).judge()) == {RAN: sentence}
 
 
 @pytest.mark.parametrize(

@@ -341,8 +341,9 @@ Cell = Callable[[str, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def kernel_folder(workbench_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a kernel needs besides an environment, as the Dockerfile installs it."""
-    folder = tmp_path_factory.mktemp("kernel")
+    """What a kernel needs besides an environment, as the Dockerfile installs it for each Python."""
+    version = subprocess.check_output([workbench_python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True).strip()
+    folder = tmp_path_factory.mktemp("kernel") / version
     pins = re.findall(r"^(?:ipykernel|ipywidgets)==[^ ;]+", LOCK.read_text(), re.MULTILINE)
     assert len(pins) == 2
     uv("pip", "install", "--quiet", "--require-hashes", "--python", workbench_python, "--target", folder, "--constraint", LOCK, *pins)
@@ -373,7 +374,7 @@ def lab(
         "LAB_ENVIRONMENT_LOCKS": str(home / "environments"),
         "LAB_OWN_KERNELS": str(home / "kernels"),
         "LAB_ENVIRONMENTS_DIR": str(environments_service),
-        "LAB_KERNEL_FOLDER": str(kernel_folder),
+        "LAB_KERNELS": str(kernel_folder.parent),
         "LAB_DAGS": str(ROOT / "dags"),
         "LAB_PROJECT_PYTHON": str(project_python),
         "JUPYTER_RUNTIME_DIR": str(log.parent / "runtime"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,9 @@ CHECKS_CALLBACKS = (3, 4)
 
 #: Seconds between looks into the queues, and for which a worker with room may leave what waits there.
 LOOK, PATIENCE = 20, 60
+
+#: Seconds between looks for a renewed certificate.
+RENEWAL = 30
 
 
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
@@ -45,15 +49,32 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
 def serve_logs_over_tls(certificates: Path) -> None:
     """Let the server of a worker's logs speak TLS, of which Airflow has no option. It is started by a fork of this process.
 
+    A certificate that was renewed is taken up while it runs: the worker goes on with its tasks.
+
     Args:
         certificates: directory with the host's certificate and key.
     """
     import uvicorn
 
-    run = uvicorn.run
+    certificate, key = certificates / "host.pem", certificates / "host.key"
 
-    def run_with_tls(*args: Any, **options: Any) -> None:
-        run(*args, **options, ssl_certfile=str(certificates / "host.pem"), ssl_keyfile=str(certificates / "host.key"))
+    def run_with_tls(app: Any, *, workers: int | None = None, **options: Any) -> None:  # one process, as 3.3 has it
+        config = uvicorn.Config(app, **options, ssl_certfile=str(certificate), ssl_keyfile=str(key), timeout_notify=RENEWAL)
+        taken = certificate.read_bytes()
+
+        async def take_renewed() -> None:
+            """Take another certificate, if there is one. What cannot be used, since its key is not there yet for example, is tried again."""
+            nonlocal taken
+            try:
+                if (now := certificate.read_bytes()) != taken:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+                    config.ssl.load_cert_chain(certificate, key)
+                    taken = now
+            except OSError as error:
+                logging.getLogger(__name__).warning("The renewed certificate of the worker's logs cannot be used yet: %s", error)
+
+        config.callback_notify = take_renewed
+        uvicorn.Server(config).run()
 
     uvicorn.run = run_with_tls
 

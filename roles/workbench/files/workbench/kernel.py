@@ -5,8 +5,8 @@
     own.churn   the packages in kernels/churn.in of the user's own folder, locked beside it
 
 An environment is found and made as for a run of an experiment, by the same code (``lab_environments`` of the DAGs): the same lock, the same folder, the same
-Python. It need not have ipykernel. What a kernel needs is in a folder of its own, which comes last on the path: what the environment has counts, and it is
-left as it is.
+Python. It need not have ipykernel. What a kernel needs is in a folder of its own for each Python, which comes last on the path: what the environment has
+counts, and it is left as it is.
 
 An environment that cannot be had gives a kernel that says why in answer to every cell.
 """
@@ -27,11 +27,12 @@ import lab_environments
 from lab_experiment.failures import Failure, Mistakes
 
 PROJECT = "/opt/project/bin/python"
-KERNEL = "/opt/kernel"
-"""What a kernel needs besides an environment, for the lab's own Python; an environment of another one needs ipykernel among its requirements."""
+KERNELS = "/opt/kernel"
+"""What a kernel needs besides an environment: in a folder for each Python that the image has."""
 
-START = "import sys; sys.path[:] = [p for p in sys.path if p] + [{folder!r}]; from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
-TRY = "import sys; sys.path.append({folder!r}); import ipykernel.kernelapp, ipykernel.ipkernel, zmq"
+PREPARE = "import sys; sys.path[:] = [p for p in sys.path if p] + ['{folder}/%d.%d' % sys.version_info[:2]]; "
+TRY = PREPARE + "import ipykernel.kernelapp, ipykernel.ipkernel, zmq"
+START = PREPARE + "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 
 
 class Unusable(Exception):
@@ -104,7 +105,7 @@ def refuse(sentence: str, connection: str) -> NoReturn:
 
 def main(name: str, connection: str) -> None:
     """Start the kernel in this process."""
-    folder = os.environ.get("LAB_KERNEL_FOLDER", KERNEL)
+    folder = os.environ.get("LAB_KERNELS", KERNELS)
     try:
         python = interpreter_of(name)
         # What the environment pins may be too old for the kernel: one import tells.
