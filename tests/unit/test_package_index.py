@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import email.parser
+import hashlib
 import importlib.util
 import re
 import sys
@@ -195,6 +196,33 @@ def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_pat
     assert first == second and len(builds) == 1
     assert (first["name"], first["version"], first["filename"]) == ("Tiny.Lab", "1.0", wheel.name)
     assert Path(first["form"]).read_bytes() == build_wheel.form(wheel)
+
+
+def test_a_wheel_is_taken_as_it_is(tmp_path: Path, wheel: Path) -> None:
+    found = build_wheel.wheel_of(wheel, tmp_path / "cache")
+    assert (found["name"], found["version"], found["filename"]) == ("Tiny.Lab", "1.0", wheel.name)
+    assert found["hashes"]["sha256"] == hashlib.sha256(wheel.read_bytes()).hexdigest() and Path(found["form"]).read_bytes() == build_wheel.form(wheel)
+    assert build_wheel.wheel_of(wheel, tmp_path / "cache") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tiny_lab-1.0-py3-none-any.whl", b"text", "it is no wheel (File is not a zip file)."),
+        ("tiny_lab.whl", None, "it is no wheel (Invalid wheel filename"),
+        ("tiny_lab-2.0-py3-none-any.whl", None, "it is a wheel of tiny-lab 1.0 by what is in it, and has the name of another one."),
+        ("gone-1.0-py3-none-any.whl", b"", "it has no pyproject.toml"),
+    ],
+)
+def test_a_file_that_is_no_wheel_is_named_in_one_sentence(tmp_path: Path, wheel: Path, name: str, content: bytes | None, words: str) -> None:
+    given = tmp_path / "given" / name
+    given.parent.mkdir()
+    if content != b"":
+        given.write_bytes(wheel.read_bytes() if content is None else content)
+    with pytest.raises(SystemExit) as stopped:
+        build_wheel.main([str(tmp_path / "cache"), str(given)])
+    assert str(stopped.value).startswith(f"package_index_publish names {given}, but {words}") and "\n" not in str(stopped.value)
+    assert not list((tmp_path / "cache").glob("*"))
 
 
 def test_a_directory_that_is_no_project_is_named_in_one_sentence(tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ RAN = "Each worker host ran a task"
 
 def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran: dict[str, dict[str, Any]]) -> list[str]:
     """Let two workers be online, the DAG `workers` have tasks, and a run of it come to this; gives the runs that were begun."""
-    with_workers(lab, monkeypatch, {"10.0.0.5": True, "10.0.0.6": True}, {"10.0.0.5": ["default"], "10.0.0.6": ["default"]})
+    with_workers(lab, monkeypatch, {"worker1": True, "10.0.0.6": True}, {"worker1": ["default"], "10.0.0.6": ["default"]})
     monkeypatch.setattr(lab_verdict, "PROOF", 0)
     begun: list[str] = []
 
@@ -394,10 +394,10 @@ def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran:
 
 
 def test_a_task_runs_on_every_worker_host(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = {"vm5": {"state": "success", "hostname": "10.0.0.5"}, "vm6": {"state": "success", "hostname": "10.0.0.6"}, "off": {"state": "queued", "hostname": ""}}
+    ran = {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": {"state": "success", "hostname": "10.0.0.6"}, "off": {"state": "queued", "hostname": ""}}
     begun = with_tasks(lab, monkeypatch, ["vm5", "vm6", "off"], ran)
-    workers = {"10.0.0.5": ["default"], "10.0.0.6": ["default"]}
-    checks = judged(url, workers=workers, worker_tasks={"10.0.0.5": "vm5", "10.0.0.6": "vm6"}).judge()
+    workers = {"worker1": ["default"], "10.0.0.6": ["default"]}
+    checks = judged(url, workers=workers, worker_tasks={"worker1": "vm5", "10.0.0.6": "vm6"}).judge()
     assert failures(checks) == {} and len(begun) == 1
     assert next(check["detail"] for check in checks if check["name"] == RAN) == f"vm5, vm6: {begun[0]}"
 
@@ -409,15 +409,15 @@ def test_a_task_runs_on_every_worker_host(lab: Lab, url: str, monkeypatch: pytes
         (["vm5", "vm6"], {"state": "queued", "hostname": ""}, "the task on vm6 is queued"),
         (["vm5", "vm6"], {"state": None, "hostname": None}, "the task on vm6 is not begun"),
         (["vm5", "vm6"], {"state": "failed", "hostname": "10.0.0.6"}, "the task on vm6 failed: ConnectError: the api-server does not answer"),
-        (["vm5", "vm6"], {"state": "success", "hostname": "10.0.0.5"}, "the task for vm6 ran on 10.0.0.5"),
+        (["vm5", "vm6"], {"state": "success", "hostname": "worker1"}, "the task for vm6 ran on worker1"),
     ],
 )
 def test_a_worker_that_runs_no_task_is_named(
     lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch, known: list[str], task: dict[str, Any], sentence: str
 ) -> None:
-    with_tasks(lab, monkeypatch, known, {"vm5": {"state": "success", "hostname": "10.0.0.5"}, "vm6": task})
-    tasks = {"10.0.0.5": "vm5", "10.0.0.6": "vm6"}
-    assert failures(judged(url, workers={"10.0.0.5": ["default"], "10.0.0.6": ["default"]}, worker_tasks=tasks).judge()) == {RAN: sentence}
+    with_tasks(lab, monkeypatch, known, {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": task})
+    tasks = {"worker1": "vm5", "10.0.0.6": "vm6"}
+    assert failures(judged(url, workers={"worker1": ["default"], "10.0.0.6": ["default"]}, worker_tasks=tasks).judge()) == {RAN: sentence}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # Copyright 2026 the mlops.lab authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build projects' wheels on the control node, reproducibly and only when a project changed.
+"""Build projects' wheels on the control node, reproducibly and only when a project changed. A project may be a wheel already.
 
 Usage: build_wheel.py CACHE PROJECT [PROJECT ...]
 Builds the wheels, or finds them in the cache, and prints what each is as a list in JSON. Beside a wheel lies the form that uploads it, as twine
@@ -23,6 +23,9 @@ from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 # The time stamp (1980-01-01, in seconds) of all files in a wheel: the first that a zip archive can hold.
 EPOCH = "315532800"
@@ -88,19 +91,38 @@ def describe(wheel: Path) -> dict[str, Any]:
     }
 
 
+def take(wheel: Path, folder: Path) -> None:
+    """Copy a wheel that is there already into `folder`.
+
+    Raises:
+        NoWheelError: it is none, or its name says another package or version than what is in it.
+    """
+    try:
+        name, version, *_ = parse_wheel_filename(wheel.name)
+        fields = metadata(wheel)
+        inside = canonicalize_name(fields["Name"]), Version(fields["Version"])
+    except (InvalidWheelFilename, InvalidVersion, zipfile.BadZipFile, StopIteration, TypeError) as error:
+        raise NoWheelError(f"it is no wheel ({error or 'it has no METADATA'}).") from None
+    if inside != (name, version):
+        raise NoWheelError(f"it is a wheel of {inside[0]} {inside[1]} by what is in it, and has the name of another one.")
+    folder.mkdir()
+    shutil.copyfile(wheel, folder / wheel.name)
+
+
 def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
     """Return the description of a project's wheel, built now unless the cache has one of the same content.
 
     Raises:
-        NoWheelError: there is no project, or the build failed.
+        NoWheelError: there is neither a project nor a wheel, or the build failed.
     """
-    if not (project / "pyproject.toml").is_file():
+    ready = project.suffix == ".whl" and project.is_file()
+    if not ready and not (project / "pyproject.toml").is_file():
         raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
     with tempfile.TemporaryDirectory(prefix="mlops-lab-") as name:
         copy, built = Path(name, project.name), Path(name, "built")
-        folder = cache / copy_project(project, copy)
+        folder = cache / (hashlib.sha256(f"{project.name}\0".encode() + project.read_bytes()).hexdigest() if ready else copy_project(project, copy))
         if not folder.exists():
-            build(copy, built)
+            take(project, built) if ready else build(copy, built)
             for wheel in built.glob("*.whl"):
                 wheel.with_suffix(".form").write_bytes(form(wheel))
             unfinished = folder.with_suffix(f".{os.getpid()}")
