@@ -33,7 +33,8 @@ if hosts := [queue.removeprefix(HOST) for queue in consumed() or [] if queue.sta
         schedule=None,
         catchup=False,
         is_paused_upon_creation=False,
-        dagrun_timeout=timedelta(minutes=10),  # the task of a worker that is off waits no longer
+        max_active_tasks=len(hosts),  # the tasks of hosts that are off or busy take no other's place
+        dagrun_timeout=timedelta(minutes=10),  # the task of a host that is off fails then; its worker refuses it when it is back
     ):
         for host in hosts:
             Name(task_id=host, queue=HOST + host, execution_timeout=timedelta(minutes=1))

@@ -79,10 +79,14 @@ def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[
         return
     without = header(environment.lock.read_text(encoding="utf-8")).get("without", "")
     why = f": the lab's own needs do not go with the pins of the environment {environment.name} ({without})" if without else ""
-    if document["train"]:
-        yield "train", "mlflow", f"which writes the model{why}"
+    # Without MLflow a model is kept as a file, and nobody can register, deploy or compare it.
+    for key in ("register", "deploy"):
+        if document[key]:
+            yield key, "mlflow", f"which writes a model that can be registered or deployed{why}"
     if document["cross_validation"]:
         yield "cross_validation", "sklearn", f"which makes the folds{why}"
+    if ((document["train"] or {}).get("evaluate") or {}).get("data"):
+        yield "train.evaluate.data", "sklearn", f"which scores the model{why}"
 
 
 def _search_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,10 +8,12 @@ infinite numbers among it.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
 import json
 import math
 import os
+import pickle
 import platform
 import re
 import sys
@@ -301,11 +303,11 @@ class Work:
         return {**answer, "model": hasattr(returned, "predict"), "returned": no_model}
 
     def _fit_estimator(self) -> Any:
-        from lab_experiment import cross_validation, environment
+        from lab_experiment import cross_validation
 
         settings = self.document["cross_validation"]
         data = self.call("cross_validation.data", settings["data"], self.trained)
-        self.data.append(environment.Data("train", data, "training", settings["data"]["call"]))
+        self._went_in("train", data, "training", settings["data"]["call"])
         x, y, _ = cross_validation.parts(data)
         self.trained["x"] = x
         if self.document["train"].get("input_example") is None:
@@ -322,10 +324,10 @@ class Work:
         Raises:
             Failure: They cannot.
         """
-        from lab_experiment import examples, tracking
-
         if not self.document["deploy"] or isinstance(table, (str, Path)):
             return
+        from lab_experiment import examples, tracking
+
         try:
             examples.describe(examples.rows_of(table, tracking.EXAMPLE_ROWS))
         except Exception as error:
@@ -355,9 +357,10 @@ class Work:
             if not plot.is_file():
                 raise Failure(f"train.evaluate.plots names {plot}, but {evaluate['call']} wrote no such file")
         if held_back is not None:
-            from lab_experiment import environment, pictures
+            self._went_in("evaluate", held_back, "evaluation", evaluate["data"]["call"])
+        if held_back is not None and importlib.util.find_spec("matplotlib"):
+            from lab_experiment import pictures
 
-            self.data.append(environment.Data("evaluate", held_back, "evaluation", evaluate["data"]["call"]))
             with warned_as_usual():
                 plots += pictures.of_model(self.trained["model"], held_back[0], held_back[1], self.folder / folders.KEPT / "pictures")
         return {"metrics": metrics, "plots": [str(plot.absolute()) for plot in plots]}
@@ -393,11 +396,20 @@ class Work:
         return metrics
 
     def save(self, folder: str) -> dict[str, str]:
-        """Write the model to a folder in MLflow's format; gives the ``flavor``."""
+        """Write the model to a folder in MLflow's format; gives the ``flavor``, nothing where this environment has no MLflow and the model is a file."""
+        if not _mlflow_here():
+            return {"flavor": self._pickled(Path(folder))}
         with warned_as_usual():
             from lab_experiment import tracking
 
             return {"flavor": tracking.save_model(Path(folder), self.trained["model"], self._example())}
+
+    def _pickled(self, folder: Path) -> str:
+        say("[track] this environment has no MLflow, so the model is kept as a file of the run, which can be neither registered nor deployed")
+        folder.mkdir(parents=True)
+        with callables.told_as("track: keeping the model as a file failed with"), (folder / "model.pkl").open("wb") as file:
+            pickle.dump(self.trained["model"], file)
+        return ""
 
     def _example(self) -> Any:
         """Rows for the input example; None if the experiment names no table."""
@@ -418,15 +430,22 @@ class Work:
 
     def inputs(self) -> list[dict[str, Any]]:
         """The data that went in; see :func:`lab_experiment.environment.inputs_of`."""
+        if not self.data:
+            return []
         from lab_experiment import environment
 
         with warned_as_usual():
             return environment.inputs_of(self.data)
 
+    def _went_in(self, name: str, value: Any, context: str, source: str) -> None:
+        """Remember data for MLflow, which alone can describe them."""
+        if _mlflow_here():
+            from lab_experiment import environment
+
+            self.data.append(environment.Data(name, value, context, source))
+
     def _note(self, key: str, what: Mapping[str, Any], context: str) -> None:
         """Remember the tables among a call's arguments: frames, arrays and files of tables that steps gave or wrote."""
-        from lab_experiment import environment
-
         steps = {step["name"]: step["call"] for step in self.document["steps"]}
         for argument, value in what["with"].items():
             found = references(value) if isinstance(value, str) else []
@@ -437,7 +456,7 @@ class Work:
             file = isinstance(table, (str, Path)) and Path(table).suffix in (".csv", ".parquet") and Path(table).is_file()
             if file or hasattr(table, "shape"):
                 source = steps.get(part.partition(".")[0]) or next(reversed(steps.values()), str(table))
-                self.data.append(environment.Data(part or Path(table).name, table, context, source))
+                self._went_in(part or Path(table).name, table, context, source)
 
     def finish(self) -> list[str]:
         """Say which threads would keep this process from ending."""
@@ -484,6 +503,11 @@ def warned_as_usual() -> Iterator[None]:
         warnings.resetwarnings()
         warnings.filters.extend(FILTERS)  # type: ignore[attr-defined]
         yield
+
+
+def _mlflow_here() -> bool:
+    """Whether this environment has MLflow; the pins of some packages forbid it."""
+    return importlib.util.find_spec("mlflow") is not None
 
 
 def _end_runs() -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from urllib.parse import quote
 
+TRAINING = "?workflowType=machine_learning"
+"""How MLflow is told to show model training, and not GenAI."""
+
 
 def run(experiment_id: str, run_id: str) -> str:
     """The page of a run in MLflow; empty where MLflow has no pages."""
-    return _below(mlflow(), f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}")
+    return _below(mlflow(), f"/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}{TRAINING}")
 
 
 def model(name: str | None, version: str | int | None) -> str:
     """The page of a registered model's version in MLflow; empty where there is none."""
-    return _below(mlflow(), f"/#/models/{quote(name, safe='')}/versions/{version}") if name and version else ""
+    return _below(mlflow(), f"/#/models/{quote(name, safe='')}/versions/{version}{TRAINING}") if name and version else ""
 
 
 def mlflow() -> str:

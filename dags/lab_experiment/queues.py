@@ -63,10 +63,10 @@ def unconsumed(named: Mapping[str, str], by_run: bool = True) -> Iterator[tuple[
         by_run: Whether this Airflow lets a run choose its queues.
     """
     known = consumed()
-    shown = [queue for queue in known or [] if not queue.startswith(HOST)]
-    shown += [f"{HOST}<name of a worker's host>"] if len(shown) < len(known or []) else []
     for key, queue in named.items():
         if not by_run and queue != DEFAULT:
             yield key, f"{key} has {queue!r}; allowed: {DEFAULT}, for this Airflow does not let a run choose its queue, as 3.3 does."
         elif known is not None and queue not in known:
+            shown = [queue for queue in known if not queue.startswith(HOST)]
+            shown += [f"{HOST}<name of a worker's host>"] if len(shown) < len(known) else []
             yield key, f"{key} has {queue!r}, which no worker consumes; allowed: {', '.join(shown)}, or others that lab_worker_queues gives to a worker."

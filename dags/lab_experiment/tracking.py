@@ -302,7 +302,11 @@ def example_of(source: Any, model: Any) -> Any:
 
 
 def log_model(run_id: str, folder: Path, flavor: str) -> Logged:
-    """Log a model that :func:`save_model` wrote to a folder."""
+    """Log a model that :func:`save_model` wrote to a folder; without a flavor it is a file of the run."""
+    if not flavor:
+        with failures("logging the model to MLflow"):
+            mlflow.MlflowClient().log_artifacts(run_id, str(folder), "model")
+        return Logged(f"runs:/{run_id}/model", None)
 
     class Saved:
         """What MLflow takes for a flavor."""

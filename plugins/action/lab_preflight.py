@@ -38,7 +38,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from packaging.utils import canonicalize_name
+    from packaging.utils import canonicalize_name, parse_wheel_filename
     from packaging.version import InvalidVersion, Version
 except ImportError:  # nowhere but in ansible-test's import test: ansible-core needs both
     pass
@@ -696,6 +696,11 @@ def queue_problems(queues: Mapping[str, Any], variable: str, inventory: Inventor
             isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]+", name) and not name.startswith(HOST_QUEUE) and wanted.count(name) == 1 for name in wanted
         )
     ]
+    problems += [
+        f"lab_workers has the host '{host}', whose worker has a queue of that name: write a name of letters, digits, _, - and . in the inventory."
+        for host in queues
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", host)
+    ]
     if queues and not problems and not any(DEFAULT_QUEUE in wanted for wanted in queues.values()):
         remedy = f"add it for one of {', '.join(queues)}."
         problems.append(f"{variable}, set {place}, has no worker consume the queue {DEFAULT_QUEUE}, where everything is that names no other: {remedy}")
@@ -929,10 +934,13 @@ def experiment_problems(name: str, variable: str, directory: str, inventory: Inv
 
 
 def published_names(folders: Iterable[Any]) -> set[str]:
-    """Return the names of the projects that the lab itself uploads, those that can be read."""
+    """Return the names of the projects and wheels that the lab itself uploads, those that can be read."""
     names = set[str]()
     for folder in folders:
         try:
+            if str(folder).endswith(".whl"):
+                names.add(parse_wheel_filename(Path(str(folder)).name)[0])
+                continue
             project = tomllib.loads(Path(str(folder), "pyproject.toml").read_text(encoding="utf-8")) if tomllib else {}
             names.add(canonicalize_name(str(project["project"]["name"])))
         except (OSError, ValueError, KeyError):

@@ -172,7 +172,8 @@ class ActionModule(ActionBase):
                 if answer["instead"]:
                     warnings.append(f"environment {name} has Python {answer['python']}: with the lab's own there is no solution: {answer['instead']}")
                 if answer["without"]:
-                    warnings.append(f"environment {name}: what the lab needs does not go with its pins, so that it trains no model: {answer['without']}")
+                    words = "what the lab needs does not go with its pins, so that its models are files that nobody can register or deploy"
+                    warnings.append(f"environment {name}: {words}: {answer['without']}")
                     head.append(f"# without: {answer['without']}\n")
                 lock.write_text("".join([*head, answer["lock"]]), encoding="utf-8")
             except Unfit as error:

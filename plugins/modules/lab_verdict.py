@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Checks Airflow's components, the first model's run and its log, Celery's workers, the run's metrics, plots and model in
     MLflow, that none of the three answers a stranger, and that Flower changes nothing and shows no argument of a task.
-  - Asks nothing but the public HTTP interfaces, changes nothing, and triggers nothing.
+  - Asks nothing but the public HTTP interfaces and changes nothing; with O(worker_tasks) it triggers a run of the DAG C(workers).
   - A check that fails is a result in RV(checks), not a failure of the module.
 options:
   airflow_url:
@@ -197,8 +197,8 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
 #: of those, what a page shows where it names them, by their ending
 SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".webp": "image/webp"}
-#: seconds that a task on each worker may take, and Airflow to learn of a worker that is new
-PROOF = 90
+#: seconds that a task on each worker may take: Airflow learns of a new worker, and a worker that lost its queues with the broker finds them again
+PROOF = 180
 MOST_PICTURES = 3
 MOST_BYTES = 300_000
 MLFLOW = "/api/2.0/mlflow"
@@ -234,7 +234,6 @@ class Verdict:
         self.flower = Api(params["flower_url"], params["flower_user"], params["flower_password"])
         self.image: dict[str, Any] = {"id": "", "name": "", "digests": []}
         self.workers: list[str] = []
-        self.proof = ""  # the run of the DAG `workers`
         self.tasks: list[dict[str, Any]] = []
         self.run: dict[str, Any] = {"id": "", "worker": "", "mlflow_experiment_id": "", "mlflow_run_id": "", "metrics": {}}
         self.pictures: list[dict[str, str]] = []
@@ -255,10 +254,8 @@ class Verdict:
         checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
         if self.params["workers"]:
             taken = checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, until))
-            if self.params["worker_tasks"]:
-                # A worker that takes none is named already; nobody waits for its task.
-                patience = time.monotonic() + (PROOF if taken else 0)
-                checks.run("Each worker host ran a task", lambda: eventually(self.worker_tasks, patience))
+            if taken and self.params["worker_tasks"]:  # a worker that takes none is named already
+                checks.run("Each worker host runs tasks", lambda: self.worker_tasks(time.monotonic() + PROOF))
         checks.run("Flower changes nothing, and hides what tasks were given", self.flower_only_shows)
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
@@ -354,37 +351,55 @@ class Verdict:
             raise Failed("; ".join(ill) + (f"; online beside them: {', '.join(others)}" if others else ""))
         return "; ".join(f"{host}: {', '.join(queues)}" for host, queues in expected.values())
 
-    def worker_tasks(self) -> str:
-        """Run the DAG ``workers``, and look where each of its tasks ran."""
-        path, expected = "/dags/workers", self.params["worker_tasks"]
-        if not self.proof:
-            known = {task["task_id"] for task in wanted(self.airflow.ask(f"{path}/tasks"), f"/api/v2{path}/tasks")["tasks"]}
-            if new := sorted(set(expected.values()) - known):  # Airflow reads the DAG again every half minute
-                raise Failed(f"the DAG workers has no task for {', '.join(new)}")
-            proof = f"verdict-{time.time_ns()}"
-            answer = self.airflow.ask(f"{path}/dagRuns", {"dag_run_id": proof, "logical_date": None})
-            if answer.status not in (200, 201):
-                raise Failed(f"the DAG workers cannot be run: HTTP {answer.status}")
-            self.proof = proof
-        path = f"{path}/dagRuns/{self.proof}/taskInstances"
-        tasks: dict[str, dict[str, Any]] = {}
-        while page := wanted(self.airflow.ask(f"{path}?limit=100&offset={len(tasks)}"), f"/api/v2{path}")["task_instances"]:
-            tasks |= {task["task_id"]: task for task in page}
-            if len(page) < 100:
+    def worker_tasks(self, until: float) -> str:
+        """Run the DAG ``workers``, and look where each of its tasks ran. A worker that runs another task meanwhile may have no room for it, and is well."""
+        proof = eventually(self.begin_worker_tasks, until)
+        expected: dict[str, str] = self.params["worker_tasks"]
+        while True:
+            tasks = {task["task_id"]: task for task in self.instances(f"/dags/workers/dagRuns/{proof}/taskInstances")}
+            states = {worker: (tasks.get(name) or {}).get("state") or "not begun" for worker, name in expected.items()}
+            if all(state in ("success", "failed") for state in states.values()) or time.monotonic() > until:
                 break
+            time.sleep(2)
+        open_ones = [worker for worker, state in states.items() if state not in ("success", "failed")]
+        running = {task["hostname"] for task in self.instances("/dags/~/dagRuns/~/taskInstances", state="running")} if open_ones else set()
+        busy = {worker for worker in open_ones if any(same_host(worker, host) for host in running if host)}
         ill = []
         for worker, name in expected.items():
-            task = tasks.get(name) or {}
-            state, host = task.get("state") or "not begun", task.get("hostname") or ""
+            state, host = states[worker], (tasks.get(name) or {}).get("hostname") or ""
             if state == "failed":
-                ill.append(f"the task on {name} failed: {reason_of(self.airflow.log('workers', self.proof, task))}")
-            elif state != "success":
-                ill.append(f"the task on {name} is {state}")
-            elif not same_host(host, worker):
+                ill.append(f"the task on {name} failed: {reason_of(self.airflow.log('workers', proof, tasks[name]))}")
+            elif state == "success" and not same_host(host, worker):
                 ill.append(f"the task for {name} ran on {host}")
+            elif state != "success" and worker not in busy:
+                ill.append(f"the task on {name} is {state}: the log of its worker may say why")
         if ill:
             raise Failed("; ".join(ill))
-        return f"{', '.join(expected.values())}: {self.proof}"
+        return ", ".join(f"{name} (busy with others)" if worker in busy else name for worker, name in expected.items())
+
+    def begin_worker_tasks(self) -> str:
+        """Trigger the DAG ``workers``, once Airflow knows its tasks; gives the run's id."""
+        answer = self.airflow.ask("/dags/workers/tasks")
+        if answer.status == 404:
+            raise Failed("Airflow has no DAG workers yet")
+        known = {task["task_id"] for task in wanted(answer, "/api/v2/dags/workers/tasks")["tasks"]}
+        if new := sorted(set(self.params["worker_tasks"].values()) - known):  # Airflow reads the DAG again every half minute
+            raise Failed(f"the DAG workers has no task for {', '.join(new)} yet")
+        proof = f"verdict-{time.time_ns()}"
+        answer = self.airflow.ask("/dags/workers/dagRuns", {"dag_run_id": proof, "logical_date": None})
+        if answer.status not in (200, 201):
+            raise Failed(f"the DAG workers cannot be run: HTTP {answer.status}")
+        return proof
+
+    def instances(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """Ask for task instances, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.airflow.ask(f"{path}?{urlencode({**query, 'limit': 100, 'offset': len(found)})}")
+            page = wanted(answer, f"/api/v2{path}")["task_instances"]
+            found += page
+            if len(page) < 100:
+                return found
 
     def flower_only_shows(self) -> str:
         """Ask Flower for what it must not do, and look for arguments of tasks, which hold tokens.

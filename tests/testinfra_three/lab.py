@@ -72,6 +72,7 @@ KNOWN = known(
     containers=on_each("lab_hosts", "ansible_host"),
     addresses="lab_addresses",
     queues="lab_queues",
+    consumed="lab_consumed_queues",
     slots=on_each("groups.lab_workers", "airflow_stack_worker_concurrency", "4"),  # as the role has it
     pool="airflow_stack_pools.search.slots",
     name="lab_name",
@@ -101,6 +102,8 @@ ADDRESSES: dict[str, str] = KNOWN["addresses"]
 
 # ------------------------------------------------------------------ queues, and who takes tasks from them
 QUEUES: dict[str, set[str]] = {name: set(queues) for name, queues in KNOWN["queues"].items()}
+# With the one that each worker alone consumes
+CONSUMED: dict[str, set[str]] = {name: set(queues) for name, queues in KNOWN["consumed"].items()}
 SLOTS: dict[str, int] = {name: int(slots) for name, slots in KNOWN["slots"].items()}
 
 

@@ -13,7 +13,7 @@ import pytest
 from testinfra.host import Host
 
 from tests.testinfra_three import lab
-from tests.testinfra_three.lab import ADDRESSES, CERTIFICATES, CONTROL, COVER, HOSTS, LOGS, PARTIAL, PORTS, QUEUES, REPORT, WORKER, WORKERS, Airflow
+from tests.testinfra_three.lab import ADDRESSES, CERTIFICATES, CONSUMED, CONTROL, COVER, HOSTS, LOGS, PARTIAL, PORTS, REPORT, WORKER, WORKERS, Airflow
 
 TRIAL = re.compile(r"\[search\] trial \d+: .* -> ")
 TRIALS = 15
@@ -24,6 +24,11 @@ def test_the_verdict_is_good() -> None:
     report = json.loads(REPORT.read_text(encoding="utf-8"))
     assert [check for check in report["checks"] if not check["ok"]] == []
     assert report["ok"] is True
+
+
+def test_each_worker_ran_a_task_for_the_verdict() -> None:
+    (check,) = [check for check in json.loads(REPORT.read_text(encoding="utf-8"))["checks"] if check["name"] == "Each worker host runs tasks"]
+    assert check["ok"] and check["detail"] == ", ".join(WORKERS), check
 
 
 def test_the_verdict_says_of_each_host_how_it_is() -> None:
@@ -45,7 +50,7 @@ def test_a_dry_run_finds_every_host_as_it_is_wanted() -> None:
 
 def test_each_worker_takes_tasks_from_its_own_queues(control: Host, where: dict[str, set[str]]) -> None:
     found = {name: next((queues for host, queues in lab.consumers(control).items() if host in where[name]), set()) for name in where}
-    assert found == {name: QUEUES[name] for name in WORKERS}
+    assert found == {name: CONSUMED[name] for name in WORKERS}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,7 +14,24 @@ import pytest
 from testinfra.host import Host
 
 from tests.testinfra_three import lab
-from tests.testinfra_three.lab import CONTAINERS, CONTROL, COVER, HOSTS, JOINER, LOGS, PORTS, QUEUES, REDIS, REPORT, SHARED, WORKER, WORKERS, Airflow
+from tests.testinfra_three.lab import (
+    ADDRESSES,
+    CONSUMED,
+    CONTAINERS,
+    CONTROL,
+    COVER,
+    HOSTS,
+    JOINER,
+    LOGS,
+    PORTS,
+    QUEUES,
+    REDIS,
+    REPORT,
+    SHARED,
+    WORKER,
+    WORKERS,
+    Airflow,
+)
 
 PID = f"docker inspect --format '{{{{.State.Pid}}}}' {WORKER}"
 # Of the workers that others can do without: one that is killed and lost, and one that is drained
@@ -25,7 +43,7 @@ def all_consume(control: Host, where: dict[str, set[str]], seconds: float) -> No
 
     def look() -> bool:
         found = lab.consumers(control)
-        return all(any(found.get(host) == QUEUES[name] for host in names) for name, names in where.items())
+        return all(any(found.get(host) == CONSUMED[name] for host in names) for name, names in where.items())
 
     lab.until(look, seconds, "every worker consumes")
 
@@ -147,6 +165,31 @@ def test_no_task_fails_when_its_worker_is_drained(airflow: Airflow, control: Hos
     assert {task["hostname"] for task in alone if task["state"] == "success"} <= lab.names_of_all(where, set(WORKERS) - {DRAINED})
     assert back.returncode == 0, back.stdout[-3000:]
     all_consume(control, where, 120)
+
+
+def test_no_task_fails_when_certificates_are_renewed(airflow: Airflow, control: Host, where: dict[str, set[str]]) -> None:
+    """Those of all hosts, in the middle of a search: no worker ends, and each shows the new one to who reads its logs."""
+
+    def workers() -> dict[str, str]:
+        return {name: lab.reach(name).check_output(f"docker inspect --format '{{{{.State.StartedAt}}}}' {WORKER}") for name in WORKERS}
+
+    def shown() -> dict[str, str]:
+        asked = shlex.quote(json.dumps({name: (ADDRESSES[name], LOGS) for name in WORKERS}))
+        look = "{name: ssl.get_server_certificate(tuple(place)) for name, place in json.loads(sys.argv[1]).items()}"
+        program = f"import json, ssl, sys; print(json.dumps({look}))"
+        found: dict[str, str] = json.loads(control.check_output(f"python3 -c {shlex.quote(program)} {asked}"))
+        return found
+
+    started, former = workers(), shown()
+    run_id = begin(airflow, "renewed", where[LOST], trials=50)
+    for verb in ("provision", "start"):
+        done = lab.play(f"playbooks/{verb}.yml", "-e", "certificates_renew_days=398")
+        assert done.returncode == 0, done.stdout[-3000:]
+    tasks = airflow.finish(run_id)
+    assert {task["try_number"] for task in tasks if task["state"] == "success"} == {1}
+    assert workers() == started
+    lab.until(lambda: not former.items() & shown().items(), 60, "every worker shows another certificate")
+    all_consume(control, where, 60)
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,9 @@ def authority(name: str = "churn", kind: str = "ec", length: int | None = 0) -> 
     return Authority(key, certificate, text_of(key), certificate.public_bytes(form.Encoding.PEM).decode())
 
 
-def certify(folder: Path, address: str, days: float = 9) -> None:
+def certify(folder: Path, address: str, days: float = 9, kind: str = "ec") -> None:
     """Write `host.key`, `host.pem` and `ca.pem`, as role certificates does, for a host at an IP address."""
-    ca, key = authority("churn"), ec.generate_private_key(ec.SECP256R1())
+    ca, key = authority("churn"), rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
     certificate = sign(address, key, "churn lab CA", ca.key, days, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]))
     texts = {"host.key": text_of(key), "host.pem": certificate.public_bytes(form.Encoding.PEM).decode(), "ca.pem": ca.text}
     folder.mkdir(exist_ok=True)

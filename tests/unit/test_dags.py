@@ -150,7 +150,8 @@ def test_the_training_is_good_to_use_from_the_form_and_the_api(bag: dict[str, An
     assert dag["paused"] is False, "a new lab trains without anybody unpausing the DAG"
     parameter = dag["params"]["experiment"]
     assert list(dag["params"]) == ["experiment", "trials", "inputs", "overrides"]
-    assert [dag["params"][name]["value"] for name in ("trials", "inputs", "overrides")] == [None, {}, {}], "a run needs nothing but the experiment"
+    values = [dag["params"][name]["value"] for name in ("experiment", "trials", "inputs", "overrides")]
+    assert values == ["wine_search", None, {}, {}], "the form opens with a run that can be started"
     assert all(parameter["description"] or parameter["schema"].get("description_md") for parameter in dag["params"].values())
     assert parameter["schema"]["type"] == "string"
     assert parameter["schema"]["examples"] == sorted(path.stem for path in (ROOT / "experiments").glob("*.yml"))
@@ -191,7 +192,7 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
     assert mistake["words"].startswith("Parameter experiment: '../x' is not a name;")
     assert failure == {"kind": "RuntimeError", "words": "steps.s: theirs:f() raised OSError: []"}, "Airflow tries again; its settings stay with it"
     assert re.search(r"(?i)error\W+steps\.s: theirs:f\(\) raised OSError: \[\]", output), "the sentence comes before Airflow's own traceback"
-    page = re.fullmatch(r"https://mlflow\.example\.com/#/experiments/\d+/runs/[0-9a-f]{32}", buttons[2]["MLflow run"])
+    page = re.fullmatch(r"https://mlflow\.example\.com/#/experiments/\d+/runs/[0-9a-f]{32}\?workflowType=machine_learning", buttons[2]["MLflow run"])
     assert page and page[0] in output, "a task that failed has the button of its run, too"
     assert buttons[0] == {"MLflow run": "", "Registered model": ""}, "no button"
     assert skipped == {"kind": "AirflowSkipException", "words": "The experiment has no section cross_validation."}

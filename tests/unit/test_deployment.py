@@ -229,7 +229,7 @@ def test_a_version_is_deployed_proven_recorded_and_rolled_back(endpoint: Deploye
     first = endpoint.deploy("models:/plain/1")
     assert first.result, first
     assert first.result["where"] == f"{service.url}/models/plain"
-    assert first.pages == {"deployment": f"{service.url}/models", "model": f"{endpoint.mlflow.uri}/#/models/plain/versions/1"}
+    assert first.pages == {"deployment": f"{service.url}/models", "model": f"{endpoint.mlflow.uri}/#/models/plain/versions/1?workflowType=machine_learning"}
     assert predicted(service, "plain") == [2, 4]
     assert endpoint.deploy("models:/plain@champion").result
     assert predicted(service, "plain") == [3, 6]

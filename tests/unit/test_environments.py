@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -87,6 +88,31 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(module, "pythons_here", lambda: ["3.13", "3.11"])
     return module
 
+
+EVA = """
+class Twice:
+    def __init__(self, by): self.by = by
+    def predict(self, x): return x * self.by
+
+def double(x): return {'y': 2 * x}
+def off(by): return (by - 2.0) ** 2
+def train(y, by): return Twice(2)
+def far(model): return {'far': float(abs(model.predict(21) - 42))}
+"""
+EVA_EXPERIMENT = """
+environment: eva
+steps: [{name: one, call: "lab_test_eva:double", with: {x: 21}}]
+search:
+  objective: {call: "lab_test_eva:off", with: {by: "{{ params.by }}"}}
+  space: {by: {type: float, low: 1.0, high: 3.0}}
+  direction: minimize
+  trials: 2
+  parallel: 1
+train:
+  call: "lab_test_eva:train"
+  with: {y: "{{ steps.one.y }}", by: "{{ params.by }}"}
+  evaluate: {call: "lab_test_eva:far", with: {model: "{{ model }}"}}
+"""
 
 Locks = Callable[..., Done]
 
@@ -215,6 +241,22 @@ def test_the_credential_of_the_index_is_in_no_environment_cache_lock_log_or_answ
             held = [path for path in folder.rglob("*") if path.is_file() and any(form.encode() in path.read_bytes() for form in forms(MARKER))]
             assert held == []
         server.shutdown()
+
+
+def test_nothing_of_a_package_runs_where_the_credential_of_the_index_is(tmp_path: Path) -> None:
+    """Not even the lines of its .pth file, which any start of its environment runs; the compiling of what was installed starts it."""
+    made, ran = wheel(tmp_path, "lab_test_pth", [], "ONE = 1\n"), tmp_path / "ran"
+    with zipfile.ZipFile(made, "a") as archive:
+        archive.writestr("lab_test_pth.pth", f"import pathlib; pathlib.Path({str(ran)!r}).touch()\n")
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_FIND_LINKS=str(tmp_path), UV_OFFLINE="1") as folder:
+        place = Path(ask(folder, do="make", requirements="lab_test_pth==1.0")[-1]["made"]["interpreter"])
+        until = time.monotonic() + 60
+        while not list(place.parents[1].rglob("lab_test_pth.*.pyc")) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert list(place.parents[1].rglob("lab_test_pth.*.pyc")), "it is compiled"
+        assert not ran.exists()
+        subprocess.run([place, "-c", ""], check=True)
+        assert ran.exists(), "the file would have told"
 
 
 def test_two_who_want_the_same_environment_wait_for_one_installation(service: Path) -> None:
@@ -364,22 +406,29 @@ def test_pins_that_forbid_what_the_lab_needs_are_named_and_such_a_package_still_
 ) -> None:
     folder = lab.folder / "environments"
     folder.mkdir()
-    wheel(wheels, "lab_test_eva", ["protobuf==3.6.1"], "def double(x): return {'y': 2 * x}\n")
+    wheel(wheels, "lab_test_eva", ["protobuf==3.6.1"], EVA)
     (folder / "eva.in").write_text("lab-test-eva\n")
     done = lock_environments(folder)
-    assert "environment eva: what the lab needs does not go with its pins, so that it trains no model" in " ".join(done.result["warnings"]), done.result
+    words = "environment eva: what the lab needs does not go with its pins, so that its models are files that nobody can register or deploy"
+    assert words in " ".join(done.result["warnings"]), done.result
     head = (folder / "eva.lock").read_text()
     assert "# without: " in head and "mlflow" not in head.partition("protobuf==")[2]
     own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(folder)}
-    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\nsteps: [{name: one, call: 'lab_test_eva:double', with: {x: 21}}]\n")
+    (lab.folder / "experiments" / "eva.yml").write_text(EVA_EXPERIMENT)
     answer, printed = experiment(lab, "eva", own)
-    assert "result" in answer, (answer, printed)
-    (lab.folder / "experiments" / "eva.yml").write_text("environment: eva\ntrain: {call: 'lab_test_eva:double', with: {x: 21}}\n")
+    result = answer.get("result")
+    assert result and (result["metrics"], result["deploy"]) == ({"far": 0.0}, None), (answer, printed)
+    run = lab.mlflow.get("runs/get", run_id=result["mlflow_run_id"])["run"]
+    assert run["info"]["status"] == "FINISHED" and {metric["key"] for metric in run["data"]["metrics"]} >= {"far"}
+    assert result["model_uri"] == f"runs:/{result['mlflow_run_id']}/model"
+    files = lab.mlflow.get(f"artifacts/list?path=model&run_id={result['mlflow_run_id']}")["files"]
+    assert [file["path"] for file in files] == ["model/model.pkl"] and "kept as a file of the run" in printed
+    (lab.folder / "experiments" / "eva.yml").write_text(EVA_EXPERIMENT + "register: {name: eva}\n")
     answer, printed = experiment(lab, "eva", own)
-    assert "has no module 'mlflow', which writes the model: the lab's own needs do not go with the pins of the environment eva (" in answer["mistakes"][0], (
-        answer,
-        printed,
+    words = (
+        "has no module 'mlflow', which writes a model that can be registered or deployed: the lab's own needs do not go with the pins of the environment eva ("
     )
+    assert words in answer["mistakes"][0], (answer, printed)
 
 
 def test_a_lock_that_is_not_there_or_stale_is_a_sentence(lab: Lab, settings: dict[str, str], locks: Path) -> None:

@@ -647,11 +647,11 @@ def test_pages_have_the_addresses_that_people_can_open(monkeypatch: pytest.Monke
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     monkeypatch.setenv("LAB_MODELS_URL", "http://models:8000")
-    assert (pages.run("1", "abc"), pages.models()) == ("http://mlflow:5000/#/experiments/1/runs/abc", "http://models:8000")
+    assert (pages.run("1", "abc"), pages.models()) == (f"http://mlflow:5000/#/experiments/1/runs/abc{pages.TRAINING}", "http://models:8000")
     monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "https://mlflow.example.com/")
     monkeypatch.setenv("LAB_MODELS_PUBLIC_URL", "https://models.example.com/")
-    assert pages.run("1", "abc") == "https://mlflow.example.com/#/experiments/1/runs/abc"
-    assert pages.model("my model", 3) == "https://mlflow.example.com/#/models/my%20model/versions/3"
+    assert pages.run("1", "abc") == f"https://mlflow.example.com/#/experiments/1/runs/abc{pages.TRAINING}"
+    assert pages.model("my model", 3) == "https://mlflow.example.com/#/models/my%20model/versions/3?workflowType=machine_learning"
     assert (pages.model(None, None), pages.models()) == ("", "https://models.example.com")
     monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "file:///runs")
     assert pages.run("1", "abc") == "", "files have no pages"

@@ -788,7 +788,7 @@ def test_people_get_a_page_and_programs_json(server: Server, models: dict[str, M
     for words in (
         f"<h2>{model.name}</h2>",
         slot["since"],
-        f"https://mlflow.example.com/#/runs/{slot['run']}",
+        f"https://mlflow.example.com/#/runs/{slot['run']}?workflowType=machine_learning",
         f"Python {slot['python']}",
         " MB",
         slot["environment"],

@@ -167,6 +167,7 @@ def wheel(tmp_path: Path) -> Path:
     path = tmp_path / "tiny_lab-1.0-py3-none-any.whl"
     lines = ["Metadata-Version: 2.4", "Name: Tiny.Lab", "Version: 1.0", "Requires-Python: >=3.9", "Requires-Dist: six", "Requires-Dist: attrs>1"]
     with ZipFile(path, "w") as archive:
+        archive.writestr("tiny/_vendor/other-2.0.dist-info/METADATA", "Name: other\nVersion: 2.0\n")
         archive.writestr("tiny_lab-1.0.dist-info/METADATA", "\n".join(lines) + "\n\nA text.\n")
         archive.writestr("tiny/data.bin", bytes(range(256)) * 3)
     return path
@@ -210,8 +211,8 @@ def test_a_wheel_is_taken_as_it_is(tmp_path: Path, wheel: Path) -> None:
     [
         ("tiny_lab-1.0-py3-none-any.whl", b"text", "it is no wheel (File is not a zip file)."),
         ("tiny_lab.whl", None, "it is no wheel (Invalid wheel filename"),
-        ("tiny_lab-2.0-py3-none-any.whl", None, "it is a wheel of tiny-lab 1.0 by what is in it, and has the name of another one."),
-        ("gone-1.0-py3-none-any.whl", b"", "it has no pyproject.toml"),
+        ("tiny_lab-2.0-py3-none-any.whl", None, "it is a wheel of tiny-lab 1.0 by what is in it, but its file name says tiny-lab 2.0."),
+        ("gone-1.0-py3-none-any.whl", b"", "there is no such file."),
     ],
 )
 def test_a_file_that_is_no_wheel_is_named_in_one_sentence(tmp_path: Path, wheel: Path, name: str, content: bytes | None, words: str) -> None:

@@ -203,7 +203,10 @@ def test_packages_that_the_index_does_not_have(inventory: judge.Inventory, root:
     mine, own = judge.missing_packages(["my-pkg", "optuna"], entries, index_of_lab, inventory)
     assert "no package My.Pkg, which r.txt:2 (v) asks for: correct the name, or publish it there." in mine
     assert "no package optuna, which the lab itself needs" in own
-    assert judge.published_names([root / "examples/wine_cultivars", "/nonexistent"]) == {"wine-cultivars"}
+    assert judge.published_names([root / "examples/wine_cultivars", "/nonexistent", "dist/My.Pkg-1.0-py3-none-any.whl", "no.whl"]) == {
+        "wine-cultivars",
+        "my-pkg",
+    }
 
 
 @pytest.mark.parametrize(
@@ -964,6 +967,8 @@ def test_queues_that_no_worker_can_consume_are_named(inventory: judge.Inventory)
     for wanted in ([], "gpu", ["default", "g pu"], ["default", "default"], ["default", 1], ["default", "a,b"], ["default", "host.vm1"]):
         found = judge.queue_problems({"vm1": ["default"], "vm2": wanted}, "lab_worker_queues", inventory)
         sentence(found, "lab_worker_queues of vm2, set ", f"is '{wanted}', which is no list of queues: write names of letters, digits, _, - and ., each once")
+    found = judge.queue_problems({"vm:1": ["default"]}, "lab_worker_queues", inventory)
+    sentence(found, "lab_workers has the host 'vm:1', whose worker has a queue of that name: write a name of letters, digits, _, - and . in the inventory.")
     found = judge.queue_problems({"vm1": ["gpu"], "vm2": ["big"]}, "lab_worker_queues", inventory)
     sentence(found, "has no worker consume the queue default, where everything is that names no other: add it for one of vm1, vm2.")
 

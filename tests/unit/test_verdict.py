@@ -372,11 +372,12 @@ def test_a_worker_host_that_is_not_there_or_takes_nothing_is_named(
     assert sentence in found[WORKERS]
 
 
-RAN = "Each worker host ran a task"
+RUNS = "Each worker host runs tasks"
+TWO = {"workers": {"worker1": ["default"], "10.0.0.6": ["default"]}, "worker_tasks": {"worker1": "vm5", "10.0.0.6": "vm6"}}
 
 
-def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran: dict[str, dict[str, Any]]) -> list[str]:
-    """Let two workers be online, the DAG `workers` have tasks, and a run of it come to this; gives the runs that were begun."""
+def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran: dict[str, dict[str, Any]], busy: str = "") -> list[str]:
+    """Let two workers be online, the DAG `workers` have tasks, a run of it come to this, and one host run another task; gives the runs that were begun."""
     with_workers(lab, monkeypatch, {"worker1": True, "10.0.0.6": True}, {"worker1": ["default"], "10.0.0.6": ["default"]})
     monkeypatch.setattr(lab_verdict, "PROOF", 0)
     begun: list[str] = []
@@ -388,26 +389,43 @@ def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran:
         lab.answers[f"{path}/vm6/logs/1"] = {"content": ["ConnectError: the api-server does not answer"]}
         return 201, {}
 
-    lab.answers["/api/v2/dags/workers/tasks"] = {"tasks": [{"task_id": name} for name in known]}
+    lab.answers["/api/v2/dags/workers/tasks"] = {"tasks": [{"task_id": name} for name in known]} if known else (404, {})
     lab.answers["/api/v2/dags/workers/dagRuns"] = begin
+    lab.answers["/api/v2/dags/~/dagRuns/~/taskInstances"] = {"task_instances": [{"task_id": "train", "hostname": busy}] if busy else []}
     return begun
 
 
 def test_a_task_runs_on_every_worker_host(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": {"state": "success", "hostname": "10.0.0.6"}, "off": {"state": "queued", "hostname": ""}}
     begun = with_tasks(lab, monkeypatch, ["vm5", "vm6", "off"], ran)
-    workers = {"worker1": ["default"], "10.0.0.6": ["default"]}
-    checks = judged(url, workers=workers, worker_tasks={"worker1": "vm5", "10.0.0.6": "vm6"}).judge()
+    checks = judged(url, **TWO).judge()
     assert failures(checks) == {} and len(begun) == 1
-    assert next(check["detail"] for check in checks if check["name"] == RAN) == f"vm5, vm6: {begun[0]}"
+    assert next(check["detail"] for check in checks if check["name"] == RUNS) == "vm5, vm6"
+
+
+def test_a_worker_that_has_no_room_for_it_is_well(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": {"state": "queued", "hostname": None}}
+    with_tasks(lab, monkeypatch, ["vm5", "vm6"], ran, busy="10.0.0.6")
+    checks = judged(url, **TWO).judge()
+    assert failures(checks) == {}
+    assert next(check["detail"] for check in checks if check["name"] == RUNS) == "vm5, vm6 (busy with others)"
+
+
+def test_a_worker_that_takes_nothing_is_named_alone(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = with_tasks(lab, monkeypatch, ["vm5", "vm6"], {})
+    monkeypatch.setattr(lab_verdict, "PROOF", 60)
+    workers = {"worker1": ["default"], "10.0.0.6": ["default", "gpu"]}
+    assert failures(judged(url, **{**TWO, "workers": workers}).judge()) == {WORKERS: "the worker of 10.0.0.6 takes nothing from gpu"}
+    assert not begun
 
 
 @pytest.mark.parametrize(
     ("known", "task", "sentence"),
     [
-        (["vm5"], {}, "the DAG workers has no task for vm6"),
-        (["vm5", "vm6"], {"state": "queued", "hostname": ""}, "the task on vm6 is queued"),
-        (["vm5", "vm6"], {"state": None, "hostname": None}, "the task on vm6 is not begun"),
+        ([], {}, "Airflow has no DAG workers yet"),
+        (["vm5"], {}, "the DAG workers has no task for vm6 yet"),
+        (["vm5", "vm6"], {"state": "queued", "hostname": ""}, "the task on vm6 is queued: the log of its worker may say why"),
+        (["vm5", "vm6"], {"state": None, "hostname": None}, "the task on vm6 is not begun: the log of its worker may say why"),
         (["vm5", "vm6"], {"state": "failed", "hostname": "10.0.0.6"}, "the task on vm6 failed: ConnectError: the api-server does not answer"),
         (["vm5", "vm6"], {"state": "success", "hostname": "worker1"}, "the task for vm6 ran on worker1"),
     ],
@@ -416,8 +434,7 @@ def test_a_worker_that_runs_no_task_is_named(
     lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch, known: list[str], task: dict[str, Any], sentence: str
 ) -> None:
     with_tasks(lab, monkeypatch, known, {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": task})
-    tasks = {"worker1": "vm5", "10.0.0.6": "vm6"}
-    assert failures(judged(url, workers={"worker1": ["default"], "10.0.0.6": ["default"]}, worker_tasks=tasks).judge()) == {RAN: sentence}
+    assert failures(judged(url, **TWO).judge()) == {RUNS: sentence}
 
 
 @pytest.mark.parametrize(
@@ -653,6 +670,7 @@ def test_a_leak_fails_the_check() -> None:
         lab_containers.clean([container("c", "s", Config__Env=[f"X={SECRET}"])], {"a": SECRET})
     with pytest.raises(Failed, match="no container"):
         lab_containers.clean([], {"a": SECRET})
+    assert "0 containers" in lab_containers.clean([], {"a": SECRET}, idle=True), "a host that only builds the image has none"
 
 
 @pytest.mark.parametrize(
@@ -832,7 +850,8 @@ def test_the_verdict_through_ansible(control: Control) -> None:
     picture = f'<img src="data:image/png;base64,{base64.b64encode(PICTURE).decode()}" alt="plots/a.png">'
     assert picture in page and "base64" not in control.report.read_text(encoding="utf-8")
     url = report["urls"]["MLflow"]
-    assert f'<a href="{url}/#/experiments/1/runs/abc123">abc123</a>' in page and f'<a href="{url}/#/models/wine-cultivars/versions/10">' in page
+    assert f'<a href="{url}/#/experiments/1/runs/abc123?workflowType=machine_learning">abc123</a>' in page
+    assert f'<a href="{url}/#/models/wine-cultivars/versions/10?' in page
     assert f'<a href="{url}/dags/train/runs/{RUN}">{RUN}</a>' in page and '<tr><td>run<td>worker1<td>default<td class="number">3.2 s' in page
     assert "Plays before this one" not in page and "after the run began" not in page, "whoever prints the run does not tell"
     assert "3 of 19 checks failed" in page and "wine-cultivars 10" in page and "accuracy<td>0.9778" in page and "&lt;" not in page.split("<h2>Checks")[0]

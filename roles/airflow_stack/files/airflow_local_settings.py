@@ -67,8 +67,10 @@ def serve_logs_over_tls(certificates: Path) -> None:
             nonlocal taken
             try:
                 if (now := certificate.read_bytes()) != taken:
-                    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-                    config.ssl.load_cert_chain(certificate, key)
+                    fresh = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    fresh.load_cert_chain(certificate, key)
+                    # A context keeps a certificate for each kind of key: another kind would not take the former one's place.
+                    config.ssl.sni_callback = lambda connection, _name, _context: setattr(connection, "context", fresh)
                     taken = now
             except OSError as error:
                 logging.getLogger(__name__).warning("The renewed certificate of the worker's logs cannot be used yet: %s", error)

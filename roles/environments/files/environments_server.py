@@ -46,7 +46,6 @@ import socket
 import socketserver
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
@@ -121,6 +120,7 @@ def make_in_image(name: str, lock: Path) -> None:
     python, lines = found[1] if found else PYTHON, pins(text)
     key = key_of(python, lines)
     install(FOLDER / key, python, lines, lambda line: print(line, flush=True))
+    compiled(FOLDER / key)
     (FOLDER / name).symlink_to(key)
     (FOLDER / f"{name}.lock").write_text(text, encoding="utf-8")
 
@@ -362,14 +362,15 @@ def alone(key: str, say: Say) -> Iterator[None]:
 
 def afterwards(place: Path) -> None:
     """What nobody waits for: compile the environment, so that later imports are faster, and remove what nobody needs."""
-    libraries = sysconfig.get_path("purelib", vars={"base": str(place)})
-    subprocess.run(
-        ["nice", "-n", "19", str(place / "bin" / "python"), "-m", "compileall", "-q", libraries],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    compiled(place, "nice", "-n", "19")
     remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
+
+
+def compiled(place: Path, *how: str) -> None:
+    """Compile an environment, without its `site`: that runs what packages have in .pth files, and the index's credential is in this container."""
+    python = [str(place / "bin" / "python"), "-I", "-S"]
+    (libraries,) = place.glob("lib/python3*")
+    subprocess.run([*how, *python, "-m", "compileall", "-q", str(libraries)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def remove_unused(seconds: float, most: float) -> None:

@@ -21,6 +21,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from email.message import Message
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def build(copy: Path, folder: Path) -> None:
 def metadata(wheel: Path) -> Message:
     """Return the METADATA of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1)
         return email.parser.Parser().parsestr(archive.read(name).decode())
 
 
@@ -98,13 +99,15 @@ def take(wheel: Path, folder: Path) -> None:
         NoWheelError: it is none, or its name says another package or version than what is in it.
     """
     try:
-        name, version, *_ = parse_wheel_filename(wheel.name)
+        named = parse_wheel_filename(wheel.name)[:2]
         fields = metadata(wheel)
-        inside = canonicalize_name(fields["Name"]), Version(fields["Version"])
-    except (InvalidWheelFilename, InvalidVersion, zipfile.BadZipFile, StopIteration, TypeError) as error:
-        raise NoWheelError(f"it is no wheel ({error or 'it has no METADATA'}).") from None
-    if inside != (name, version):
-        raise NoWheelError(f"it is a wheel of {inside[0]} {inside[1]} by what is in it, and has the name of another one.")
+        inside = canonicalize_name(fields["Name"] or ""), Version(fields["Version"] or "")
+    except (InvalidWheelFilename, InvalidVersion, zipfile.BadZipFile, UnicodeDecodeError, OSError) as error:
+        raise NoWheelError(f"it is no wheel ({error}).") from None
+    except StopIteration:
+        raise NoWheelError("it is no wheel (it has no METADATA).") from None
+    if inside != named:
+        raise NoWheelError(f"it is a wheel of {inside[0]} {inside[1]} by what is in it, but its file name says {named[0]} {named[1]}.")
     folder.mkdir()
     shutil.copyfile(wheel, folder / wheel.name)
 
@@ -115,14 +118,19 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
     Raises:
         NoWheelError: there is neither a project nor a wheel, or the build failed.
     """
-    ready = project.suffix == ".whl" and project.is_file()
-    if not ready and not (project / "pyproject.toml").is_file():
-        raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
     with tempfile.TemporaryDirectory(prefix="mlops-lab-") as name:
         copy, built = Path(name, project.name), Path(name, "built")
-        folder = cache / (hashlib.sha256(f"{project.name}\0".encode() + project.read_bytes()).hexdigest() if ready else copy_project(project, copy))
+        if project.suffix == ".whl":
+            if not project.is_file():
+                raise NoWheelError("there is no such file.")
+            make, digest = partial(take, project, built), hashlib.sha256(f"{project.name}\0".encode() + project.read_bytes()).hexdigest()
+        elif (project / "pyproject.toml").is_file():
+            make, digest = partial(build, copy, built), copy_project(project, copy)
+        else:
+            raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
+        folder = cache / digest
         if not folder.exists():
-            take(project, built) if ready else build(copy, built)
+            make()
             for wheel in built.glob("*.whl"):
                 wheel.with_suffix(".form").write_bytes(form(wheel))
             unfinished = folder.with_suffix(f".{os.getpid()}")

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 #: the page has no script, and loads nothing
+TRAINING = "?workflowType=machine_learning"
+"""How MLflow is told to show model training, and not GenAI."""
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'", "X-Content-Type-Options": "nosniff"}
 #: characters of an input example that is shown
 SHOWN = 2000
@@ -45,10 +47,10 @@ def page(served: Mapping[str, Any], examples: Mapping[str, str | None], base: st
 def _model(model: Mapping[str, Any], example: str | None, base: str, user: str, mlflow: str) -> str:
     name, version, run = model["name"], model["version"], model["run"]
     rows = {
-        "version": _link(mlflow, f"/#/models/{quote(name, safe='')}/versions/{version}", version) if version else "none is in service yet",
+        "version": _link(mlflow, f"/#/models/{quote(name, safe='')}/versions/{version}{TRAINING}", version) if version else "none is in service yet",
         "wanted": escape(model["wanted"]) if model["wanted"] not in (None, version) else "",
         "since": escape(model["since"] or ""),
-        "run": _link(mlflow, f"/#/runs/{quote(run, safe='')}", run) if run else "",
+        "run": _link(mlflow, f"/#/runs/{quote(run, safe='')}{TRAINING}", run) if run else "",
         "memory": ("not in memory until it is asked" if model["memory_bytes"] is None else f"{model['memory_bytes'] / 1e6:.0f} MB") if version else "",
         "requests": str(model["requests"]) if version else "",
         "environment": escape(f"Python {model['python']}, MLflow {model['mlflow']} ({model['environment']})") if version else "",
