@@ -40,6 +40,13 @@ def test_the_pages_and_files_need_the_password_too(host: Host, admin: tuple[str,
     assert {answer.status for answer in ask(host, *(question("GET", url) for url in urls))} == {401}
 
 
+def test_its_pages_open_on_model_training_without_the_assistant_and_it_calls_nobody(host: Host, admin: tuple[str, str]) -> None:
+    page, script = ask(host, *(question("GET", f"{URL}/{path}", user=admin) for path in ("", "static-files/first_visit.js")))
+    assert b'<script src="static-files/first_visit.js"></script><title>' in page.body
+    assert script.status == 200 and b"machine_learning" in script.body and b"autoOpenedOnFirstLoad" in script.body
+    assert host.check_output(f"docker exec {PROJECT}-mlflow-1 printenv MLFLOW_DISABLE_TELEMETRY") == "true"
+
+
 def test_a_page_of_another_name_is_refused_before_its_password_is_looked_at(host: Host, admin: tuple[str, str]) -> None:
     """A browser that was tricked into taking evil.example for this address sends the password it knows."""
     names = ["evil.example", "evil.example:5000", "127.0.0.1.evil.example:5000", "mlflow.evil.example"]
