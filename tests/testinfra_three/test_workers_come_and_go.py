@@ -183,7 +183,6 @@ def test_no_task_fails_when_its_worker_is_drained(airflow: Airflow, control: Hos
 
 def test_no_task_fails_when_certificates_are_renewed(airflow: Airflow, control: Host, where: dict[str, set[str]]) -> None:
     """Those of all hosts, in the middle of a search: nothing is started again, and databases, broker and the workers' logs show the new ones."""
-
     places = {name: (ADDRESSES[name], LOGS) for name in WORKERS} | {name: (ADDRESSES[CONTROL], PORTS[name]) for name in ("redis", "postgres")}
 
     def started() -> dict[str, str]:
