@@ -368,6 +368,19 @@ def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> No
         assert (old.exists(), idle.exists(), used.exists()) == (False, False, True)
 
 
+def test_files_in_the_cache_that_no_environment_shares_go_where_room_is_wanted(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "used").mkdir()
+    for name, age in (("shared", 7200), ("alone", 7200), ("new", 60)):
+        archive = tmp_path / "archive-v0" / name
+        archive.mkdir(parents=True)
+        (archive / f"{name}.py").write_text("")
+        if name == "shared":
+            (tmp_path / "used" / "shared.py").hardlink_to(archive / "shared.py")
+        os.utime(archive, (time.time() - age,) * 2)
+    server.remove_unshared(tmp_path / "archive-v0")
+    assert sorted(path.name for path in (tmp_path / "archive-v0").iterdir()) == ["new", "shared"]
+
+
 def test_one_project_removed_leaves_the_others_untouched(locks: Path, lock_environments: Locks, tmp_path: Path) -> None:
     folder = tmp_path / "environments"
     folder.mkdir()

@@ -387,6 +387,20 @@ def remove_unused(seconds: float, most: float) -> None:
             print(f"{place.name} was not used for {idle / DAY:.0f} days, and is removed", flush=True)
             with suppress(Failure):
                 uv(["cache", "prune"], lambda line: None)
+    if size(FOLDER) > most:
+        remove_unshared(FOLDER / ".uv" / "archive-v0")
+
+
+def remove_unshared(archives: Path) -> None:
+    """Remove what uv's cache holds unpacked and no environment shares any more; uv prunes none of it, and fetches it again when it is asked for.
+
+    What is younger than an hour may belong to an installation that is at work.
+    """
+    for archive in archives.glob("*"):
+        files = (os.lstat(os.path.join(root, name)) for root, _, names in os.walk(archive) for name in names)
+        with suppress(OSError):
+            if time.time() - archive.stat().st_mtime > 3600 and all(status.st_nlink == 1 for status in files):
+                shutil.rmtree(archive, ignore_errors=True)
 
 
 def size(folder: Path) -> int:
