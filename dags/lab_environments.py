@@ -58,7 +58,8 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
     lock = folder / f"{name}.lock"
     if not lock.is_file():
         known = ", ".join([PROJECT, *sorted(path.stem for path in folder.glob("*.lock"))])
-        raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. `make lab` locks environments/{name}.in and brings it."])
+        way = f"`make run` and `make lab` lock environments/{name}.in and bring it"
+        raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. {way}."])
     text = lock.read_text(encoding="utf-8")
     head = header(text)
     files = {f"{name}{ending}": [folder / f"{name}{ending}"] for ending in (".in", ".txt", ".toml")}
@@ -66,7 +67,7 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         if not all(path.is_file() for path in paths):
             continue
         if not head.get("asked", "").startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
-            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make lab` makes it anew."])
+            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make run` and `make lab` lock it anew."])
     in_image = folder_in_image()
     if (in_image / f"{name}.lock").is_file():  # chosen to be there, so that nothing is installed at run time
         if (in_image / f"{name}.lock").read_text(encoding="utf-8") != text:

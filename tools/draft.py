@@ -1,25 +1,35 @@
 #!/usr/bin/env python3
 """Write the first files of a project of one's own: ``make project NAME=churn``, ``make experiment NAME=churn PROJECT=../churn``.
 
-A project is a small package with its tests. An experiment file is drafted from a package's source, which is read and not run. What the names and
-arguments of its functions tell is filled in, the rest is left as comments. Nothing is overwritten.
+A project is a small package with its tests. An experiment file is drafted from a package's source, of a folder or a wheel, which is read and not run. What the
+names and arguments of its functions tell is filled in, the rest is left as comments. Nothing is overwritten.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import math
 import os
 import re
 import sys
+import tempfile
 import tomllib
-from collections.abc import Iterator
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "dags"))
+from lab_experiment import storable  # noqa: E402 (the path above comes first)
+
 LAB = ROOT / os.environ.get("LAB", "inventories/lab")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -99,6 +109,23 @@ KINDS = {
 }
 """What a function is likely for, by its name; the first kind that fits counts, the most telling one first."""
 
+PLAIN = re.compile(
+    r"(.*_)?(seeds?|random_?state|rng|version|year|port)|seed_.*|(n|num|max)?_?(jobs|threads?|nthread|workers|cpus?|cores|gpus?)|thread_count|verbos(e|ity)"
+    r"|silent|debug|log_level|copy(_.*)?|warm_start|cache_size|timeout|tol(erance)?|missing|device(_id)?|gpu_id|.*_(every|interval|timeout)"
+    r"|(cv|n_)?_?(folds|splits)|cv|n_repeats|(test|validation|holdout)_(size|share|fraction)"
+    r"|(n|num)_(class(es)?|labels|features|inputs?|outputs?|targets|channels)|(input|output)_(dim|size)",
+    re.IGNORECASE,
+)
+"""Arguments that a search has nothing to find out about: chance, the machine, what is printed, what the data say."""
+
+OURS = {"tracking_uri": "{{ mlflow_tracking_uri }}", "mlflow_tracking_uri": "{{ mlflow_tracking_uri }}"}
+"""Arguments that the lab gives, by their names."""
+
+CALL = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+"""What an experiment file can call."""
+
+NEEDED = "..."
+
 
 class Problem(Exception):
     """What stands in the way, in one sentence."""
@@ -113,6 +140,8 @@ class Function:
     arguments: dict[str, object]
     """Its arguments and their defaults; :data:`NEEDED` for those without one."""
     doc: str
+    yields: bool = False
+    """Whether it is a generator, which only a step may be."""
 
     @property
     def name(self) -> str:
@@ -120,44 +149,197 @@ class Function:
         return self.call.partition(":")[2]
 
 
-NEEDED = "..."
+@dataclass(frozen=True)
+class Package:
+    """What the source of a package says."""
+
+    name: str
+    version: str
+    """Empty where it is not written down."""
+    module: str
+    """Its first module."""
+    functions: list[Function]
 
 
-def functions_of(project: Path) -> tuple[str, str, list[Function]]:
-    """Return name, version (may be empty) and public functions of a project.
+def package_of(project: Path) -> Package:
+    """Read a project's folder or a wheel.
 
     Raises:
-        Problem: It is no project, or has no module.
+        Problem: It is neither, has no module, or one of its files is no Python.
     """
+    return _wheel(project) if project.suffix == ".whl" else _project(project)
+
+
+def _project(project: Path) -> Package:
     try:
-        about = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        content = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({error}).") from None
-    module = re.sub(r"[-.]+", "_", about["name"])
-    home = next((place / module for place in (project / "src", project) if (place / module / "__init__.py").is_file()), None)
-    files = sorted(home.rglob("*.py")) if home else [place / f"{module}.py" for place in (project / "src", project) if (place / f"{module}.py").is_file()]
-    if not files:
-        raise Problem(f"PROJECT names {project}, which has neither a package {module} nor a module {module}.py, beside pyproject.toml or in src/.")
-    return about["name"], str(about.get("version", "")), [function for file in files for function in _functions(file, (home or files[0]).parent)]
+    about = _table(content, "project") or _table(content, "tool", "poetry")
+    name, version = about.get("name"), about.get("version", "")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not isinstance(version, str):
+        raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read (it says no name, or a version that is no text).")
+    named = list(dict.fromkeys(_named(project, content)))
+    expected = [place / module for module in _modules(name) for place in (project / "src", project)]
+    for places in (named, [(path.parent, path) for path in expected], _discovered(project)):
+        found = [(above, path) for above, path in places if path.is_relative_to(above)]
+        if files := [(above, file) for above, path in found for file in _files(path, bare=places is named)]:
+            return Package(name, version, *_read(dict.fromkeys(files), project))
+    looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
+    usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
+    raise Problem(f"PROJECT names {project}, which has neither {f'{looked} nor ' if looked else ''}{usual}.")
 
 
-def _functions(file: Path, above: Path) -> Iterator[Function]:
-    parts = [part for part in file.relative_to(above).with_suffix("").parts if part != "__init__"]
-    if any(part.startswith("_") for part in parts) or "tests" in parts:
-        return
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            yield Function(f"{'.'.join(parts)}:{node.name}", dict(_arguments(node)), (ast.get_docstring(node) or "").partition("\n")[0])
+def _table(content: Any, *keys: str) -> dict[str, Any]:
+    """A table in TOML; empty where there is none, or something else."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
-def _arguments(node: ast.FunctionDef) -> Iterator[tuple[str, object]]:
+def _texts(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _modules(name: str) -> list[str]:
+    """How the module of a project may be called that says nothing else: build backends do not agree about dots and capitals."""
+    module = re.sub(r"[-.]+", "_", name)
+    return list(dict.fromkeys([module, module.lower(), name.replace("-", "_").replace(".", "/")]))
+
+
+def _named(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
+    """The modules that the settings of a build backend name: each with the folder that it is imported from."""
+    dotted: list[tuple[str, list[Path]]] = []
+    usual = [project / "src", project]
+    flit, setuptools, uv = _table(content, "tool", "flit", "module"), _table(content, "tool", "setuptools"), _table(content, "tool", "uv", "build-backend")
+    dotted += [(module, usual) for module in (*_texts(flit.get("name")), *_texts(_table(content, "tool", "flit", "metadata").get("module")))]
+    folders = {key: project / where for key, where in _table(setuptools, "package-dir").items() if isinstance(where, str)}
+    above = [folders[""]] if "" in folders else usual
+    dotted += [(module, above) for key in ("packages", "py-modules") for module in _texts(setuptools.get(key)) if module not in folders]
+    dotted += [(module, [project / where]) for where in _texts(uv.get("module-root", "src")) for module in _texts(uv.get("module-name"))]
+    for module, places in dotted:
+        yield from ((place, place / module.replace(".", "/")) for place in places)
+    yield from ((folder.parent, folder) for key, folder in folders.items() if key and folder.name == key)
+    for where in _texts(_table(setuptools, "packages", "find").get("where")):
+        yield from ((project / where, path) for path in _packages(project / where))
+    for path in _texts(_table(content, "tool", "hatch", "build", "targets", "wheel").get("packages")):
+        yield (project / path).parent, project / path
+    poetry = _table(content, "tool", "poetry").get("packages")
+    for entry in poetry if isinstance(poetry, list) else []:
+        for include in _texts(entry.get("include")) if isinstance(entry, dict) else []:
+            root = project / next(iter(_texts(entry.get("from"))), "")
+            yield root, root / include.partition("*")[0].removesuffix(".py")
+
+
+def _discovered(project: Path) -> list[tuple[Path, Path]]:
+    """The packages that setuptools finds by itself: all of src/, or the one that there is beside pyproject.toml."""
+    if inside := _packages(project / "src"):
+        return [(project / "src", path) for path in inside]
+    beside = [path for path in _packages(project) if path.name not in ("tests", "test", "docs", "examples", "scripts", "tools", "benchmarks")]
+    return [(project, path) for path in beside] if len(beside) == 1 else []
+
+
+def _packages(folder: Path) -> list[Path]:
+    return sorted(file.parent for file in folder.glob("*/__init__.py"))
+
+
+def _files(path: Path, bare: bool) -> list[Path]:
+    """The Python files of a module; a folder that somebody named may be one without ``__init__.py``."""
+    if path.is_dir() and (bare or (path / "__init__.py").is_file()):
+        return sorted(path.rglob("*.py"))
+    file = path.with_name(f"{path.name}.py")
+    return [file] if file.is_file() else []
+
+
+def _wheel(wheel: Path) -> Package:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                names = archive.namelist()
+                about = HeaderParser().parsestr(archive.read(next(name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))).decode())
+                archive.extractall(folder, [name for name in names if name.endswith(".py") and not re.match(r"[^/]+\.(dist-info|data)/", name)])
+        except StopIteration:
+            raise Problem(f"PROJECT names {wheel}, which has no METADATA and so is no wheel; build it anew, or name the project's folder.") from None
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, UnicodeDecodeError) as error:
+            raise Problem(f"PROJECT names {wheel}, which cannot be read as a wheel ({error}).") from None
+        if not about["Name"] or not about["Version"]:
+            raise Problem(f"PROJECT names {wheel}, whose METADATA says no name or no version; build it anew, or name the project's folder.")
+        files = [(folder, file) for file in sorted(folder.rglob("*.py"))]
+        if not files:
+            raise Problem(f"PROJECT names {wheel}, which has no Python file; name the wheel of your package, or its project's folder.")
+        try:
+            return Package(about["Name"], about["Version"], *_read(files, folder))
+        except Problem as problem:
+            raise Problem(str(problem).replace(str(folder), str(wheel))) from None
+
+
+def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[Function]]:
+    """The first module of some files, each with the folder that it is imported from, and their public functions.
+
+    Raises:
+        Problem: One is no Python.
+    """
+    modules = {file: [part for part in file.relative_to(above).with_suffix("").parts if part != "__init__"] for above, file in files}
+    public = {file: parts for file, parts in modules.items() if "tests" not in parts and CALL.fullmatch(f"{'.'.join(parts)}:f")}
+    if not public:
+        raise Problem(f"PROJECT names {project}, whose modules have names that no experiment file can call; allowed are ASCII letters, digits and _.")
+    shown = [(file, ".".join(parts)) for file, parts in public.items() if not any(part.startswith("_") for part in parts)]
+    return next(iter(public.values()))[0], [function for file, module in shown for function in _functions(file, module)]
+
+
+def _functions(file: Path, module: str) -> Iterator[Function]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of somebody else's text
+            body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        words = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
+        python = ".".join(map(str, sys.version_info[:2]))
+        raise Problem(f"{file}{line}: this cannot be read as Python {python} ({words}); mend it, and nothing was written meanwhile.") from None
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_") or not CALL.fullmatch(f"{module}:{node.name}"):
+            continue
+        yields = _yields(node)
+        by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
+        if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
+            continue
+        doc = "".join(filter(str.isprintable, (ast.get_docstring(node) or "").partition("\n")[0]))
+        yield Function(f"{module}:{node.name}", dict(_arguments(node)), doc, yields)
+
+
+def _yields(node: ast.AST) -> bool:
+    inner = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef)]
+    return any(isinstance(child, ast.Yield | ast.YieldFrom) or _yields(child) for child in inner)
+
+
+def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, object]]:
+    """The arguments that can be given by name: what the lab gives, what has to be given, and each default that a file can hold as it is."""
     named = [*node.args.posonlyargs, *node.args.args]
     defaults = [None] * (len(named) - len(node.args.defaults)) + list(node.args.defaults)
-    for argument, default in [*zip(named, defaults, strict=True), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]:
-        try:
-            yield argument.arg, NEEDED if default is None else ast.literal_eval(default)
-        except ValueError:  # a constant of the module, say, which need not be given
+    by_name = [*zip(named, defaults, strict=True)][len(node.args.posonlyargs) :]
+    for argument, default in [*by_name, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]:
+        if default is None or argument.arg in OURS:
+            yield argument.arg, OURS.get(argument.arg, NEEDED)
             continue
+        try:
+            value = ast.literal_eval(default)
+        except (ValueError, TypeError, RecursionError, MemoryError):  # a constant of the module, say, which need not be given
+            continue
+        if _is_plain(value):
+            yield argument.arg, value
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a file gives this value as it is: a tuple would come back as a list, and braces may be a reference."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(name) and _is_plain(item) for name, item in value.items())
+    if isinstance(value, str) and ("{{" in value or "}}" in value or not value.isprintable()):
+        return False
+    return isinstance(value, str | bool | int | float | None) and storable.unstorable(value) is None
 
 
 def sorted_out(functions: list[Function]) -> dict[str, Function]:
@@ -165,64 +347,94 @@ def sorted_out(functions: list[Function]) -> dict[str, Function]:
     found: dict[str, Function] = {}
     for kind in ("estimator", "train", "evaluate", "data"):
         for function in functions:
-            if kind not in found and function not in found.values() and KINDS[kind].match(function.name):
+            if kind not in found and function not in found.values() and not function.yields and KINDS[kind].match(function.name):
                 found[kind] = function
     return found
 
 
-def experiment(name: str, package: str, functions: list[Function]) -> str:
+def experiment(name: str, package: Package) -> str:
     """Return the text of an experiment file."""
-    known = sorted_out(functions)
+    functions, known = package.functions, sorted_out(package.functions)
     lines = [
         "# yaml-language-server: $schema=../dags/lab_experiment/schema.json",
         "---",
-        f"# Drafted from the package {package}. `make experiment-check EXPERIMENT={name}` says what is wrong; dags/README.md explains every key.",
+        f"# Drafted from the package {package.name}. `make run EXPERIMENT={name}` locks its environment, says what is wrong, and runs.",
+        "# dags/README.md explains every key.",
         f"description: What {name} predicts, and from what",
-        f"environment: {name}",
+        f"environment: {_value(name)}",
         "",
     ]
+    deploy = [
+        "# deploy: {target: endpoint} # puts every new version in service. It needs train.input_example, a reference to a table whose first rows",
+        '#   show what the model is given, such as input_example: "{{ steps.<name> }}" with a step that makes the table',
+    ]
     if "estimator" in known and "data" in known:
-        space = {key: value for key, value in known["estimator"].arguments.items() if type(value) in (int, float) and value and not key.endswith("seed")}
-        if space:
+        ranges = {key: found for key, value in known["estimator"].arguments.items() if (found := _range(key, value))}
+        if ranges:
             lines += ["search:", "  objective: cross_validation", "  space: # around the defaults of the function; change the bounds"]
-            lines += [f"    {key}: {_range(value)}" for key, value in space.items()]
+            lines += [f"    {key}: {found}" for key, found in ranges.items()]
             lines += ["  trials: 10", ""]
-        arguments = {**known["estimator"].arguments, **{key: f"{{{{ params.{key} }}}}" for key in space}}
+        arguments = {**known["estimator"].arguments, **{key: f"{{{{ params.{key} }}}}" for key in ranges}}
         lines += ["cross_validation:", f"  estimator: {_call(known['estimator'], arguments)}", f"  data: {_call(known['data'])}"]
         lines += ["  splitter: {name: auto, folds: 5}", "", "train: {} # the best estimator, fitted on all of cross_validation.data", ""]
+        used = [known["estimator"], known["data"]]
+        deploy = ["deploy: {target: endpoint} # puts every new version in service"]
     elif "train" in known:
-        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_with(known['train'].arguments)}"]
+        used = [known["train"]]
+        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(known['train'].arguments)}"]
         if "evaluate" in known:
+            used.append(known["evaluate"])
             arguments = {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
-            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_with(arguments)}"]
+            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(arguments)}"]
         lines.append("")
     else:
-        call = functions[0].call if functions else f"{package.replace('-', '_')}:train"
-        lines += ["# No function looks like one that trains: name yours here.", "train:", f"  call: {call}", "  with: {}", ""]
-    lines += [f"register: {{name: {name}}}", "deploy: {target: endpoint} # puts every new version in service", ""]
-    used = list(known.values()) if "train" not in known else [known["train"], known.get("evaluate")]
-    rest = [function for function in functions if function not in used]
-    if rest:
+        used = [function for function in functions if not function.yields][:1]
+        call = _call(used[0]) if used else f'{{call: "{package.module}:train", with: {{}}}}'
+        lines += ["# No function looks like one that trains: name yours here.", f"train: {call}", ""]
+    lines += [f"register: {_value({'name': name})}", *deploy, ""]
+    if rest := [function for function in functions if function not in used]:
         lines += ["# Other functions of the package, which may be steps:", "# steps:"]
+        steps: set[str] = set()
         for function in rest:
-            line = f"#   - {{name: {function.name}, call: '{function.call}', with: {_with(function.arguments)}}}"
+            step = function.name.lower() if function.name.lower() not in steps else re.sub(r"[.:]", "_", function.call.lower())
+            steps.add(step)
+            line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_value(function.arguments)}}}"
             lines.append(f"{line} # {function.doc}" if function.doc else line)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _range(value: object) -> str:
-    assert isinstance(value, int | float)
+def _range(name: str, value: object) -> str:
+    """The values to try around a default; empty where that says nothing of them: 0, -1 and the like mean something of their own."""
+    if type(value) not in (int, float) or not isinstance(value, int | float) or value <= 0 or PLAIN.fullmatch(name) or not name.isascii():
+        return ""
     if isinstance(value, int):
-        return f"{{type: int, low: {max(1, value // 2)}, high: {value * 4}}}"
-    return f"{{type: float, low: {value / 10:g}, high: {value * 10:g}, log: true}}"
+        return f"{{type: int, low: {max(1, value // 2)}, high: {value * 4}}}" if value * 4 <= storable.EXACT else ""
+    low, high = f"{value / 10:g}", f"{min(1.0, value * 10) if value <= 1 else value * 10:g}"  # up to 1 it is often a share
+    return f"{{type: float, low: {low}, high: {high}, log: true}}" if 0 < float(low) < float(high) < math.inf else ""
 
 
 def _call(function: Function, arguments: dict[str, object] | None = None) -> str:
-    return f'{{call: "{function.call}", with: {_with(function.arguments if arguments is None else arguments)}}}'
+    return f'{{call: "{function.call}", with: {_value(function.arguments if arguments is None else arguments)}}}'
 
 
-def _with(arguments: dict[str, object]) -> str:
-    return yaml.safe_dump(arguments, default_flow_style=True, sort_keys=False, width=10_000).strip()
+class _Dumper(yaml.SafeDumper):
+    """Writes values in one line, so that YAML 1.1 and 1.2 read the same in them."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        """A text; in quotes where it may be taken for a number, as ``1e5`` and ``007``."""
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style="'" if value[:1] in [*"+-.0123456789"] else None)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what is there twice twice."""
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
+def _value(value: object) -> str:
+    shown = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return shown.strip()[1:-1]
 
 
 def write(files: dict[Path, str]) -> None:
@@ -244,10 +456,12 @@ def main() -> int:
     """Write what was asked for; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[2], prog="tools/draft.py")
     parser.add_argument("what", choices=("project", "experiment"))
-    parser.add_argument("name", help="small letters, digits and hyphens")
-    parser.add_argument("project", nargs="?", type=Path, help="folder of the project; of a new one ../<name> unless named")
+    parser.add_argument("name", nargs="?", default="", help="small letters, digits and hyphens")
+    parser.add_argument("project", nargs="?", type=Path, help="folder of the project, or a wheel; of a new one ../<name> unless named")
     asked = parser.parse_args()
     try:
+        if not asked.name or (asked.project is None and re.search(r"[/\\]|\.whl$|^\.+$", asked.name)):  # a path is what PROJECT has
+            raise Problem(f"NAME is missing; write it, as in make {asked.what} NAME=churn PROJECT={asked.name or '../churn'}.")
         if not NAME.fullmatch(asked.name) or len(asked.name) > 60 or asked.name == "project":
             raise Problem(f"NAME has {asked.name!r}; write small letters, digits and hyphens, the first a letter, as in churn (project is taken).")
         if asked.what == "project":
@@ -256,14 +470,15 @@ def main() -> int:
             write({folder / _filled(path, values): _filled(text, values) for path, text in PROJECT.items()})
             return 0
         if asked.project is None:
-            raise Problem(f"PROJECT is missing; write the folder of the package, as in make experiment NAME={asked.name} PROJECT=../{asked.name}.")
-        package, version, functions = functions_of(asked.project)
-        pin = f"{package}=={version}" if version else package
+            raise Problem(f"PROJECT is missing; write the folder of the package or its wheel, as in make experiment NAME={asked.name} PROJECT=../{asked.name}.")
+        package = package_of(asked.project)
+        pin = f"{package.name}=={package.version}" if package.version else package.name
         head = f"# What experiments/{asked.name}.yml needs. The lock beside it is made by `make run` and `make lab`; commit both.\n"
-        environment = LAB / "environments" / f"{asked.name}.in"
-        write({LAB / "experiments" / f"{asked.name}.yml": experiment(asked.name, package, functions), environment: f"{head}{pin}\n"})
-        if any(NEEDED in function.arguments.values() for function in functions):
-            print(f"Put values in the place of '{NEEDED}'; then: make experiment-check EXPERIMENT={asked.name}")
+        file, text = LAB / "experiments" / f"{asked.name}.yml", experiment(asked.name, package)
+        write({file: text, LAB / "environments" / f"{asked.name}.in": f"{head}{pin}\n"})
+        if any(NEEDED in line for line in text.splitlines() if not line.startswith("#")):
+            print(f"Put values in the place of '{NEEDED}' in {file}.")
+        print(f"Next: make run EXPERIMENT={asked.name}, which locks the environment and checks the file before anything runs.")
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -126,9 +126,10 @@ def train(job: Job) -> Answer:
     """Fit the model with the best parameters, evaluate it, record it and register it.
 
     Returns:
-        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics``, ``plots``, ``model_id``, ``model_uri``, ``deploy`` (None if
-        the model is not to be deployed), ``example`` (see :func:`lab_experiment.tracking.serving_request`) and, when registered, ``registered_model``,
-        ``version`` and ``champion`` (else None); as event what a deployment needs. ``model_uri`` is None if nothing was trained.
+        As result ``experiment``, ``mlflow_experiment``, ``mlflow_run_id``, ``params``, ``metrics`` (of the evaluation; without one see
+        :meth:`Training.beforehand`), ``plots``, ``model_id``, ``model_uri``, ``deploy`` (None if the model is not to be deployed), ``example`` (see
+        :func:`lab_experiment.tracking.serving_request`) and, when registered, ``registered_model``, ``version`` and ``champion`` (else None); as event what a
+        deployment needs. ``model_uri`` is None if nothing was trained.
     """
     document, client, run_id = job.document, job.client, job.run["mlflow_run_id"]
     outcome: Answer = {
@@ -177,7 +178,7 @@ class Training:
             with tracking.failures("recording that the training is done"):
                 tracking.keep_trained(job.client, run_id, trained)
         names = storable.metric_names(trained["metrics"])
-        outcome: Answer = {**trained, "metrics": {names[name]: value for name, value in trained["metrics"].items()}}
+        outcome: Answer = {**trained, "metrics": {names[name]: value for name, value in trained["metrics"].items()} or self.beforehand()}
         if job.document["register"]:
             logged = tracking.Logged(trained["model_uri"], trained["model_id"])
             outcome |= self.register(job.document["register"], logged, trained["metrics"])
@@ -214,10 +215,10 @@ class Training:
             logged = tracking.log_model(run_id, files, job.package.ask("save", folder=str(files))["flavor"])
         if metrics:
             tracking.log_metrics(client, run_id, {names[name]: value for name, value in metrics.items()}, logged.model_id)
-            if not job.document["track"]["run_name"]:
-                shown = champion["metric"] if champion else next(iter(metrics))
-                with tracking.failures("naming the run"):
-                    tracking.show_in_name(client, run_id, shown, metrics[shown])
+        if not job.document["track"]["run_name"] and (known := metrics or self.beforehand()):
+            shown = champion["metric"] if champion else next(iter(known))
+            with tracking.failures("naming the run"):
+                tracking.show_in_name(client, run_id, shown, known[shown])
         with tracking.failures("logging pictures to MLflow"):
             for plot in plots:
                 client.log_artifact(run_id, plot, "plots")
@@ -230,6 +231,21 @@ class Training:
             "model_uri": logged.uri,
             "example": tracking.serving_request(files) if (job.document["deploy"] or {}).get("target") == "endpoint" else None,
         }
+
+    def beforehand(self) -> dict[str, float]:
+        """What a training without an evaluation has to show: the means of the cross-validation, or else the best of the search, as the run has them.
+
+        It is shown and no more: a champion is judged by an evaluation alone.
+        """
+        document = self.job.document
+        folds, search = document["cross_validation"] or {}, document["search"] or {}
+        if document["train"]["evaluate"] or not (folds or search):
+            return {}
+        with tracking.failures("looking for what was measured before the training"):
+            logged = self.job.client.get_run(self.job.run["mlflow_run_id"]).data.metrics
+        means = [f"cv_{name}_mean" for name in folds.get("scoring") or ("accuracy", "r2")]
+        values = ["search_objective", *(f"search_objective_{number}" for number in range(len(search.get("direction", []))))]
+        return {name: logged[name] for name in means if name in logged} or {name: logged[name] for name in values if name in logged}
 
     def fit(self) -> tuple[tracking.Logged | None, dict[str, float]]:
         """Train. Gives where the model is if the package logged it itself, and the metrics that the package then logged."""

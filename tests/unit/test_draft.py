@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from lab_experiment import document
 from tests.unit.conftest import ROOT
@@ -17,6 +21,24 @@ def draft(lab: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]
     """Run tools/draft.py for a lab's folder."""
     command: list[str | Path] = [sys.executable, ROOT / "tools" / "draft.py", *arguments]
     return subprocess.run(command, env={**os.environ, "LAB": str(lab)}, text=True, capture_output=True, check=False)
+
+
+def project(folder: Path, source: str, about: str = "[project]\nname = 'theirs'\nversion = '1.2'\n", module: str = "theirs.py") -> Path:
+    """A project with one module."""
+    file = folder / module
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source)
+    (folder / "pyproject.toml").write_text(about)
+    return folder
+
+
+def drafted(lab: Path, project: Path, name: str = "mine") -> tuple[dict[str, Any], str]:
+    """A draft of a project: what the lab reads in it, and its text."""
+    done = draft(lab, "experiment", name, project)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout.splitlines()[-1] == f"Next: make run EXPERIMENT={name}, which locks the environment and checks the file before anything runs."
+    file = lab / "experiments" / f"{name}.yml"
+    return document.read(file), file.read_text()
 
 
 def test_from_nothing_to_an_experiment_file_that_is_right(tmp_path: Path, project_python: Path) -> None:
@@ -47,16 +69,156 @@ def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_overwritten(tmp_pat
     (tmp_path / "experiments" / "mine.yml").write_text("mine")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "pyproject.toml").write_text("[project]\nname = 'empty'\n")
+    with zipfile.ZipFile(tmp_path / "nothing.whl", "w") as archive:
+        archive.writestr("theirs.py", "")
     wine = ROOT / "examples" / "wine_cultivars"
     cases: dict[tuple[str | Path, ...], str] = {
         ("experiment", "mine", wine): "mine.yml is there already, and nothing is overwritten",
         ("experiment", "Mine!", wine): "NAME has 'Mine!'; write small letters, digits and hyphens",
         ("experiment", "project", wine): "(project is taken)",
-        ("experiment", "other"): "PROJECT is missing; write the folder of the package",
+        ("experiment", "other"): "PROJECT is missing; write the folder of the package or its wheel",
+        ("experiment",): "NAME is missing; write it, as in make experiment NAME=churn PROJECT=../churn.",
+        ("experiment", wine): f"NAME is missing; write it, as in make experiment NAME=churn PROJECT={wine}.",
+        ("project",): "NAME is missing; write it, as in make project NAME=churn PROJECT=../churn.",
         ("experiment", "other", tmp_path): "whose pyproject.toml with a section [project] cannot be read",
+        ("experiment", "other", tmp_path / "none.whl"): "which cannot be read as a wheel",
+        ("experiment", "other", tmp_path / "nothing.whl"): "which has no METADATA and so is no wheel",
         ("experiment", "other", tmp_path / "empty"): "which has neither a package empty nor a module empty.py",
     }
     for arguments, words in cases.items():
         done = draft(tmp_path, *arguments)
         assert (done.returncode, done.stdout) == (1, "") and words in done.stderr, done.stderr
     assert (tmp_path / "experiments" / "mine.yml").read_text() == "mine" and not (tmp_path / "environments").exists()
+
+
+ODD = """
+import math
+LIMIT = 3
+def make_model(trees=100, depth=1, share=0.5, whole=1.0, rate=1e-4, tiny=5e-324, huge=1e308, alpha=10.0, l1=0.0, below=-3, none=0, most=9007199254740992,
+               random_state=7, seed=1, split_seed=2, n_jobs=4, verbose=1, copy_x=1, copy_X=True, cv=5,
+               limit=LIMIT, sizes=(8, 4), raw=b"x", odd=1j, rest=..., endless=1e999, many=10**30, names={1, 2}, by={1: 2}, text="{{ x }}", lines="a\\nb",
+               number="1e5", zero="007", no="no", null="null", tilde="~", words="a: b # c", mixed=[1, "2", None], größe=3, *, strict=False, needed):
+    pass
+def data(n=3, /, seed=1): pass
+def only_by_place(table, /): pass
+"""
+
+
+def test_a_search_tries_what_a_model_can_gain_by_and_every_draft_is_right(tmp_path: Path) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", ODD))
+    space = {name: (what["type"], what["low"], what["high"]) for name, what in found["search"]["space"].items()}
+    assert space == {
+        "trees": ("int", 50, 400),
+        "depth": ("int", 1, 4),
+        "share": ("float", 0.05, 1.0),
+        "whole": ("float", 0.1, 1.0),
+        "rate": ("float", 1e-5, 1e-3),
+        "alpha": ("float", 1.0, 100.0),
+    }
+    given = found["cross_validation"]["estimator"]["with"]
+    assert given.pop("needed") == "..." and all(given.pop(name) == f"{{{{ params.{name} }}}}" for name in space)
+    plain: dict[str, Any] = {"tiny": 5e-324, "huge": 1e308, "l1": 0.0, "below": -3, "none": 0, "most": 2**53}
+    plain |= {"random_state": 7, "seed": 1, "split_seed": 2, "n_jobs": 4, "verbose": 1, "copy_x": 1, "copy_X": True, "cv": 5}
+    plain |= {"number": "1e5", "zero": "007", "no": "no", "null": "null", "tilde": "~", "words": "a: b # c"}
+    assert given == {**plain, "mixed": [1, "2", None], "größe": 3, "strict": False}, "what a file cannot hold as it is is left to the function's own default"
+    assert found["cross_validation"]["data"] == {"call": "theirs:data", "with": {"seed": 1}}
+
+
+@pytest.mark.parametrize("name", ["null", "yes", "e5"])
+def test_a_name_that_yaml_has_a_meaning_for_is_a_name(tmp_path: Path, name: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", "def make_model(n_jobs=1): pass\ndef data(): pass\n"), name)
+    assert (found["environment"], found["register"]["name"], found["search"]) == (name, name, None)
+
+
+TRAINING = """
+async def train(table, tracking_uri=None, rate=0.1):
+    def numbers(): yield 1
+def evaluate(model, table, mlflow_tracking_uri="http://127.0.0.1:5000"): pass
+async def load(): pass
+async def stream(): yield 1
+def fit(): yield 1
+def Split(): "Split\x1b it."
+def split(): pass
+"""
+
+
+def test_a_training_gets_the_labs_mlflow_and_says_what_its_deployment_needs(tmp_path: Path) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", TRAINING))
+    assert found["train"]["call"] == "theirs:train"
+    assert found["train"]["with"] == {"table": "...", "tracking_uri": "{{ mlflow_tracking_uri }}", "rate": 0.1}
+    assert found["train"]["evaluate"]["with"] == {"model": "{{ model }}", "table": "...", "mlflow_tracking_uri": "{{ mlflow_tracking_uri }}"}
+    assert found["deploy"] is None and re.search(r"^# deploy: {target: endpoint} .* It needs train.input_example", text, re.MULTILINE)
+    steps = yaml.safe_load(re.sub(r"^# ?", "", text[text.index("# steps:") :], flags=re.MULTILINE))["steps"]
+    assert [step["name"] for step in steps] == ["load", "fit", "split", "theirs_split"], "an asynchronous generator is nothing that a file can call"
+    (tmp_path / "experiments" / "mine.yml").write_text(text.replace("# steps:", "steps:").replace("#   - ", "  - "))
+    assert len(document.read(tmp_path / "experiments" / "mine.yml")["steps"]) == 4
+
+
+def test_where_nothing_looks_like_a_training_the_draft_is_right_all_the_same(tmp_path: Path) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", "def go(table): pass\n"), "one")
+    assert found["train"]["call"] == "theirs:go" and found["train"]["with"] == {"table": "..."} and found["deploy"] is None
+    found, _ = drafted(tmp_path, project(tmp_path / "3d", "", "[project]\nname = '3d-shapes'\n[tool.flit.module]\nname = 'shapes'", "shapes.py"), "two")
+    assert found["train"]["call"] == "shapes:train"
+    assert (tmp_path / "environments" / "two.in").read_text().endswith("\n3d-shapes\n")
+
+
+NAMED = "[project]\nname = 'the-project'\nversion = '1.2'\n"
+POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "about", "called"),
+    [
+        ("src/other/__init__.py", f"{NAMED}[tool.flit.module]\nname = 'other'", "other:train"),
+        ("src/acme/other/__init__.py", f"{NAMED}[tool.flit.module]\nname = 'acme.other'", "acme.other:train"),
+        ("other/__init__.py", f"{NAMED}[tool.setuptools]\npackages = ['other', 'other.deep']", "other:train"),
+        ("lib/other/fit.py", f"{NAMED}[tool.setuptools]\npackages = ['other']\npackage-dir = {{'' = 'lib'}}", "other.fit:train"),
+        ("other.py", f"{NAMED}[tool.setuptools]\npy-modules = ['other']", "other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.setuptools.packages.find]\nwhere = ['lib']", "other:train"),
+        ("source/other/__init__.py", f"{NAMED}[tool.hatch.build.targets.wheel]\npackages = ['source/other']", "other:train"),
+        ("lib/other/__init__.py", f"{POETRY}packages = [{{include = 'other', from = 'lib'}}]", "other:train"),
+        ("lib/other.py", f"{NAMED}[tool.poetry]\npackages = [{{include = 'other.py', from = 'lib'}}]", "other:train"),
+        ("other/__init__.py", f"{NAMED}[tool.uv.build-backend]\nmodule-name = 'other'\nmodule-root = ''", "other:train"),
+        ("the_project/__init__.py", POETRY, "the_project:train"),
+        ("src/the_project/__init__.py", NAMED.replace("the-", "The."), "the_project:train"),
+        ("src/other/__init__.py", NAMED, "other:train"),
+        ("other/__init__.py", f"{NAMED}[tool]\nhatch = 3\nsetuptools = {{packages = 4, find = 5}}\npoetry = {{packages = [6]}}", "other:train"),
+    ],
+)
+def test_a_module_is_found_that_is_not_called_as_its_project(tmp_path: Path, module: str, about: str, called: str) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", "def train(): pass\n", about, module))
+    assert found["train"]["call"] == called and "# steps:" not in text, "each function once"
+    assert re.search(r"^[Tt]he[-.]project==1\.2$", (tmp_path / "environments" / "mine.in").read_text(), re.MULTILINE)
+
+
+def test_a_wheel_is_read_as_its_project_is(tmp_path: Path) -> None:
+    wheel = tmp_path / "dist" / "churn-0.1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("other/__init__.py", "")
+        archive.writestr("other/fit.py", "def train(rate=0.1): pass\n")
+        archive.writestr("churn-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: churn\nVersion: 0.1.0\n\nName: nothing\n")
+    found, _ = drafted(tmp_path, wheel)
+    assert found["train"]["call"] == "other.fit:train" and "\nchurn==0.1.0\n" in (tmp_path / "environments" / "mine.in").read_text()
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("other/wrong.py", "x = 1\ndef train(:\n")
+    done = draft(tmp_path, "experiment", "wrong", wheel)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{wheel}/other/wrong.py, line 2: this cannot be read as Python 3."), done.stderr
+
+
+@pytest.mark.parametrize(
+    "source", [b"x = 1\ndef train(:\n", b"x = 1\nx = '\xff'\n", b"x = 1\nx = '\0'\n", b"# coding: nonsense\n", b"x = " + b"-" * 99999 + b"1"]
+)
+def test_a_file_that_is_no_python_is_a_sentence(tmp_path: Path, source: bytes) -> None:
+    (project(tmp_path / "theirs", "") / "theirs.py").write_bytes(source)
+    done = draft(tmp_path, "experiment", "mine", tmp_path / "theirs")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert re.match(rf"{tmp_path}/theirs/theirs.py(, line \d)?: this cannot be read as Python 3.", done.stderr), done.stderr
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_what_python_only_warns_of_and_other_encodings_are_read_in_silence(tmp_path: Path) -> None:
+    folder = project(tmp_path / "theirs", "")
+    (folder / "theirs.py").write_bytes("# coding: latin-1\ndef train(word='\\d', name='größe'): pass\n".encode("latin-1"))
+    assert drafted(tmp_path, folder)[0]["train"]["with"] == {"word": "\\d", "name": "größe"}

@@ -450,11 +450,11 @@ def test_a_lock_that_is_not_there_or_stale_is_a_sentence(lab: Lab, settings: dic
     own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(lab.folder)}
     answer, _ = experiment(lab, "ben", own)
     assert answer["mistakes"] == [
-        "environment has 'ben', of which there is no lock here; allowed: project, anna. `make lab` locks environments/ben.in and brings it."
+        "environment has 'ben', of which there is no lock here; allowed: project, anna. `make run` and `make lab` lock environments/ben.in and bring it."
     ]
     (lab.folder / "anna.in").write_text("anna==2.0\n")
     answer, _ = experiment(lab, "anna", own)
-    assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; `make lab` makes it anew."]
+    assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; `make run` and `make lab` lock it anew."]
 
 
 def project(folder: Path, name: str, dependencies: list[str], packages: list[tuple[str, str, str, str]], python: str = ">=3.11", packaged: bool = True) -> Path:

@@ -230,6 +230,56 @@ def test_a_failing_training_is_a_failed_run_with_the_packages_words(lab: Lab, do
     assert [path.name for path in (lab.folder / "runs" / "failing").iterdir()], "a failed run keeps its folder"
 
 
+UNEVALUATED = """
+from sklearn.linear_model import LogisticRegression
+from wine_cultivars.data import read
+
+def make_model(cost): return LogisticRegression(C=cost, max_iter=9000)
+def data(table): return read(table)
+def train(table, cost): return make_model(cost).fit(*read(table))
+def loss(cost): return (cost - 1) ** 2 + 0.125
+"""
+
+
+def test_a_training_without_evaluation_shows_what_was_measured_before_it(lab: Lab, document: dict[str, Any], package: Any) -> None:
+    (lab.folder / "optuna_url").write_text(f"sqlite:///{lab.folder}/optuna.db")
+    more = {"PYTHONPATH": str(package(UNEVALUATED)), "LAB_OPTUNA_STORAGE_FILE": str(lab.folder / "optuna_url")}
+    table = "{{ steps.prepare.train }}"
+    validated = {
+        "estimator": {"call": "theirs:make_model", "with": {"cost": 1.0}},
+        "data": {"call": "theirs:data", "with": {"table": table}},
+        "splitter": {"name": "auto", "options": {"n_splits": 3}},
+        "scoring": ["neg_log_loss", "accuracy"],
+        "bad_folds": "error",
+    }
+    searched = {
+        "objective": {"call": "theirs:loss", "with": {"cost": "{{ params.cost }}"}, "metric": None},
+        "space": {"cost": {"type": "categorical", "choices": [1.0], "when": {}}},
+        "direction": ["minimize"],
+        "sampler": {"name": "random", "options": {}},
+        "pruner": {"name": "none", "options": {}},
+        **{"trials": 1, "timeout": None, "parallel": 1, "seed": 1, "allowed_failures": 0},
+    }
+    fitted: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": None}
+    called = {**fitted, "call": "theirs:train", "with": {"table": table, "cost": 1.0}}
+    tracked = {"experiment": "unevaluated", "run_name": "", "tags": {}}
+    own: dict[str, Any] = {**document, "name": "mine", "track": tracked, "register": {"name": "mine", "description": "", "champion": None}, "deploy": None}
+
+    def run(name: str, **sections: Any) -> tuple[dict[str, float], dict[str, float], str]:
+        """Metrics of the result, and what MLflow has: metrics, and what the run's name says after experiment and time."""
+        code, answer, output = lab.run({**own, **sections}, name, **more)
+        assert code == 0 and answer["result"]["registered_model"] == "mine" and answer["result"]["champion"] is None, output
+        found = lab.mlflow.get("runs/get", run_id=answer["result"]["mlflow_run_id"])["run"]
+        logged = {item["key"]: item["value"] for item in found["data"].get("metrics", [])}
+        return answer["result"]["metrics"], logged, " · ".join(found["info"]["run_name"].split(" · ")[2:])
+
+    metrics, logged, said = run("validated", cross_validation=validated, train=fitted)
+    assert metrics == {name: logged[name] for name in ("cv_neg_log_loss_mean", "cv_accuracy_mean")} and metrics["cv_accuracy_mean"] > 0.9
+    assert said == f"cv_neg_log_loss_mean {metrics['cv_neg_log_loss_mean']:.4g}", "the first scorer counts"
+    metrics, logged, said = run("searched", search=searched, train=called)
+    assert metrics == {"search_objective": 0.125} == logged and said == "search_objective 0.125"
+
+
 KINDS = """
 import joblib
 from sklearn.linear_model import LogisticRegression

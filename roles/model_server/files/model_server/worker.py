@@ -1,7 +1,7 @@
 """One model in a process of its own: ``python -I worker.py <model directory> <socket>``, with the Python of the model's environment.
 
 Answers MLflow's scoring protocol by HTTP/1.1 on a unix socket. MLflow's own function does the work, and no web framework is in between that could break it.
-Writes to standard output that it is ready, or in one sentence why not. Python 3.9 or later, MLflow 2.19 or later, and nothing else.
+Writes to standard output that it is ready, or in one sentence why not. Python 3.9 or later, MLflow 2.19 to 3.17, and nothing else.
 """
 
 from __future__ import annotations
