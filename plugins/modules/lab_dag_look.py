@@ -12,6 +12,7 @@ short_description: Get the first model's run going over Airflow's REST API, and 
 version_added: 0.1.0
 description:
   - Triggers the run where there is none, with a note that names the experiment, clears it where it failed before, and tells its state and those of its tasks.
+  - While the task C(search) runs, reads in its logs how many trials there are and the best value so far.
   - Comes back as soon as there is something new to tell, after 15 seconds in any case.
   - M(mlops.lab.lab_dag_run) runs it again and again until the run is done.
   - In check mode nothing is triggered.
@@ -66,6 +67,14 @@ options:
     description: Clear a run that has failed, so that it runs again.
     type: bool
     default: true
+  only_follow:
+    description: Only tell how far the run O(run_id) is. Nothing is triggered or cleared, and a run that is not there is a problem.
+    type: bool
+    default: false
+  progress:
+    description: RV(progress) of the last look.
+    type: dict
+    default: {}
   seen:
     description: The lines of the last look, which are nothing new.
     type: list
@@ -107,13 +116,24 @@ outcome:
   description: What the task O(result_of) ended with; empty until the run has succeeded.
   returned: always
   type: dict
+tracked:
+  description: With O(result_of) and a run that has ended, C(mlflow_run_id) and C(experiment_id) of its run in MLflow, as far as they are known.
+  returned: always
+  type: dict
+progress:
+  description: What was read of the search so far, for the next look.
+  returned: always
+  type: dict
 problem:
   description: Why the run has failed or cannot be triggered, in one sentence and the last lines of the log; empty when nothing is wrong.
   returned: always
   type: str
 """
 
+import math
+import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -132,6 +152,16 @@ EVERY = 1.0
 PATIENCE = 15.0
 #: characters that Airflow takes as the note of a run
 NOTE = 1000
+#: seconds between two readings of a search's logs, and how much longer than one reading that is at least
+TRIALS_EVERY = 5.0
+TIMES_READING = 10
+#: what a searcher logs of each trial that has ended, with its value or values, ``pruned`` or ``failed`` (dags/lab_experiment/search.py)
+TRIAL = re.compile(r"\[search\] trial \d+: .* -> (.+) in [\d.]+ s$")
+#: what is told of a run's run in MLflow
+TRACKED = ("mlflow_run_id", "experiment_id")
+#: states of a task that has not begun its try, and of one that has ended it for good
+WAITING = (None, "none", "scheduled", "queued")
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 class Look:
@@ -145,6 +175,8 @@ class Look:
         self.problem = ""
         self.changed = False
         self.outcome: dict[str, Any] = {}
+        self.tracked: dict[str, Any] = {}
+        self.progress: dict[str, Any] = {}
 
     def result(self) -> dict[str, Any]:
         """Return the module's result."""
@@ -190,8 +222,84 @@ def start(airflow: Airflow, path: str, run_id: str, conf: dict[str, Any], retry:
             look.problem = f"Run {run_id} cannot be triggered ({explain(done)})."
 
 
-def follow(airflow: Airflow, dag: str, run_id: str, look: Look) -> None:
-    """Add a line for each task, and the reason when the run has failed."""
+def find(airflow: Airflow, path: str, run_id: str, look: Look) -> None:
+    """Tell the state of a run that has to be there."""
+    run = airflow.ask(f"{path}/dagRuns/{quoted(run_id)}")
+    if run.status == 200:
+        look.state = run.body.get("state", "")
+    elif run.status == 404:
+        answer = airflow.ask(f"{path}/dagRuns?order_by=-run_after&limit=5")
+        last = [one["dag_run_id"] for one in answer.body.get("dag_runs", [])] if answer.status == 200 else []
+        look.problem = f"There is no run {run_id}; the last ones are {', '.join(last)}." if last else f"There is no run {run_id}, nor any other one."
+    else:
+        look.waits_for = f"Airflow does not show run {run_id} ({explain(run)})"
+
+
+def result(airflow: Airflow, path: str, run_id: str, task: str, key: str = "return_value") -> dict[str, Any]:
+    """Return what a task of a run gave under a key, where that is a dictionary."""
+    answer = airflow.ask(f"{path}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(task)}/xcomEntries/{key}")
+    value = answer.body.get("value") if answer.status == 200 and isinstance(answer.body, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def best_of(values: list[str], direction: list[str]) -> list[str]:
+    """Return the best of the values, as a list of one; of none if there is none, or if several objectives or none that is known say what is best."""
+    numbers = []
+    for value in values if len(direction) == 1 else []:
+        with suppress(ValueError):
+            if math.isfinite(float(value)):
+                numbers.append(value)
+    return [(min if direction[0] == "minimize" else max)(numbers, key=float)] if numbers else []
+
+
+def watch_search(airflow: Airflow, dag: str, run_id: str, tasks: list[dict[str, Any]], progress: dict[str, Any]) -> None:
+    """Bring ``progress`` up to date when it is time to: its ``line`` says how many trials there are, and the best value.
+
+    Of a try that has ended, the log is read once.
+    """
+    tries = [
+        (task, number, number < task["try_number"] or task["state"] in ENDED)
+        for task in tasks
+        if task["task_id"] == "search"
+        for number in range(1, (task.get("try_number") or 0) + 1)
+        if number < task["try_number"] or task["state"] not in WAITING
+    ]
+    ended = sum(over for _task, _number, over in tries)
+    begun = time.time()
+    if not tries or (ended <= progress.get("ended", 0) and begun < progress.get("next", 0)):
+        return
+    path = f"/dags/{quoted(dag)}"
+    if "direction" not in progress:
+        document = result(airflow, path, run_id, "check").get("document") or {}
+        study = result(airflow, path, run_id, "prepare", "run").get("study")
+        progress["direction"] = (document.get("search") or {}).get("direction") or []
+        # A study of another name began when a changed file was run again: what earlier tries logged is of another search.
+        progress["earlier"] = isinstance(study, str) and study.endswith(f"/{run_id}")
+    read: dict[str, Any] = progress.setdefault("read", {})
+    count = 0
+    values: list[str] = []
+    for task, number, over in tries:
+        if number < task["try_number"] and not progress["earlier"]:
+            continue
+        name = f"{task.get('map_index', -1)}/{number}"
+        if name not in read:
+            told = [found.group(1) for found in map(TRIAL.search, airflow.log(dag, run_id, {**task, "try_number": number})) if found]
+            one: dict[str, Any] = {"count": len(told), "best": best_of(told, progress["direction"])}
+            if over:
+                read[name] = one
+        else:
+            one = read[name]
+        count += one["count"]
+        values += one["best"]
+    best = best_of(values, progress["direction"])
+    if count:
+        progress["line"] = f"search: {count} trial{'' if count == 1 else 's'}{f', best {best[0]}' if best else ''}"
+    progress["ended"] = ended
+    progress["next"] = time.time() + max(TRIALS_EVERY, TIMES_READING * (time.time() - begun))
+
+
+def follow(airflow: Airflow, dag: str, run_id: str, look: Look) -> list[dict[str, Any]]:
+    """Add a line for each task, and the reason when the run has failed; return the tasks."""
     answer = airflow.ask(f"/dags/{quoted(dag)}/dagRuns/{quoted(run_id)}/taskInstances")
     tasks = answer.body.get("task_instances", []) if isinstance(answer.body, dict) else []
     for task in sorted(tasks, key=lambda t: t["start_date"] or "~"):
@@ -205,11 +313,12 @@ def follow(airflow: Airflow, dag: str, run_id: str, look: Look) -> None:
         failed = next((task for task in tasks if task["state"] == "failed"), None)
         if failed is None:
             look.problem = f"Run {run_id} of DAG {dag} failed, and none of its tasks says why."
-            return
+            return []
         log = airflow.log(dag, run_id, failed)
         place = failed.get("hostname") or "no worker"
         why = reason_of(log)
         look.problem = f"Task {failed['task_id']} of DAG {dag} failed on {place} (run {run_id}): {why}\n{excerpt(log)}".rstrip()
+    return list(tasks)
 
 
 def look_at_next(airflow: Airflow, source_path: str, source_run: str, dag: str, retry: bool, look: Look) -> None:
@@ -237,6 +346,7 @@ def look_at_next(airflow: Airflow, source_path: str, source_run: str, dag: str, 
 def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: bool) -> Look:
     """Look once, and do what is to be done to get the run going."""
     look = Look()
+    look.progress = params["progress"]
     dag = params["dag"]
     path = f"/dags/{quoted(dag)}"
     try:
@@ -247,14 +357,22 @@ def look_at(airflow: Airflow, params: dict[str, Any], run_id: str, check_mode: b
         elif found.status != 200:
             look.problem = f"Airflow does not show DAG {dag} ({explain(found)})."
         else:
-            start(airflow, path, run_id, {"experiment": params["experiment"], **params["conf"]}, params["retry"], look, check_mode)
-            look.lines.append(f"run {run_id}: {look.state or 'would be triggered'}")
-            if not look.problem and not check_mode:
-                follow(airflow, dag, run_id, look)
+            if params["only_follow"]:
+                find(airflow, path, run_id, look)
+            else:
+                start(airflow, path, run_id, {"experiment": params["experiment"], **params["conf"]}, params["retry"], look, check_mode)
+            if look.state or not params["only_follow"]:
+                look.lines.append(f"run {run_id}: {look.state or 'would be triggered'}")
+            if look.state and not look.problem and not check_mode:
+                tasks = follow(airflow, dag, run_id, look)
+                if look.state == "running":
+                    with suppress(Unreachable):  # a log that is not to be had stops nobody
+                        watch_search(airflow, dag, run_id, tasks, look.progress)
+                look.lines += filter(None, [look.progress.get("line")])
+            if look.state in ("success", "failed") and params["result_of"]:
+                look.tracked = {key: value for key, value in result(airflow, path, run_id, "prepare", "run").items() if key in TRACKED}
             if look.state == "success" and params["result_of"]:
-                answer = airflow.ask(f"{path}/dagRuns/{quoted(run_id)}/taskInstances/{quoted(params['result_of'])}/xcomEntries/return_value")
-                value = answer.body.get("value") if answer.status == 200 else None
-                look.outcome = value if isinstance(value, dict) else {}
+                look.outcome = result(airflow, path, run_id, params["result_of"])
             if look.state == "success" and params["then"] and (not params["result_of"] or look.outcome.get("deploy")):
                 look_at_next(airflow, path, run_id, params["then"], params["retry"] and not check_mode, look)
     except Refused as error:
@@ -282,6 +400,8 @@ def main() -> None:
             "conf": {"type": "dict", "default": {}},
             "result_of": {"type": "str", "default": ""},
             "retry": {"type": "bool", "default": True},
+            "only_follow": {"type": "bool", "default": False},
+            "progress": {"type": "dict", "default": {}},
             "seen": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -295,6 +415,7 @@ def main() -> None:
         over = look.problem or look.state == "success" or look.changed or module.check_mode
         if over or look.lines != params["seen"] or time.monotonic() > until:
             module.exit_json(run_id=run_id, **look.result())
+        params["progress"] = look.progress
         time.sleep(EVERY)
 
 

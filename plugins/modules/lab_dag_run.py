@@ -9,7 +9,7 @@ short_description: Train the first model over Airflow's REST API and wait for it
 version_added: 0.1.0
 description:
   - Waits until Airflow answers and knows the DAG, triggers the run with the experiment as its configuration, and waits for it.
-  - Shows the states of the tasks as they change, and at the latest every 20 seconds the seconds waited.
+  - Shows the states of the tasks as they change, how many trials a search has and the best value so far, and at the latest every 20 seconds the seconds waited.
   - The run's id is made of O(first_run), O(experiment) and the image that Airflow runs on. A run with this id that
     succeeded is left as it is, one that failed is cleared and runs again.
   - Ends with the reason in RV(problem) instead of failing, so that the task can hide its arguments and another can show the reason.
@@ -48,6 +48,14 @@ options:
     default: first-model
   run_id:
     description: Id of the run, where it is not to be the one run of this experiment on this image, which is never made twice.
+    type: str
+    default: ""
+  only_follow:
+    description: Only follow the run O(run_id). Nothing is triggered, cleared or tried again, and a run that is not there is a problem.
+    type: bool
+    default: false
+  interrupted:
+    description: What Ansible prints last when it is interrupted (Ctrl-C) while the run goes on; C(RUN_ID) in it stands for the run's id. Empty for nothing.
     type: str
     default: ""
   conf:
@@ -95,6 +103,10 @@ state:
   type: str
 outcome:
   description: What the task O(result_of) ended with; empty until the run has succeeded.
+  returned: always
+  type: dict
+tracked:
+  description: With O(result_of) and a run that has ended, C(mlflow_run_id) and C(experiment_id) of its run in MLflow, as far as they are known.
   returned: always
   type: dict
 problem:

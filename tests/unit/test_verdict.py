@@ -373,7 +373,7 @@ def test_a_worker_host_that_is_not_there_or_takes_nothing_is_named(
 
 
 RUNS = "Each worker host runs tasks"
-TWO = {"workers": {"worker1": ["default"], "10.0.0.6": ["default"]}, "worker_tasks": {"worker1": "vm5", "10.0.0.6": "vm6"}}
+TWO: dict[str, Any] = {"workers": {"worker1": ["default"], "10.0.0.6": ["default"]}, "worker_tasks": {"worker1": "vm5", "10.0.0.6": "vm6"}}
 
 
 def with_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch, known: list[str], ran: dict[str, dict[str, Any]], busy: str = "") -> list[str]:
@@ -497,6 +497,8 @@ def training(url: str, **changes: Any) -> dict[str, Any]:
         "conf": {},
         "result_of": "",
         "retry": True,
+        "only_follow": False,
+        "progress": {},
         **changes,
     }
 
@@ -966,7 +968,8 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         path = f"/api/v2/dags/train/dagRuns/{body['dag_run_id']}"
         lab.answers[path] = {"state": "success"}
         lab.answers[f"{path}/taskInstances"] = {"task_instances": []}
-        outcome: dict[str, Any] = {"metrics": {"accuracy": 0.97777}, "model_uri": "models:/wine/3", "mlflow_run_id": "abc123", "registered_model": "wine"}
+        outcome: dict[str, Any] = {"metrics": {"accuracy": 0.97777}, "model_uri": "models:/wine/3", "mlflow_run_id": "abc123"}
+        outcome |= {"registered_model": "wine", "version": 3}
         if deployed:
             outcome |= {"deploy": {"target": "endpoint", "options": {}}, "example": EXAMPLE}
             task = {"task_id": "deploy", "state": deployed, "start_date": "2026-11-24T07:00:00Z", "try_number": 1}
@@ -975,6 +978,7 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
             lab.answers["/api/v2/dags/deploy/dagRuns/d/taskInstances"] = {"task_instances": [task]}
             lab.answers["/api/v2/dags/deploy/dagRuns/d/taskInstances/deploy/logs/1"] = {"content": [{"event": "Failure: the proof failed"}]}
         lab.answers[f"{path}/taskInstances/train/xcomEntries/return_value"] = {"value": outcome}
+        lab.answers[f"{path}/taskInstances/prepare/xcomEntries/run"] = {"value": {"mlflow_run_id": "abc123", "experiment_id": "7", "study": "s"}}
         return {"dag_run_id": body["dag_run_id"]}
 
     lab.answers["/api/v2/dags/train/dagRuns"] = trigger
@@ -1009,6 +1013,8 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
     assert json.loads((tmp_path / "stack/facts/lab.json").read_text(encoding="utf-8"))["image_digest"] == "sha256:d1"
     assert "accuracy             0.9778\nmodel                models:/wine/3\n" in done.stdout, done.stdout
     assert f"/dags/train/runs/{given['dag_run_id']}" in done.stdout
+    assert "run in MLflow        http://127.0.0.1:5000/#/experiments/7/runs/abc123?workflowType=machine_learning\n" in done.stdout, done.stdout
+    assert "model in MLflow      http://127.0.0.1:5000/#/models/wine/versions/3?workflowType=machine_learning\n" in done.stdout, done.stdout
     lines = [line.strip() for line in done.stdout.splitlines()]
     call = [line for line in lines if line.startswith("curl ")]
     if deployed == "success":
