@@ -404,7 +404,7 @@ def test_a_task_runs_on_every_worker_host(lab: Lab, url: str, monkeypatch: pytes
 
 
 def test_a_worker_that_has_no_room_for_it_is_well(lab: Lab, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": {"state": "queued", "hostname": None}}
+    ran: dict[str, dict[str, Any]] = {"vm5": {"state": "success", "hostname": "worker1"}, "vm6": {"state": "queued", "hostname": None}}
     with_tasks(lab, monkeypatch, ["vm5", "vm6"], ran, busy="10.0.0.6")
     checks = judged(url, **TWO).judge()
     assert failures(checks) == {}
