@@ -85,7 +85,7 @@ def score(host: Host, name: str) -> dict[str, Any]:
     runs = f"{AIRFLOW}/api/v2/dags/deploy/dagRuns"
     begun = ask(host, question("POST", runs, headers=login, body={"dag_run_id": folder, "logical_date": None, "conf": conf}))[0]
     assert begun.status in (200, 201), begun.body
-    until, state = time.monotonic() + 300, ""
+    until, state = time.monotonic() + 600, ""
     while state not in ("success", "failed") and time.monotonic() < until:
         time.sleep(2)
         state = ask(host, question("GET", f"{runs}/{folder}", headers=login))[0].data["state"]
