@@ -26,7 +26,7 @@ LAB = ROOT / os.environ.get("LAB", "inventories/lab")
 PYTHON = "/opt/project/bin/python"
 
 sys.path.append(str(DAGS))
-from lab_experiment import document, failures  # noqa: E402 (the path above comes first)
+from lab_experiment import data_files, document, failures  # noqa: E402 (the path above comes first)
 
 IN_IMAGE = """
 import contextlib, json, sys
@@ -88,16 +88,30 @@ def in_image(image: str, folder: Path, names: list[str]) -> dict[str, Any]:
     return answers
 
 
+def data_of_lab(folder: Path) -> Path | None:
+    """The folder beside that of the experiments that becomes the workers' ``/opt/data``; None where there is none, or ``lab_data_dir`` names another one."""
+    lab = folder.parent
+    files = [*lab.glob("group_vars/**/*.yml"), *lab.glob("host_vars/**/*.yml"), *lab.glob("*.yml")]
+    used = re.compile(r"""^[ \t]*lab_data_dir:[ \t]+(?!""|''|~|null\b|#)\S""", re.M)
+    there = (lab / "data").is_dir() and not any(used.search(path.read_text(encoding="utf-8")) for path in files)
+    return lab / "data" if there else None
+
+
 def check(folder: Path, names: list[str], image: str) -> bool:
     """Check experiments and tell what was found; tells whether all of them are right."""
     found = names or document.experiments(folder)
     right: list[str] = []
     mistakes: list[str] = [] if found else [f"{folder} has no experiment file; allowed: files named like wine.yml."]
     mistakes += [] if names else document.passed_over(folder)
+    data = data_of_lab(folder)
+    missing: dict[str, list[str]] = {}
     for name in found:
         try:
-            document.read(document.find(name, folder))
+            path = document.find(name, folder)
+            content = document.read(path)
             right.append(name)
+            source = document.Source(path, {})
+            missing[name] = [f"{source.place(source.path(key))}: {words}" for key, words in (data_files.missing(content, data) if data else ())]
         except failures.Mistakes as error:
             mistakes += error.sentences
     looked = "the callables were not looked at, for this machine has no image of the lab (make lab builds it)"
@@ -113,6 +127,8 @@ def check(folder: Path, names: list[str], image: str) -> bool:
             if "result" not in answer:
                 right.remove(name)
                 mistakes += answer.get("mistakes", [answer["failure"]] if "failure" in answer else [])
+    mistakes += [sentence for sentences in missing.values() for sentence in sentences]
+    right = [name for name in right if not missing[name]]
     here = f"{Path.cwd()}{os.sep}"
     for sentence in mistakes:
         print(sentence.replace(here, ""), file=sys.stderr)

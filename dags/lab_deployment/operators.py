@@ -18,7 +18,11 @@ except ImportError:  # Airflow 3.1
 
 from lab_deployment import deploying, targets, workspace
 from lab_deployment.target import checked
+from lab_experiment import storable
 from lab_experiment.failures import Failure, Mistakes
+
+PARAMETERS = ("model_uri", "target", "target_options")
+"""What a trigger may set."""
 
 
 class DeploymentOperator(ProjectPythonOperator):
@@ -99,7 +103,14 @@ class DeployOperator(DeploymentOperator):
 
 
 def _of_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: parameters[name] for name in ("model_uri", "target", "target_options")}
+    """What a trigger set. Airflow has what it was given among the parameters, also by names that the DAG does not know.
+
+    Raises:
+        AirflowFailException: There is such a name.
+    """
+    if unknown := sorted(parameters.keys() - PARAMETERS):
+        raise AirflowFailException("\n".join(f"Trigger parameter {storable.short(name)} is unknown; allowed: {', '.join(PARAMETERS)}." for name in unknown))
+    return {name: parameters[name] for name in PARAMETERS}
 
 
 def _of_events(extras: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

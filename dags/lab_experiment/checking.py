@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_environments import PROJECT, Environment, header
-from lab_experiment import queues
+from lab_experiment import data_files, queues
 from lab_experiment.document import Source, calls
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
@@ -30,7 +30,7 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
 
     Raises:
         Mistakes: A callable or a library is not there, an argument is unknown or missing, a function says that its result is not what it is taken for, a
-            deployment would be refused, nobody consumes a queue; a sentence each.
+            deployment would be refused, nobody consumes a queue, data that is named is not there; a sentence each.
         Failure: Importing a package ended its process.
     """
     place = _places(file, overrides)
@@ -47,7 +47,8 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
         raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
     unconsumed = queues.unconsumed(document["queues"], queues_by_run)
-    sentences = [f"{place(key)}: {words}" for key, words in [*found, *_search_libraries(document), *_undeployable(document), *unconsumed]]
+    others = [*_search_libraries(document), *_undeployable(document), *unconsumed, *data_files.missing(document)]
+    sentences = [f"{place(key)}: {words}" for key, words in [*found, *others]]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
 

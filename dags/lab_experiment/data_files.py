@@ -1,10 +1,15 @@
-"""Files and folders below ``/opt/data`` that an experiment names: which they are, and their digests. Needs nothing but Python."""
+"""Data that an experiment names: files and folders below ``/opt/data`` with their digests, and addresses in object stores.
+
+Needs nothing but what reads an experiment file.
+"""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +24,11 @@ KNOWN = ".digests.json"
 LARGE = 10**9
 """Bytes above which it is said that files are read, for that takes a while."""
 
+OBJECT_STORES = re.compile(r"(s3|s3a|s3n|gs|gcs|abfs|abfss|az|wasb|wasbs|r2|oss)://[^/]")
+"""How an address in an object store begins."""
+UNSURE = re.compile(r"[{%\n]")
+"""What a function may put something else in the place of: ``/opt/data/{year}.csv``."""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -32,6 +42,16 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Address:
+    """An address in an object store that an experiment names."""
+
+    key: str
+    """The key that names it first."""
+    url: str
+    """As it is named, without a password and a query, which may hold a signature."""
+
+
+@dataclass(frozen=True)
 class Content:
     """What a file or a folder holds."""
 
@@ -42,19 +62,72 @@ class Content:
     files: int
 
 
+def root() -> str:
+    """The folder of data."""
+    return (os.environ.get("LAB_DATA_DIR") or "/opt/data").rstrip("/")
+
+
 def named_by(document: Mapping[str, Any]) -> list[Named]:
     """What inputs and arguments of an experiment name below the folder of data, as far as it is there; each once."""
-    root = os.environ.get("LAB_DATA_DIR", "/opt/data").rstrip("/")
+    found: dict[str, Named] = {}
+    for key, text in _given(document):
+        path = _path(text)
+        if path.startswith(f"{root()}/") and path not in found and os.path.exists(path):
+            found[path] = Named(key, Path(path), os.path.relpath(path, root()))
+    return list(found.values())
+
+
+def addresses(document: Mapping[str, Any]) -> list[Address]:
+    """The addresses in object stores that inputs and arguments of an experiment name; each once."""
+    found: dict[str, Address] = {}
+    for key, text in _given(document):
+        if OBJECT_STORES.match(text):
+            scheme, _, rest = text.partition("://")
+            place, slash, path = rest.partition("/")
+            user, _, host = place.rpartition("@")
+            end = re.sub(r"\?[^/]*=.*", "", path, flags=re.DOTALL)
+            url = f"{scheme}://{host if ':' in user else place}{slash}{end}"
+            found.setdefault(url, Address(key, url))
+    return list(found.values())
+
+
+def missing(document: Mapping[str, Any], folder: Path | None = None) -> Iterator[tuple[str, str]]:
+    """What inputs and arguments name below the folder of data, and what is not there: key and sentence, each once.
+
+    Where there is no such folder at all, nothing is known, and nothing said. A pattern (``*.csv``) has to find something.
+
+    Args:
+        document: What was read.
+        folder: What will be in the folder of data, where this is no worker.
+    """
+    here = folder or Path(root())
+    seen: set[str] = set()
+    for key, text in _given(document) if here.is_dir() else ():
+        path = _path(text)
+        if not path.startswith(f"{root()}/") or path in seen or UNSURE.search(path):
+            continue
+        seen.add(path)
+        place = os.path.join(here, os.path.relpath(path, root()))
+        # A function may complete what is only the beginning of names.
+        pattern = place if glob.has_magic(path) else f"{glob.escape(place)}*"
+        if not os.path.exists(place) and not glob.glob(pattern, recursive=True):
+            allowed = f"a file or folder below {root()}, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+            yield key, f"{key} has {text!r}, where {folder or 'this worker'} has no file; allowed: {allowed}."
+
+
+def _path(text: str) -> str:
+    """A text as a path."""
+    return os.path.normpath(text.removeprefix("file://") if text.startswith("file:///") else text)
+
+
+def _given(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts in inputs and arguments, each with its key."""
     inputs = decoded(document["inputs"])
     given = {f"inputs.{name}": value for name, value in inputs.items()}
     given |= {f"{key}.with.{name}": value for key, _, arguments in calls(document) for name, value in arguments.items()}
-    found: dict[str, Named] = {}
     for key, value in given.items():
         for text in _texts(value, {"inputs": inputs}):
-            path = os.path.normpath(text)
-            if path.startswith(f"{root}/") and path not in found and os.path.exists(path):
-                found[path] = Named(key, Path(path), os.path.relpath(path, root))
-    return list(found.values())
+            yield key, text
 
 
 def _texts(value: Any, known: Mapping[str, Any]) -> Iterator[str]:

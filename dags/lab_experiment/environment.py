@@ -17,6 +17,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.utils.validation import MAX_DATASET_NAME_SIZE
 
 from lab_environments import Environment
 from lab_experiment import data_files, storable
@@ -101,6 +102,8 @@ def record_data(client: Any, run_id: str, inputs: Sequence[dict[str, Any]]) -> N
 def record_files(client: Any, run_id: str, document: Mapping[str, Any], runs: Path) -> None:
     """Record the files and folders below ``/opt/data`` that an experiment names: path, digest, size, and the key that names them.
 
+    Addresses in object stores are recorded likewise, without a digest, since nothing is read there.
+
     The digest is the start of the SHA-256, as that of any file here; the profile has all of it. What cannot be read is said.
     """
     inputs = []
@@ -114,6 +117,14 @@ def record_files(client: Any, run_id: str, document: Mapping[str, Any], runs: Pa
         profile = json.dumps({"sha256": content.sha256, "bytes": content.size, "files": content.files})
         inputs.append({"dataset": {key: dataset[key] for key in ("name", "digest", "source_type", "source")} | {"profile": profile}, "context": named.key})
         print(f"[data] {named.key}: {named.path}, {content.size} bytes, sha256 {content.sha256}", flush=True)
+    for one in data_files.addresses(document):
+        try:
+            source = _source(one.url)
+        except Exception:  # MLflow does not know all kinds of stores
+            source = CodeDatasetSource({"mlflow.source.name": one.url})
+        dataset = {"name": one.url[:MAX_DATASET_NAME_SIZE], "digest": "", "source_type": source._get_source_type(), "source": source.to_json()}
+        inputs.append({"dataset": dataset, "context": one.key})
+        print(f"[data] {one.key}: {one.url}, without a digest", flush=True)
     record_data(client, run_id, inputs)
 
 

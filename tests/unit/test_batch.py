@@ -6,6 +6,7 @@ import base64
 import csv
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from lab_deployment import environments
-from lab_deployment.targets.batch import Batch
+from lab_deployment.targets.batch import Batch, Place
 from lab_experiment.failures import Failure, Mistakes
 from tests.unit import test_object_store as stores
 from tests.unit.conftest import make_environment, serving_environments
@@ -117,6 +118,7 @@ def test_parquet_in_an_object_store_is_scored_there(airflow: stores.Airflow, s3:
 def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: stores.Airflow, tmp_path: Path) -> None:
     (tmp_path / "x.txt").touch()
     known = ".csv, .csv.gz, .parquet, .jsonl, .ndjson, .jsonl.gz"
+    readable = f"a file or folder below {tmp_path} or {tmp_path}, or an address in an object store"
     out = str(tmp_path / "out")
     cases = {
         (
@@ -125,6 +127,7 @@ def test_what_cannot_be_scored_is_one_sentence_before_anything_runs(airflow: sto
         ): f"target_options: input has '{tmp_path}/nothing', where this worker finds no file; allowed: a file, or a folder of files, ending in {known}.",
         (f"{tmp_path}/x.txt", out): f"target_options: input has '{tmp_path}/x.txt', with the file 'x.txt'; allowed are names ending in {known}.",
         ("s3://models/x", out): "target_options lacks 'connection', the id of the Airflow connection for s3://models/x.",
+        ("/etc", out): f"target_options: input has '/etc', which a deployment may not use; allowed: {readable}.",
         ("relative/x.csv", out): "target_options: input has 'relative/x.csv'; allowed: text such as /opt/data/orders.parquet or s3://bucket/orders.",
     }
     for (source, output), sentence in cases.items():
@@ -179,11 +182,93 @@ def test_the_index_is_asked_with_the_credentials_of_a_file_that_nobody_sees(
         environments.of_model(model)
 
 
-def test_an_output_where_nothing_can_be_written_is_named_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "x.csv").write_text("x\n1\n")
-    options = {"input": str(tmp_path / "x.csv"), "output": str(tmp_path / "scored" / "today"), "connection": None}
-    assert Batch.check(options, {}) == []
-    monkeypatch.setattr("os.access", lambda path, _mode: path != tmp_path)  # a file system that is mounted read-only says so to root, too
-    (words,) = Batch.check(options, {})
-    allowed = "a folder below /opt/output, or an address in an object store"
-    assert words == f"target_options: output has '{tmp_path}/scored/today', where this worker may not write; allowed: {allowed}."
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The folders of a worker for data, with a file ``x.csv``, and for results."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    monkeypatch.setenv("LAB_DATA_DIR", str(data))
+    monkeypatch.setenv("LAB_OUTPUT_DIR", f"{results}/")
+    for folder in (data, results, tmp_path / "elsewhere"):
+        folder.mkdir()
+        (folder / "x.csv").write_text("x\n1\n")
+    return data, results
+
+
+def options(source: object, scored: object) -> dict[str, Any]:
+    """Options of the target."""
+    return {"input": str(source), "output": str(scored), "connection": None}
+
+
+def test_an_output_where_nothing_can_be_written_is_named_before_anything_runs(roots: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    data, results = roots
+    asked = options(data / "x.csv", results / "scored" / "today")
+    assert Batch.check(asked, {}) == []
+    monkeypatch.setattr("os.access", lambda path, _mode: path != results)  # a file system that is mounted read-only says so to root, too
+    (words,) = Batch.check(asked, {})
+    allowed = f"a folder below {results}, or an address in an object store"
+    assert words == f"target_options: output has '{results}/scored/today', where this worker may not write; allowed: {allowed}."
+
+
+def test_only_the_labs_data_and_results_are_read_and_only_results_are_written(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    data, results = roots
+    scored, elsewhere = results / "scored", tmp_path / "elsewhere"
+    allowed: tuple[object, ...] = (data, data / "x.csv", f"file://{data}/x.csv", results / "x.csv", f"{data}/../results/x.csv")
+    for source in allowed:
+        assert Batch.check(options(source, scored), {}) == [], source
+    (data / "out").symlink_to(elsewhere)
+    readable = f"allowed: a file or folder below {data} or {results}, or an address in an object store."
+    writable = f"allowed: a folder below {results}, or an address in an object store."
+    forbidden: dict[object, str] = {
+        elsewhere / "x.csv": "which a deployment may not use",
+        f"file://{elsewhere}": "which a deployment may not use",
+        f"{data}/../elsewhere/x.csv": f"which leads to {elsewhere}/x.csv",
+        f"file://{data}/../elsewhere": f"which leads to {elsewhere}",
+        data / "out" / "x.csv": f"which leads to {elsewhere}/x.csv",
+        f"{data}-not": "which a deployment may not use",
+        "/proc/self/environ": f"which leads to /proc/{os.getpid()}/environ",
+    }
+    for outside, words in forbidden.items():
+        assert Batch.check(options(outside, scored), {}) == [f"target_options: input has '{outside}', {words}; {readable}"]
+    unwritten: dict[object, str] = {
+        elsewhere / "new": "which a deployment may not use",
+        data / "new": "which a deployment may not use",
+        results: "which a deployment may not use",
+        f"file://{results}/../elsewhere/new": f"which leads to {elsewhere}/new",
+        data / "out" / "new": f"which leads to {elsewhere}/new",
+    }
+    for output, words in unwritten.items():
+        assert Batch.check(options(data / "x.csv", output), {}) == [f"target_options: output has '{output}', {words}; {writable}"]
+    both = Batch.check(options(elsewhere, elsewhere), {})
+    assert [words.split()[1] for words in both] == ["input", "output"]
+
+
+def test_a_file_that_leads_out_of_the_data_is_not_read(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    data, results = roots
+    (data / "more").mkdir()
+    asked = options(data, results / "scored")
+    place = Place(str(data), None)
+    assert place.fetch(tmp_path / "copy") == 4 and (tmp_path / "copy" / "x.csv").read_text() == "x\n1\n"
+    (data / "more" / "y.csv").symlink_to(tmp_path / "elsewhere" / "x.csv")
+    (words,) = Batch.check(asked, {})
+    assert words.startswith(f"target_options: input has '{data}/more/y.csv', which leads to {tmp_path}/elsewhere/x.csv; allowed: ")
+    with pytest.raises(Mistakes, match=r"which leads to .*/elsewhere/x\.csv"):
+        place.fetch(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_folder_that_became_a_link_is_neither_written_nor_removed(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    _, results = roots
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "report.json").write_text("{}")
+    place = Place(f"{results}/today/elsewhere", None)
+    place.publish(made, "report.json")
+    assert (results / "today" / "elsewhere" / "report.json").read_text() == "{}"
+    place.remove()
+    assert not (results / "today" / "elsewhere").exists()
+    (results / "today").rmdir()
+    (results / "today").symlink_to(tmp_path)
+    with pytest.raises(Mistakes, match=f"output has '{results}/today/elsewhere', which leads to {tmp_path}/elsewhere; allowed: a folder below {results}, "):
+        place.publish(made, "report.json")
+    place.remove()
+    assert (tmp_path / "elsewhere" / "x.csv").is_file()

@@ -1,8 +1,9 @@
-"""The files below /opt/data that an experiment names: found in what it is given, and read once for each content."""
+"""The data that an experiment names: files below /opt/data, read once for each content, those that are not there, and addresses in object stores."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from lab_experiment import data_files
-from lab_experiment.data_files import Named
+from lab_experiment.data_files import Address, Named
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -41,12 +44,103 @@ def test_what_inputs_and_arguments_name_is_found_once_whatever_it_is_nested_in(d
         "deep": [{"x": [f"{data}/more/"]}],
         "later": "{{ steps.first }}",
         "folder": "{{ run_dir }}/a.csv",
+        "address": f"file://{data}/more/c.csv",
     }
     assert data_files.named_by(document(inputs, arguments)) == [
         Named("inputs.table", data / "a.csv", "a.csv"),
         Named("steps.prepare.with.part", data / "more" / "b.csv", "more/b.csv"),
         Named("steps.prepare.with.deep", data / "more", "more"),
+        Named("steps.prepare.with.address", data / "more" / "c.csv", "more/c.csv"),
     ]
+
+
+def words(key: str, text: str, data: Path, where: object = "this worker") -> tuple[str, str]:
+    """What is said of a file that is not there."""
+    allowed = f"a file or folder below {data}, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+    return key, f"{key} has '{text}', where {where} has no file; allowed: {allowed}."
+
+
+def test_what_is_named_and_not_there_is_said_once(data: Path) -> None:
+    root = data.relative_to(Path("/"))
+    inputs = {"table": f"{data}/gone.csv", "there": f"{data}/a.csv", "outside": f"{data}/../other", "near": f"{data}-not/a.csv", "all": str(data)}
+    arguments = {
+        "again": "{{ inputs.table }}",
+        "address": f"file:///{root}/more/gone.csv",
+        "deep": [{"x": [f"{data}/more/b.csv/"]}, f"{data}/nothing/"],
+        "later": f"{data}/{{{{ steps.first }}}}",
+        "folder": "{{ run_dir }}/gone.csv",
+        "pattern": f"{data}/**/*.csv",
+        "no_pattern": f"{data}/*.parquet",
+        "yearly": f"{data}/{{year}}.csv",
+        "daily": f"{data}/%Y.csv",
+    }
+    assert list(data_files.missing(document(inputs, arguments))) == [
+        words("inputs.table", f"{data}/gone.csv", data),
+        words("steps.prepare.with.address", f"file://{data}/more/gone.csv", data),
+        words("steps.prepare.with.deep", f"{data}/nothing/", data),
+        words("steps.prepare.with.no_pattern", f"{data}/*.parquet", data),
+    ]
+
+
+def test_what_will_be_there_is_looked_for_where_it_comes_from(data: Path, tmp_path: Path) -> None:
+    given = document({"one": f"{data}/a.csv", "two": f"{data}/new.csv"}, {})
+    source = tmp_path / "source"
+    assert list(data_files.missing(given, source)) == [], "without a folder nothing is known"
+    source.mkdir()
+    (source / "new.csv").touch()
+    assert list(data_files.missing(given, source)) == [words("inputs.one", f"{data}/a.csv", data, source)]
+
+
+def test_addresses_in_object_stores_are_found_without_what_is_secret_in_them() -> None:
+    inputs = {"table": "s3://bucket/orders/2026.parquet", "page": "https://example.org/x.csv", "scheme": "s3://", "words": "see s3://bucket/x"}
+    arguments = {
+        "again": ["{{ inputs.table }}", {"x": "gs://bucket/x"}],
+        "azure": "abfs://orders@account.dfs.core.windows.net/x",
+        "key": "s3://user:password@bucket/x?versionId=1",
+        "signed": "az://orders/x.csv?sv=2026&sig=secret/with=more",
+        "pattern": "s3://bucket/part-?.csv",
+    }
+    assert data_files.addresses(document(inputs, arguments)) == [
+        Address("inputs.table", "s3://bucket/orders/2026.parquet"),
+        Address("steps.prepare.with.again", "gs://bucket/x"),
+        Address("steps.prepare.with.azure", "abfs://orders@account.dfs.core.windows.net/x"),
+        Address("steps.prepare.with.key", "s3://bucket/x"),
+        Address("steps.prepare.with.signed", "az://orders/x.csv"),
+        Address("steps.prepare.with.pattern", "s3://bucket/part-?.csv"),
+    ]
+
+
+RECORD = """
+import json, sys
+from pathlib import Path
+sys.path.append(sys.argv[1])
+import mlflow
+from lab_experiment import environment
+client = mlflow.MlflowClient()
+ids = []
+for table in ("s3://bucket/orders.csv", "s3://bucket/orders.csv", "abfs://orders@account.dfs.core.windows.net/" + "x" * 600):
+    run = client.create_run(client.create_experiment("stores") if not ids else experiment)
+    ids.append(run.info.run_id)
+    experiment = run.info.experiment_id
+    document = {"inputs": {"table": table}, "steps": [], **dict.fromkeys(("search", "cross_validation", "train"))}
+    environment.record_files(client, run.info.run_id, document, Path(sys.argv[2]))
+found = [one for run in ids for one in client.get_run(run).inputs.dataset_inputs]
+print(json.dumps([[one.dataset.to_dictionary(), one.tags[0].value] for one in found]))
+"""
+
+
+def test_an_address_is_a_data_set_of_the_run_without_a_digest(project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(mlflow_server.home), "MLFLOW_TRACKING_URI": mlflow_server.uri}
+    command: list[str | Path] = [project_python, "-W", "ignore", "-B", "-c", RECORD, ROOT / "dags", tmp_path]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *lines, answer = done.stdout.splitlines()
+    first, second, azure = json.loads(answer)
+    assert first == second and first[1] == "inputs.table"
+    assert (first[0]["name"], first[0]["digest"], first[0]["source_type"]) == ("s3://bucket/orders.csv", "", "s3")
+    assert json.loads(first[0]["source"]) == {"uri": "s3://bucket/orders.csv"}
+    assert azure[0]["name"].startswith("abfs://orders@") and azure[0]["digest"] == "" and "x" * 600 in azure[0]["source"]
+    assert "[data] inputs.table: s3://bucket/orders.csv, without a digest" in lines
 
 
 def test_the_digest_of_a_file_and_of_a_folder_is_what_sha256sum_says(data: Path, tmp_path: Path) -> None:

@@ -65,6 +65,36 @@ def test_a_trained_model_is_deployed_as_its_experiment_says_or_the_run_is_skippe
     assert [(wanted["model_uri"], wanted["target"]) for wanted in several["wanted"]] == [("models:/wine/4", "endpoint"), ("models:/wine/5", "batch")]
 
 
+PARAMETERS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from airflow.sdk.definitions.param import process_params
+from lab_deployment import operators
+import deploy
+operators.DeploymentOperator.__bases__[0].execute = lambda self, context: self.request["wanted"]
+answers = []
+for conf in json.loads(sys.argv[2]):
+    params = process_params(deploy.check.dag, deploy.check, conf, suppress_exception=False)  # what Airflow makes of a trigger
+    try:
+        answers.append({"wanted": operators.CheckOperator(task_id="check").execute({"params": params})})
+    except Exception as error:
+        answers.append({"kind": type(error).__name__, "words": str(error)})
+print(json.dumps(answers))
+"""
+
+
+def test_what_a_trigger_sets_by_another_name_is_refused(worker: Any) -> None:
+    right = {"model_uri": "models:/wine/3", "target": "endpoint", "target_options": {}}
+    wrong = {"model_uri": "models:/wine/3", "target_option": {"name": "x"}, "Target": "batch"}
+    (whole, default, refused), _ = worker(PARAMETERS, str(ROOT / "dags"), json.dumps([right, {"model_uri": "models:/wine/3"}, wrong]))
+    assert whole["wanted"] == default["wanted"] == [right]
+    assert refused["kind"] == "AirflowFailException"
+    assert refused["words"].splitlines() == [
+        "Trigger parameter 'Target' is unknown; allowed: model_uri, target, target_options.",
+        "Trigger parameter 'target_option' is unknown; allowed: model_uri, target, target_options.",
+    ]
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
 def test_a_whole_run_deploys_and_records(airflow_python: Path, project_python: Path, mlflow_server: Any, models: dict[str, list[str]], tmp_path: Path) -> None:
@@ -77,6 +107,7 @@ def test_a_whole_run_deploys_and_records(airflow_python: Path, project_python: P
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "LAB_EXPERIMENTS_DIR": str(ROOT / "experiments"),
         "LAB_RUNS_DIR": str(tmp_path / "runs"),
+        "LAB_OUTPUT_DIR": str(tmp_path / "store"),
         "LAB_PROJECT_PYTHON": str(project_python),
         "PYTHONDONTWRITEBYTECODE": "1",
     }

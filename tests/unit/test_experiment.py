@@ -433,6 +433,7 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     evaluate: dict[str, Any] = {"call": "theirs:keyword", "with": {"table": 1, "any": 2}, "data": None, "scoring": []}
     content: dict[str, Any] = {
         "queues": {},
+        "inputs": {},
         "steps": [],
         "search": None,
         "cross_validation": None,
@@ -599,6 +600,33 @@ def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str],
             said[metric] = str(error)
     assert "search.objective" not in said.get(", metric: val_auc", "")
     assert "line 2: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
+
+
+def test_data_that_is_not_there_is_named_with_its_line(theirs: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, path = tmp_path / "data", tmp_path / "names.yml"
+    monkeypatch.setenv("LAB_DATA_DIR", str(data))
+    theirs("def train(table, other=None): ...\n")
+    path.write_text(f"inputs:\n  table: {data}/gone.csv\ntrain:\n  call: theirs:train\n  with: {{table: '{{{{ inputs.table }}}}', other: '{data}/a.csv'}}\n")
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
+
+    def said(**overrides: Any) -> list[str]:
+        try:
+            checking.check(document.read(path, overrides), str(path), overrides, lab_environments.project(), cast("Any", package))
+        except Mistakes as error:
+            return error.sentences
+        return []
+
+    assert said() == [], "a worker without the folder knows nothing"
+    data.mkdir()
+    words = f"where this worker has no file; allowed: a file or folder below {data}, "
+    table, other = said()
+    assert table.startswith(f"{path}, line 2: inputs.table has '{data}/gone.csv', {words}")
+    assert other.startswith(f"{path}, line 5: train.with.other has '{data}/a.csv', {words}")
+    (data / "a.csv").touch()
+    (changed,) = said(**{"inputs.table": f"{data}/b.csv"})
+    assert changed.startswith(f"Trigger parameter overrides: inputs.table has '{data}/b.csv', {words}")
+    assert said(**{"inputs.table": f"file://{data}/a.csv"}) == []
 
 
 def test_a_class_will_do_as_a_factory_and_of_many_names_the_like_are_told() -> None:

@@ -122,6 +122,27 @@ def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: 
     assert said.startswith("Parameter experiment: there is no file ") and "case-000, case-001" in said
 
 
+def test_data_that_the_labs_folder_lacks_is_named(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
+    folder, data, variables = (tmp_path / "lab" / name for name in ("experiments", "data", "group_vars/lab/lab.yml"))
+    folder.mkdir(parents=True)
+    variables.parent.mkdir(parents=True)
+    good = (broken / "every_key.yml").read_text()
+    for name, line in (("there", "orders/a.csv"), ("gone", "orders/b.csv")):
+        (folder / f"{name}.yml").write_text(good.replace("source: null", f"source: /opt/data/{line}"))
+    asked = {"cwd": tmp_path / "lab", "env": {**engine, "LAB_DATA_DIR": ""}}
+    right = "Right: gone, there (file and callables).\n"
+    assert run("--experiments", folder, **asked) == (0, right, ""), "there is no folder to hold it against"
+    (data / "orders").mkdir(parents=True)
+    (data / "orders" / "a.csv").touch()
+    allowed = "a file or folder below /opt/data, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+    sentence = f"experiments/gone.yml, line 4: inputs.source has '/opt/data/orders/b.csv', where data has no file; allowed: {allowed}.\n"
+    assert run("--experiments", folder, **asked) == (1, "Right: there (file and callables).\n", sentence)
+    assert run("gone", "--experiments", folder, "--image", "", **asked) == (1, "", sentence)
+    for text, code in (("# lab_data_dir: /srv/x\n", 1), ("lab_data_dir: ''\n", 1), ('lab_data_dir: "" # none\n', 1), ("lab_data_dir: /srv/x\n", 0)):
+        variables.write_text(text)
+        assert run("gone", "--experiments", folder, "--image", "", **asked)[0] == code, text
+
+
 def test_an_image_that_does_not_start_is_a_mistake_with_its_words(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bin" / "docker").write_text("#!/bin/sh\n[ $1 = image ] && echo sha256:1 && exit\necho 'no space left' >&2\nexit 125\n")
     code, output, said = run("every_key", "--experiments", broken, cwd=broken.parent, env=engine)

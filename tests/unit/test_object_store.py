@@ -124,6 +124,8 @@ def worker(python: Path, project_python: Path, project: deployments.Deployer, **
         "LAB_PROJECT_PYTHON": str(project_python),
         "LAB_RUNS_DIR": str(folder),
         "LAB_ENVIRONMENTS_DIR": str(project.environments),
+        "LAB_DATA_DIR": str(folder),
+        "LAB_OUTPUT_DIR": str(folder),
         "MLFLOW_TRACKING_URI": mlflow.uri,
         "PYTHONDONTWRITEBYTECODE": "1",
         **({"SSL_CERT_FILE": str(CA_BUNDLE)} if CA_BUNDLE.is_file() else {}),
@@ -281,7 +283,11 @@ def test_a_killed_upload_is_never_seen_and_the_next_one_completes_it(airflow: Ai
 
 def test_what_cannot_be_used_is_one_sentence(airflow: Airflow, s3: S3, tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
+    (tmp_path / "link").symlink_to("/etc")
+    writable = f"allowed: a folder below {tmp_path}, or an address in an object store."
     cases = {
+        ("file:///etc/x", None): f"target_options: url has 'file:///etc/x', which a deployment may not use; {writable}",
+        (f"file://{tmp_path}/link/x", None): f"target_options: url has 'file://{tmp_path}/link/x', which leads to /etc/x; {writable}",
         ("s3://models/x", None): "target_options lacks 'connection', the id of the Airflow connection for s3://models/x.",
         ("s3://models/x", "nowhere"): "target_options: connection has 'nowhere', but Airflow has no connection of this id (Admin, Connections).",
         ("s3://nothing/x", "store"): "target_options: url has 's3://nothing/x', but there is no bucket 'nothing', or the connection's user may not see it.",

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from lab_deployment import environments, workspace
+from lab_deployment import environments, local, workspace
 from lab_deployment.target import SCORING, Deployment, Option, Target
 from lab_deployment.targets.object_store import Store
-from lab_experiment.failures import Failure
+from lab_experiment.failures import Failure, Mistakes
 
 FORMATS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".jsonl.gz": "jsonl"}
 REPORT = "report.json"
@@ -59,14 +59,17 @@ class Batch(Target):
 
     @classmethod
     def check(cls, options: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
-        """The input is there and of a known format, the output is not there yet."""
+        """The input is there and of a known format, the output is not there yet, and both are where they may be."""
         sentences = []
         for name in ("input", "output"):
             if Place.is_remote(options[name]) and not options["connection"]:
                 sentences.append(f"target_options lacks 'connection', the id of the Airflow connection for {options[name]}.")
         if sentences:
             return sentences
-        names = Place(options["input"], options["connection"]).files()
+        source, scored = (Place(options[name], options["connection"]) for name in ("input", "output"))
+        if sentences := [*source.unreadable(), *scored.unwritable()]:
+            return sentences
+        names = source.files()
         known = ", ".join(FORMATS)
         if not names:
             sentences.append(
@@ -75,11 +78,10 @@ class Batch(Target):
         strange = [name for name in names if not format_of(name)]
         if strange:
             sentences.append(f"target_options: input has {options['input']!r}, with the file {strange[0]!r}; allowed are names ending in {known}.")
-        if Place(options["output"], options["connection"]).files():
+        if scored.files():
             sentences.append(f"target_options: output has {options['output']!r}, where files lie already; allowed: a folder that is not there or empty.")
-        elif not Place(options["output"], options["connection"]).writable():
-            allowed = "a folder below /opt/output, or an address in an object store"
-            sentences.append(f"target_options: output has {options['output']!r}, where this worker may not write; allowed: {allowed}.")
+        elif not scored.writable():
+            sentences.append(f"target_options: output has {options['output']!r}, where this worker may not write; allowed: {local.writable()}.")
         return sentences
 
     @classmethod
@@ -170,12 +172,33 @@ class Place:
             names = [path.relative_to(self._path).as_posix() for path in self._path.rglob("*") if path.is_file()]
         return sorted(name for name in names if not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts))
 
+    def unreadable(self) -> list[str]:
+        """A sentence when it is no place that may be read, or has a file that leads elsewhere."""
+        if self._store:
+            return []
+        if not local.may_read(self._path):
+            return [local.refusal("input", self.url, self._path, local.readable())]
+        strays = [path for path in map(self._file, self.files()) if not local.may_read(path)]
+        return [local.refusal("input", str(path), path, local.readable()) for path in strays[:1]]
+
+    def unwritable(self) -> list[str]:
+        """A sentence when it is no place that may be written."""
+        if self._store or local.is_output(self._path):
+            return []
+        return [local.refusal("output", self.url, self._path, local.writable())]
+
     def writable(self) -> bool:
         """Whether files may be written there, as far as that can be known before: of an object store it cannot."""
         return self._store is not None or os.access(next(path for path in (self._path, *self._path.parents) if path.exists()), os.W_OK)
 
     def fetch(self, folder: Path) -> int:
-        """Bring the files into a folder of this worker; those of this host are linked. Returns their bytes."""
+        """Bring the files into a folder of this worker; those of this host are linked. Returns their bytes.
+
+        Raises:
+            Mistakes: One of them may not be read.
+        """
+        if sentences := self.unreadable():
+            raise Mistakes(sentences)
         shutil.rmtree(folder, ignore_errors=True)
         for name in self.files():
             target = folder / name
@@ -184,11 +207,17 @@ class Place:
                 whole = self._store.sizes(self._name)
                 self._store.get(self._name if "" in whole else f"{self._name}/{name}", target)
             else:
-                target.symlink_to(self._path if self._path.is_file() else self._path / name)
+                target.symlink_to(local.resolved(self._file(name)))
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
     def publish(self, folder: Path, last: str) -> None:
-        """Write the files of a folder: on a file system all at once by a rename, in an object store one after the other, the ``last`` one last."""
+        """Write the files of a folder: on a file system all at once by a rename, in an object store one after the other, the ``last`` one last.
+
+        Raises:
+            Mistakes: It may not be written there.
+        """
+        if sentences := self.unwritable():  # a folder on the way may have become a link meanwhile
+            raise Mistakes(sentences)
         names = sorted(workspace.files(folder), key=lambda name: (name == last, name))
         if self._store:
             for name in names:
@@ -215,5 +244,9 @@ class Place:
         """Remove all of it."""
         if self._store:
             self._store.remove(self._name)
-        else:
+        elif not self.unwritable():
             shutil.rmtree(self._path, ignore_errors=True)
+
+    def _file(self, name: str) -> Path:
+        """One of the files, of a place on this worker."""
+        return self._path if self._path.is_file() else self._path / name

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lab_deployment import workspace
+from lab_deployment import local, workspace
 from lab_deployment.target import Deployment, Option, Target
 from lab_experiment.failures import Failure, Mistakes
 
@@ -77,10 +77,12 @@ class ObjectStore(Target):
 
     @classmethod
     def check(cls, options: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
-        """There is a connection and a provider for it, and the bucket or folder is there."""
+        """There is a connection and a provider for it, and the bucket is there, or the folder is one that may be written."""
         scheme = options["url"].partition(":")[0]
         if scheme != "file" and not options["connection"]:
             return [f"target_options lacks 'connection', the id of the Airflow connection for {options['url']}."]
+        if scheme == "file" and not local.may_write(folder := Path(options["url"].removeprefix("file://"))):
+            return [local.refusal("url", options["url"], folder, local.writable())]
         Store(options["url"], options["connection"]).check()
         return []
 
@@ -208,6 +210,8 @@ class Store:
             Mistakes: It is not.
         """
         if self.scheme == "file":
+            if not local.may_write(Path(self._root)):  # where Airflow reads the address in another way
+                raise Mistakes([local.refusal("url", self.url, Path(self._root), local.writable())])
             folder = next(path for path in (Path(self._root), *Path(self._root).parents) if path.exists())
             if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
                 raise Mistakes([f"target_options: url has {self.url!r}, but {folder} is no folder that this worker may write."])
@@ -299,7 +303,10 @@ class Store:
             return {}
 
     def _place(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        place = f"{self._root}/{name}"
+        if self.scheme == "file" and not local.may_write(Path(place)):  # a folder on the way may be a link
+            raise Mistakes([local.refusal("url", place, Path(place), local.writable())])
+        return place
 
     @contextmanager
     def _telling(self, doing: str, name: str) -> Iterator[None]:
