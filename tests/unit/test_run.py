@@ -223,7 +223,7 @@ def test_make_prints_nothing_behind_it(tmp_path: Path) -> None:
     for code in (0, 99, 4):
         fake = tmp_path / "fake"
         ends = f"trap 'sleep 0.3; echo The last line.; exit {code}' INT"
-        fake.write_text(f"#!/bin/sh\n{ends}\necho Following\nfor i in 1 2 3 4 5 6 7 8 9; do sleep 0.5; done\n", encoding="utf-8")
+        fake.write_text(f"#!/bin/sh\n{ends}\necho Following\nfor i in $(seq 240); do sleep 0.5; done\n", encoding="utf-8")
         fake.chmod(0o755)
         ended, lines = interrupted((["make", "-o", "there", "run", f"PLAYBOOK={fake}", "RUN=a"], {}), "Following")
         assert (lines[1:2], ended == 0) == (["The last line."], False), lines
