@@ -122,8 +122,8 @@ def record_files(client: Any, run_id: str, document: Mapping[str, Any], runs: Pa
             source = _source(one.url)
         except Exception:  # MLflow does not know all kinds of stores
             source = CodeDatasetSource({"mlflow.source.name": one.url})
-        dataset = {"name": one.url[:MAX_DATASET_NAME_SIZE], "digest": "", "source_type": source._get_source_type(), "source": source.to_json()}
-        inputs.append({"dataset": dataset, "context": one.key})
+        dataset = MetaDataset(source, name=one.url[:MAX_DATASET_NAME_SIZE], digest="none").to_dict()
+        inputs.append({"dataset": {**{key: dataset[key] for key in ("name", "source_type", "source")}, "digest": ""}, "context": one.key})
         print(f"[data] {one.key}: {one.url}, without a digest", flush=True)
     record_data(client, run_id, inputs)
 
