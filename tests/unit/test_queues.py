@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.lab.plugins.action import lab_preflight
 
 from lab_experiment import __main__ as commands
 from lab_experiment import document, queues
 from lab_experiment.failures import Mistakes
+from tests.conftest import ROOT
 from tests.unit.plays import play
 
 FILE = """\
@@ -62,6 +64,11 @@ def test_a_queue_that_nobody_consumes_gets_no_task_and_is_one_sentence(folder: P
     )
     with pytest.raises(Mistakes, match=r"line 5: train\.queue has 'big'; allowed: default, for this Airflow does not let a run choose its queue"):
         commands.check({**request, "queues_by_run": False}, package)
+
+
+def test_the_lab_the_preflight_and_the_dags_know_a_host_s_queue_by_the_same_beginning() -> None:
+    wiring = (ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8")
+    assert f"map('regex_replace', '^', '{queues.HOST}')" in wiring and queues.HOST == lab_preflight.HOST_QUEUE
 
 
 def test_the_queue_of_a_host_is_one_as_any_and_a_sentence_does_not_list_them_all(folder: Path) -> None:
