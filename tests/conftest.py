@@ -43,9 +43,9 @@ _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment for a tool: this checkout's collection before any installed copy."""
+    """Return the environment for a tool: this checkout's collection before any installed copy, and nothing of the `make` that runs the tests."""
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"},
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_FORCE_COLOR": "0",  # which Molecule sets
         "ANSIBLE_NOCOLOR": "1",

@@ -17,7 +17,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from lab_experiment import cross_validation, inside, run, storable, tracking
+from lab_experiment import cross_validation, inside, pages, run, storable, tracking
 from lab_experiment.__main__ import main
 from lab_experiment.failures import Failure, Stopped
 from lab_experiment.job import Job
@@ -181,7 +181,8 @@ def test_what_is_deployed_to_the_endpoint_comes_with_a_request_of_one_row(theirs
     assert json.loads(outcome["example"]) == {"dataframe_split": {"columns": ["a", "b"], "data": [[0.0, 0.0]]}}
     assert outcome["deploy"]["target"] == "endpoint"
     version = mlflow.MlflowClient().get_model_version("served", str(outcome["version"]))
-    assert version.description.endswith(f": https://mlflow.example.com/#/experiments/{one.run['experiment_id']}/runs/{one.run['mlflow_run_id']}")
+    page = f"https://mlflow.example.com/#/experiments/{one.run['experiment_id']}/runs/{one.run['mlflow_run_id']}{pages.TRAINING}"
+    assert version.description.endswith(f": {page}")
     for request, text in (({"inputs": [[1, 2], [3, 4]]}, '{"inputs": [[1, 2]]}'), ({"inputs": [["x" * 5000]]}, None), (None, None)):
         (tmp_path / "serving_input_example.json").write_text(json.dumps(request))
         assert tracking.serving_request(tmp_path) == text
