@@ -187,11 +187,12 @@ class ActionModule(WatchingAction):
         ids = str(self.on_host(script)["stdout"]).rpartition("one by one\n")[2].split("\n")
         return (ids + [""] * len(images))[: len(images)]
 
-    def _lacking(self, image: str, command: list[str], data: str) -> list[str]:
-        """Return the lines that a command prints in an image, which has no network there; none when it cannot be run, for then nothing is known."""
-        options = ["--rm", "--interactive", "--pull=never", "--network=none", "--read-only", "--cap-drop=ALL", f"--entrypoint={command[0]}"]
-        answer = self.on_host(shlex.join(["docker", "run", *options, image, *command[1:]]), data.encode() + b"\n")
-        return str(answer["stdout"]).splitlines() if answer["rc"] == 0 else []
+    def _lacking(self, image: str, command: list[str], data: str) -> dict[str, str]:
+        """Return what a command says that an image lacks, each with its sentence; nothing when it cannot be run, for then nothing is known."""
+        options = ["--rm", "--interactive", "--pull=never", "--network=none", "--read-only", "--tmpfs=/tmp", "--env=HOME=/tmp", "--cap-drop=ALL"]
+        answer = self.on_host(shlex.join(["docker", "run", *options, f"--entrypoint={command[0]}", image, *command[1:]]), data.encode() + b"\n")
+        lines = [line.partition("\t") for line in str(answer["stdout"]).splitlines()] if answer["rc"] == 0 else []
+        return {thing: sentence for thing, _tab, sentence in lines}
 
     def _remove_older(self, prefix: str, image: str, keep: int) -> None:
         """Remove the images whose names begin with `prefix`, but `image` and those before it, `keep` in all; Docker refuses for those that have containers."""
@@ -205,8 +206,8 @@ class ActionModule(WatchingAction):
         if not alias or present == image_id:
             return {"changed": False}
         if present and args["compare"]:
-            lacking = [self._lacking(name, args["compare"], args["compare_input"]) for name in (alias, image)]
-            if lost := [line for line in lacking[1] if line not in lacking[0]]:
+            before, after = (self._lacking(name, args["compare"], args["compare_input"]) for name in (alias, image))
+            if lost := [sentence for thing, sentence in after.items() if thing not in before]:
                 return stop(len(lost), f"before {image} takes the place of {alias}, which stays", lost)
         if not self._task.check_mode:
             self.on_host(f"docker tag {shlex.quote(image)} {shlex.quote(alias)}")

@@ -31,8 +31,8 @@ options:
     type: str
   compare:
     description:
-      - Command that prints a line for each thing that an image lacks. It is run, without network, in the image that O(alias) names and in the new one.
-        A line of the new one alone fails the task, and the alias stays where it is.
+      - Command that prints a line for each thing that an image lacks. The line has the thing, a tab and a sentence. The command is run, without network,
+        in the image that O(alias) names and in the new one. What the new one alone lacks fails the task with its sentence, and the alias stays where it is.
       - Without a present image, or where the command cannot be run, nothing is known, and nothing is refused.
     type: list
     elements: str

@@ -236,8 +236,8 @@ def test_an_image_that_lacks_what_the_present_one_has_does_not_take_its_place(bu
     compare: dict[str, Any] = {"alias": "lab/thing:current", "compare": ["python", "-c", "x 'y'"], "compare_input": '{"wine.yml": "z"}'}
     assert builder.run(**compare).returncode == 0, "without a present image nothing is compared"
     assert not list(builder.path.glob("asked-*"))
-    (builder.path / "lacks-1").write_text("draft.yml never worked\n", encoding="utf-8")
-    (builder.path / "lacks-3").write_text("draft.yml never worked\nwine.yml calls wine:x\n", encoding="utf-8")
+    (builder.path / "lacks-1").write_text("draft.yml a:b\tdraft.yml never worked\n", encoding="utf-8")
+    (builder.path / "lacks-3").write_text("draft.yml a:b\tdraft.yml never worked so\nwine.yml wine:x\twine.yml calls wine:x\n", encoding="utf-8")
     for moment in ("built", "there already"):
         done = builder.run(**compare, files={})
         assert done.returncode, moment
@@ -245,25 +245,47 @@ def test_an_image_that_lacks_what_the_present_one_has_does_not_take_its_place(bu
         assert dict(line.split() for line in (builder.path / "images").read_text(encoding="utf-8").splitlines())["lab/thing:current"] == "sha256:1", moment
     words, data = json.loads((builder.path / "asked-3").read_text(encoding="utf-8"))
     assert "--network=none" in words and words[-2:] == ["-c", "x 'y'"] and data.strip() == '{"wine.yml": "z"}'
-    (builder.path / "lacks-3").write_text("draft.yml never worked\n", encoding="utf-8")
+    (builder.path / "lacks-3").write_text("draft.yml a:b\tdraft.yml never worked so\n", encoding="utf-8")
     done = builder.run(**compare, files={})
     assert done.returncode == 0 and done.result["changed"], done.output
 
 
-def test_experiments_name_the_modules_that_are_gone() -> None:
+def test_experiments_name_what_the_environment_cannot_load(tmp_path: Path) -> None:
+    modules = {
+        "noisy": "print('hello')\ndef fit(): ...\nclass Reader:\n    def read(self): ...\n",
+        "changed": "def fit(): ...\n",
+        "broken": "import nothing_of_this_name\n",
+        "deadly": "import os\nos._exit(0)\n",
+        "slow": "import time\ntime.sleep(60)\n",
+    }
+    for name, text in modules.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     experiments = {
-        "wine.yml": "steps: [{name: a, call: 'gone.data:read', with: {x: 'json:no'}}, {name: b, call: 'gone:write'}]\ntrain: {call: 'json:dumps'}\n",
+        "wine.yml": "steps: [{name: a, call: 'gone.data:read', with: {x: 'json:no'}}, {name: b, call: 'gone:write'}]\ntrain: {call: 'noisy:Reader.read'}\n",
         "own.yml": "environment: own\ntrain: {call: 'gone:fit'}\n",
-        "named.yml": "environment: project\ntrain: {evaluate: {data: {call: 'lost.deep.er:read'}}}\n",
-        "broken.yml": "train: {call: 'gone:fit'\n",
+        "named.yml": "steps: [{name: a, call: 'noisy:fit'}, {name: b, call: 'changed:split'}]\ntrain: {evaluate: {data: {call: 'lost.deep.er:read'}}}\n",
+        "imports.yml": "environment: project\ntrain: {call: 'broken:fit'}\n",
+        "dies.yml": "steps: [{name: a, call: 'noisy:fit'}]\ntrain: {call: 'deadly:fit'}\n",
+        "waits.yml": "train: {call: 'slow:fit'}\n",
+        "unread.yml": "train: {call: 'gone:fit'\n",
         "empty.yml": "",
         "quiet.yml": "# call: gone:x\ntrain: {call: 'json:dumps'}\n",
     }
-    script = (ROOT / "roles" / "airflow_image" / "files" / "missing_modules.py").read_text(encoding="utf-8")
-    done = subprocess.run([sys.executable, "-I", "-c", script], input=json.dumps(experiments), text=True, capture_output=True, check=True)
-    sentence = "{} calls {}, and no package of the project's environment has the module {} any more: keep its package in airflow_image_requirements"
-    found = [line.partition(" or airflow_image")[0] for line in done.stdout.splitlines()]
-    assert found == [sentence.format("named.yml", "lost.deep.er:read", "lost"), sentence.format("wine.yml", "gone.data:read", "gone")]
+    script = (ROOT / "roles" / "airflow_image" / "files" / "unloadable.py").read_text(encoding="utf-8").replace("SECONDS = 60", "SECONDS = 2")
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, input=json.dumps(experiments), text=True, capture_output=True, check=True, env={"PYTHONPATH": str(tmp_path)})
+    found = dict(line.split("\t") for line in done.stdout.splitlines())
+    reasons = {
+        "dies.yml deadly:fit": "importing it ends the process",
+        "imports.yml broken:fit": "ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        "named.yml changed:split": "AttributeError: module 'changed' has no attribute 'split'",
+        "named.yml lost.deep.er:read": "no package there has the module lost",
+        "waits.yml slow:fit": "importing it takes longer than 2 s",
+        "wine.yml gone.data:read": "no package there has the module gone",
+    }
+    assert {call: sentence.partition(": put back")[0] for call, sentence in found.items()} == {
+        call: f"{call.replace(' ', ' calls ')}, which the project's environment cannot load any more ({reason})" for call, reason in reasons.items()
+    }
 
 
 def test_the_role_gives_the_experiments_to_the_comparison(tmp_path: Path) -> None:
