@@ -5,8 +5,7 @@ Usage: ``publish_wheel.py check|build|test|upload PROJECT FOLDER``; PROJECT is a
 takes what is made: the wheel, ``project.txt`` (``name==version``) and ``junit.xml``. The index is NEXUS_URL, its account NEXUS_USER and
 NEXUS_PASS, from the environment; without NEXUS_URL packages come from where pip is set up to take them from.
 
-- The version is that of the git tag on the commit: ``1.2.3``, ``v1.2.3``, ``<name>-1.2.3`` or ``<name>-v1.2.3``. Any other commit gives a
-  development version (PEP 440) of the next release, with the time of the commit in it, so that it is one of a kind and later ones are higher.
+- The version is that of the git tag on the commit, or a development version (`git_version.py` of role `package_index`).
 - The wheel is made of the commit alone, and its bytes depend on nothing else: the same commit gives the same file, here and in the lab.
 - What the index has already is never replaced: the same content is no error, another one is.
 """
@@ -33,11 +32,12 @@ from urllib.parse import urljoin, urlsplit
 
 import tomlkit
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "roles/package_index/files"))
 sys.path.append(str(Path(__file__).resolve().parent.parent / "plugins/module_utils"))
-import build_wheel  # type: ignore[import-not-found]  # the lab builds its own projects with it: the same files give the same bytes
+import build_wheel  # the lab builds its own projects with it: the same files give the same bytes
+import git_version
 import package_index  # the lab asks its index with it, and has the same words for what that answers
 
 from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
@@ -46,14 +46,6 @@ from jenkins_index import GROUP, HOSTED, Wrong, wrong_url
 TESTS = ("test", "tests", "testing", "dev")
 # Seconds that an index may take until it shows what it was given
 PATIENCE = 60
-
-
-def git(project: Path, *arguments: str) -> str:
-    """Return what git says; Wrong when it fails."""
-    done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Wrong(f"git {arguments[0]} fails in {project}: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 def settings(project: Path) -> dict[str, Any]:
@@ -70,40 +62,13 @@ def settings(project: Path) -> dict[str, Any]:
     return found
 
 
-def version_in(tag: str, name: str) -> Version | None:
-    """Return the version that a tag names for a project, or None."""
-    prefix = rf"(?:{re.sub('-', '[-_.]+', canonicalize_name(name))}[-/])?v?"
-    found = re.fullmatch(prefix + r"(\d.*)", tag, re.I)
-    try:
-        return Version(found[1]) if found else None
-    except InvalidVersion:
-        return None
-
-
-def versions(project: Path, name: str, *which: str) -> list[Version]:
-    """Return the versions that the tags of a repository name for a project, the highest last."""
-    return sorted(version for tag in git(project, "tag", *which).splitlines() if (version := version_in(tag, name)))
-
-
 def version_of(project: Path, declared: dict[str, Any]) -> Version:
     """Return the version of the commit that is checked out."""
-    name = str(declared["project"]["name"])
-    asked = os.environ.get("TAG_NAME", "")  # Jenkins builds this very tag
-    if asked and not version_in(asked, name):
-        raise Wrong(f"The tag {asked} names no version of {name}: write it as in v1.2.3 or {canonicalize_name(name)}-1.2.3 (PEP 440).")
-    here = [version] if asked and (version := version_in(asked, name)) else versions(project, name, "--points-at", "HEAD")
-    if here:
-        if here[-1].local:
-            raise Wrong(f"The tag on this commit gives {name} {here[-1]}, a local version that no index should take: leave out what follows the +.")
-        return here[-1]
-    before = [version for version in versions(project, name, "--merged", "HEAD") if not version.is_devrelease]
-    written = declared["project"].get("version")
-    following = Version(str(written)) if written else Version("0.0.1")
-    if before and following.release <= before[-1].release:
-        last = before[-1]
-        following = Version(f"{last.major}.{last.minor}.{last.micro + (not last.is_prerelease)}")
-    moment = time.strftime("%Y%m%d%H%M%S", time.gmtime(int(git(project, "log", "-1", "--format=%ct"))))
-    return Version(f"{following.base_version}.dev{moment}")
+    fields = declared["project"]
+    try:  # Jenkins says which tag it builds
+        return git_version.version_of(project, str(fields["name"]), str(fields.get("version") or ""), os.environ.get("TAG_NAME", ""))
+    except git_version.NoVersionError as error:
+        raise Wrong(str(error)) from None
 
 
 def export(project: Path, to: Path) -> Path:

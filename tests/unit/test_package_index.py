@@ -7,7 +7,10 @@ import contextlib
 import email.parser
 import hashlib
 import importlib.util
+import json
+import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -43,7 +46,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-serve_index, build_wheel = load("serve_index"), load("build_wheel")
+serve_index, _git_version, build_wheel = load("serve_index"), load("git_version"), load("build_wheel")
 
 
 def templar(**values: Any) -> Templar:
@@ -187,7 +190,8 @@ def test_what_a_build_or_a_checkout_leaves_does_not_change_the_project(project: 
 def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
 
-    def build(copy: Path, folder: Path) -> None:
+    def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
+        assert not variables
         builds.append(copy)
         folder.mkdir()
         (folder / wheel.name).write_bytes(wheel.read_bytes())
@@ -197,6 +201,58 @@ def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_pat
     assert first == second and len(builds) == 1
     assert (first["name"], first["version"], first["filename"]) == ("Tiny.Lab", "1.0", wheel.name)
     assert Path(first["form"]).read_bytes() == build_wheel.form(wheel)
+
+
+def by_git(project: Path, needed: str) -> None:
+    lines = ["[build-system]", f"requires = ['other', '{needed}>=1; python_version > \"3\"']", "[project]", "name = 'tiny.lab'", "dynamic = ['version']"]
+    (project / "pyproject.toml").write_text("\n".join(lines), encoding="utf-8")
+
+
+def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builds: list[dict[str, str]] = []
+
+    def build(_copy: Path, folder: Path, variables: dict[str, str]) -> None:
+        builds.append(variables)
+        folder.mkdir()
+        (folder / wheel.name).write_bytes(wheel.read_bytes())
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True, capture_output=True)
+
+    def built(*, again: bool = True) -> dict[str, str]:
+        before = len(builds)
+        build_wheel.wheel_of(project, tmp_path / "cache")
+        assert (len(builds) > before) == again
+        return builds[-1]
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    by_git(project, "setuptools_scm")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "All")
+    git("tag", "tiny-lab-1.4.2")
+    assert built() == {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.4.2"}
+    assert built(again=False)
+    git("tag", "v1.5")
+    assert built() == {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.5"}
+    by_git(project, "pdm-backend")
+    os.utime(project / "src/tiny/__init__.py", (946684800, 946684800))
+    os.utime(project / "pyproject.toml", (978307200, 978307200))
+    assert built() == {"PDM_BUILD_SCM_VERSION": "1.5.1.dev20010101000000"}
+    git("commit", "-qam", "More")
+    assert built()["PDM_BUILD_SCM_VERSION"].startswith("1.5.1.dev20")
+    by_git(project, "hatchling")
+    assert built() == {}
+
+
+def test_a_version_that_git_cannot_give_is_one_sentence(project: Path, tmp_path: Path) -> None:
+    by_git(project, "hatch-vcs")
+    for content, words in ((None, "its version is to come from git: git status fails in "), ("[project", "its pyproject.toml cannot be read: ")):
+        if content:
+            (project / "pyproject.toml").write_text(content, encoding="utf-8")
+        with pytest.raises(SystemExit) as stopped:
+            build_wheel.main([str(tmp_path / "cache"), str(project)])
+        assert str(stopped.value).startswith(f"package_index_publish names {project}, but {words}") and "\n" not in str(stopped.value)
 
 
 def test_a_wheel_is_taken_as_it_is(tmp_path: Path, wheel: Path) -> None:
@@ -432,3 +488,35 @@ def test_pages_are_asked_for_as_each_user_and_no_password_is_shown(tmp_path: Pat
 )
 def test_a_wheel_is_found_on_a_page_by_name_and_digest(page: str | None, state: str) -> None:
     assert wheel_on_page([page, {"filename": "churn-0.1.0-py3-none-any.whl", "hashes": {"sha256": "ab12", "md5": "cd34"}}]) == state
+
+
+class Refusing(Index):
+    """An index that takes nothing."""
+
+    def do_POST(self) -> None:
+        """Answer to an upload with the status that is its path."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(int(self.path.strip("/")))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_refused_upload_is_one_sentence(tmp_path: Path, wheel: Path) -> None:
+    (tmp_path / "a.form").write_bytes(b"x")
+    names = yaml.safe_load((ROOT / "playbooks/group_vars/all/package_index.yml").read_text(encoding="utf-8"))["package_index_names"]
+    given = {"package_index_publisher_user": "publisher", "package_index_publisher_password": "planted-word", "package_index_names": names}
+    given["__package_index_wheel"] = {"filename": wheel.name, "form": str(tmp_path / "a.form"), "boundary": "x"}
+    role = {"name": "mlops.lab.package_index", "tasks_from": "upload"}
+    sentences = []
+    with serving(Refusing) as port:
+        for address in (f"http://127.0.0.1:{port}/401", f"http://127.0.0.1:{port}/503", "http://127.0.0.1:9/"):
+            done = play(tmp_path, [{"include_role": role}], "-e", json.dumps({**given, "__package_index_upload": address}))
+            assert done.returncode and "planted-word" not in done.output
+            sentences.append(re.findall(r"http://\S+ (?:answered|gave)[^\"]*", done.output)[-1])
+    by = f"to the upload of {wheel.name} by 'publisher': "
+    assert f" answered 401 {by}the password is not right, write the right {names['publisher_user']} and" in sentences[0]
+    assert sentences[1].endswith(f" answered 503 {by}this is no answer to an upload, read why in the index's own log.")
+    assert f" gave no answer {by}" in sentences[2] and "Connection refused" in sentences[2]
+    assert (
+        sentences[2].endswith(f"; start the index, or write the address that takes uploads into {names['upload_url']}.") and "Status code" not in sentences[2]
+    )

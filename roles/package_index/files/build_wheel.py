@@ -9,6 +9,7 @@ would send it. Exits with 1 and one sentence on standard error when a project gi
 
 from __future__ import annotations
 
+import contextlib
 import email.parser
 import hashlib
 import json
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from email.message import Message
@@ -25,6 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import git_version
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -33,6 +37,14 @@ EPOCH = "315532800"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "node_modules", "reports", "venv")
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
+# Build requirements that take the version from git, which a copy is not, and the variable that gives it to each.
+BY_GIT = {
+    "setuptools-scm": "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "hatch-vcs": "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "pdm-backend": "PDM_BUILD_SCM_VERSION",
+    "poetry-dynamic-versioning": "POETRY_DYNAMIC_VERSIONING_BYPASS",
+    "uv-dynamic-versioning": "UV_DYNAMIC_VERSIONING_BYPASS",
+}
 TEXTS = ("Metadata-Version", "Name", "Version", "Summary", "Requires-Python", "Author", "Author-email", "License-Expression", "Keywords")
 
 
@@ -57,10 +69,36 @@ def copy_project(project: Path, copy: Path) -> str:
     return digest.hexdigest()
 
 
-def build(copy: Path, folder: Path) -> None:
-    """Build the wheel of `copy` into `folder` with the backend that the project names."""
+def by_git(project: Path, copy: Path) -> dict[str, str]:
+    """Return the variable with the version of a project that takes it from git; nothing for another project.
+
+    Raises:
+        NoWheelError: git gives none.
+    """
+    try:
+        declared = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NoWheelError(f"its pyproject.toml cannot be read: {error}.") from None
+    fields = declared.get("project", {})
+    needed = set()
+    for line in declared.get("build-system", {}).get("requires", []):
+        with contextlib.suppress(InvalidRequirement):
+            needed.add(canonicalize_name(Requirement(line).name))
+    variable = next((BY_GIT[name] for name in BY_GIT if name in needed), "")
+    if not variable or "version" not in fields.get("dynamic", []):
+        return {}
+    try:
+        dirty = git_version.git(project, "status", "--porcelain", "--", ".")
+        changed = max(path.stat().st_mtime for path in copy.rglob("*") if path.is_file()) if dirty else None
+        return {variable: str(git_version.version_of(project, str(fields.get("name", "")), changed=changed))}
+    except git_version.NoVersionError as error:
+        raise NoWheelError(f"its version is to come from git: {error}") from None
+
+
+def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
+    """Build the wheel of `copy` into `folder` with the backend that the project names, which is given environment variables."""
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)]
-    done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH, **variables}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise NoWheelError("its wheel could not be built:\n" + "\n".join(output[-15:]))
@@ -125,7 +163,11 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
                 raise NoWheelError("there is no such file.")
             make, digest = partial(take, project, built), hashlib.sha256(f"{project.name}\0".encode() + project.read_bytes()).hexdigest()
         elif (project / "pyproject.toml").is_file():
-            make, digest = partial(build, copy, built), copy_project(project, copy)
+            digest = copy_project(project, copy)
+            variables = by_git(project, copy)
+            make = partial(build, copy, built, variables)
+            if variables:
+                digest = hashlib.sha256(f"{digest}{variables}".encode()).hexdigest()
         else:
             raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
         folder = cache / digest
