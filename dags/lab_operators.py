@@ -9,12 +9,15 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+import structlog
 from airflow.policies import task_instance_mutation_hook
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator, BaseOperatorLink
@@ -28,6 +31,19 @@ PROJECT_PYTHON = os.environ.get("LAB_PROJECT_PYTHON", "/opt/project/bin/python")
 RUNNER = Path(__file__).parent / "lab_experiment"
 QUEUES_BY_RUN = "dag_run" in inspect.signature(task_instance_mutation_hook).parameters
 """Whether Airflow tells the hook that places tasks (``airflow_local_settings.py``) which run they are of; 3.1 does not, so that no run chooses its queues."""
+
+
+def without_frames(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """A processor of structlog: the sentence that an operator of the lab ends with is logged without the stack of Airflow and of that operator.
+
+    It tells a user nothing. Any other exception keeps its stack.
+    """
+    error = sys.exc_info()[1] if event.get("exc_info") else None
+    if isinstance(error, (AirflowFailException, RuntimeError)) and error.__traceback__:
+        *_callers, (innermost, _line) = traceback.walk_tb(error.__traceback__)
+        if innermost.f_globals.get("__name__") in ("lab_operators", "lab_deployment.operators"):
+            event["exc_info"] = (type(error), error, None)
+    return event
 
 
 class Page(BaseOperatorLink):
@@ -80,6 +96,13 @@ class ProjectPythonOperator(BaseOperator):
         self.part = part
         self.pages: dict[str, str] = {}
         self._hook: SubprocessHook | None = None
+
+    def pre_execute(self, context: Any) -> None:
+        """Have the failure of this task logged as its sentence."""
+        super().pre_execute(context)
+        processors = structlog.get_config()["processors"]  # the list that is in use, not a copy: Airflow's loggers are there already
+        if without_frames not in processors:
+            processors.insert(0, without_frames)
 
     def execute(self, context: Any) -> Any:
         """Run the command.

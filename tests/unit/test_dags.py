@@ -68,6 +68,32 @@ for case in json.loads(sys.argv[2]):
 print(json.dumps([answers, buttons]))
 """
 
+LOGGED = """
+import io, json, sys
+sys.path.insert(0, sys.argv[1])
+import structlog
+from airflow.sdk.log import configure_logging
+written = io.BytesIO()
+configure_logging(json_output=True, output=written)
+log = structlog.get_logger("task")
+log.info("bound")
+import lab_operators
+from lab_deployment import operators
+lab_operators.PROJECT_PYTHON = "/nowhere/python"
+class Broken(lab_operators.ProjectPythonOperator):
+    def execute(self, context):
+        raise RuntimeError("a mistake of whoever wrote this")
+contexts = {"params": {"gone": 1}}
+options = {"task_id": "t", "command": "check", "request": {}}
+for operator in (lab_operators.ProjectPythonOperator(**options), operators.CheckOperator(task_id="t"), Broken(**options)):
+    try:
+        operator.pre_execute(contexts)
+        operator.execute(contexts)
+    except Exception:
+        log.exception("Task failed with exception")
+print(json.dumps([json.loads(line) for line in written.getvalue().splitlines()]))
+"""
+
 NOTES = """
 import json, sys
 from datetime import datetime, timezone
@@ -197,6 +223,15 @@ def test_tasks_run_in_the_projects_interpreter_and_fail_in_plain_words(worker: A
     assert buttons[0] == {"MLflow run": "", "Registered model": ""}, "no button"
     assert skipped == {"kind": "AirflowSkipException", "words": "The experiment has no section cross_validation."}
     assert missing["words"] == "/nowhere/python is not there; LAB_PROJECT_PYTHON names the interpreter of the project's environment."
+
+
+def test_a_failed_task_is_logged_without_the_stack_of_its_operator(worker: Any) -> None:
+    """By Airflow's own logging, which is set up before; what is no sentence of the lab's keeps its stack."""
+    lines, _output = worker(LOGGED, str(ROOT / "dags"))
+    (missing,), (unknown,), (broken,) = (line.get("exception") or line["error_detail"] for line in lines if line["event"] == "Task failed with exception")
+    assert missing["exc_value"].startswith("/nowhere/python is not there;") and not missing["frames"]
+    assert unknown["exc_value"].startswith("Trigger parameter 'gone' is unknown;") and not unknown["frames"]
+    assert broken["exc_type"] == "RuntimeError" and [frame["name"] for frame in broken["frames"]][-1] == "execute"
 
 
 PLACE = """
