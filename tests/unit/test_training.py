@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.mlops.lab.plugins.modules import lab_dag_look
 
 from tests.unit.conftest import CLIENTS, make_environment
 
@@ -264,11 +265,13 @@ def test_a_training_without_evaluation_shows_what_was_measured_before_it(lab: La
     called = {**fitted, "call": "theirs:train", "with": {"table": table, "cost": 1.0}}
     tracked = {"experiment": "unevaluated", "run_name": "", "tags": {}}
     own: dict[str, Any] = {**document, "name": "mine", "track": tracked, "register": {"name": "mine", "description": "", "champion": None}, "deploy": None}
+    said_by = {}
 
     def run(name: str, **sections: Any) -> tuple[dict[str, float], dict[str, float], str]:
         """Metrics of the result, and what MLflow has: metrics, and what the run's name says after experiment and time."""
         code, answer, output = lab.run({**own, **sections}, name, **more)
         assert code == 0 and answer["result"]["registered_model"] == "mine" and answer["result"]["champion"] is None, output
+        said_by[name] = output
         found = lab.mlflow.get("runs/get", run_id=answer["result"]["mlflow_run_id"])["run"]
         logged = {item["key"]: item["value"] for item in found["data"].get("metrics", [])}
         return answer["result"]["metrics"], logged, " · ".join(found["info"]["run_name"].split(" · ")[2:])
@@ -278,6 +281,7 @@ def test_a_training_without_evaluation_shows_what_was_measured_before_it(lab: La
     assert said == f"cv_neg_log_loss_mean {metrics['cv_neg_log_loss_mean']:.4g}", "the first scorer counts"
     metrics, logged, said = run("searched", search=searched, train=called)
     assert metrics == {"search_objective": 0.125} == logged and said == "search_objective 0.125"
+    assert [found[1] for found in map(lab_dag_look.TRIAL.search, said_by["searched"].splitlines()) if found] == ["0.125"], "`make run` reads the log"
 
 
 KINDS = """
