@@ -83,6 +83,14 @@ def test_tasks_can_write_where_they_should_and_nowhere_else(host: Host, images: 
         assert in_image(host, image, script).splitlines() == ["50000"]
 
 
+def test_the_project_s_environment_is_compiled_and_whole(host: Host, images: list[str]) -> None:
+    """Nothing compiles beside the index's credential, where a package's .pth files lie aside meanwhile."""
+    script = "cd /opt/project/lib; find . -name '*.pyc' | wc -l; find . -name '*.aside'; find . -name '*.pyc' -path '*wine_cultivars*' | head -n 1"
+    for image in images:
+        count, *rest = in_image(host, image, script).splitlines()
+        assert int(count) > 2000 and len(rest) == 1 and "wine_cultivars" in rest[0]
+
+
 def test_pip_in_the_project_s_environment_asks_the_lab_s_index_without_credentials(host: Host, images: list[str]) -> None:
     for image in images:
         settings = in_image(host, image, "cat /opt/project/pip.conf")

@@ -360,7 +360,7 @@ def test_uv_and_pip_are_given_the_login_whatever_is_in_it(case: Case, tmp_path: 
         (tmp_path / name).write_text(content, encoding="utf-8")
     installing = [line for line in instructions(case.render()) if line.startswith("RUN") and "/run/secrets/index_user" in line]
     for line in installing:
-        prepare = re.split(r"&& (?:uv|python3) |&& export LAB_", re.sub(r"^RUN (?:\s*--mount=\S+)*", "", line))[0]
+        prepare = re.split(r"&& (?:uv|python3|find) |&& export LAB_", re.sub(r"^RUN (?:\s*--mount=\S+)*", "", line))[0]
         for folder in ("/run/secrets/", "/dev/shm/", "/opt/project/"):
             prepare = prepare.replace(folder, f"{tmp_path}/")
         done = run_tool(["sh", "-ec", f"{prepare} && env -0"], cwd=tmp_path)
@@ -391,6 +391,19 @@ def test_requested_providers_and_packages_are_installed_under_airflow_s_constrai
             wanted = "with providers" in case.name
             assert ("apt-get install -y --no-install-recommends libgomp1 git" in text) is wanted
             assert ('--constraint "$HOME/constraints.txt" -r /tmp/providers.txt' in text) is wanted
+
+
+def test_nothing_of_a_package_runs_beside_the_credential_of_the_index() -> None:
+    """Its .pth files would, in whatever compiles it and in a Python that uv asks for its version."""
+    for case in DOCKERFILES:
+        if case.role == "airflow_image":
+            lines = instructions(case.render())
+            compiling = [line for line in lines if "compileall" in line]
+            assert len(compiling) >= 2 and not any("--mount" in line or "python3 -I -S -m compileall" not in line for line in compiling)
+            assert not any("--compile-bytecode" in line for line in lines)
+            [last] = [line for line in lines if "-r /opt/project/project.txt" in line]
+            aside, install, back = (last.index(words) for words in ("{}.aside ';'", "uv pip install", 'mv "$1" "${1%.aside}"'))
+            assert aside < install < back
 
 
 def test_other_packages_of_the_lab_s_own_leave_the_public_layer_as_it_is() -> None:
