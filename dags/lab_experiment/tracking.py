@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ import mlflow
 import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from lab_experiment import callables, examples, pages, references, requirements, storable
 from lab_experiment.document import calls
@@ -46,6 +47,8 @@ FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost"
 
 KIND = "mlflow.experimentKind"
 """Tag of an experiment that MLflow's pages follow: without it they open on GenAI."""
+MODELS = "custom_model_development"
+"""The kind of an experiment in which models are trained."""
 SEPARATOR = " · "
 """Between the parts of a run's name."""
 EXAMPLE_ROWS = 5
@@ -94,7 +97,7 @@ def parent(client: Any, document: Mapping[str, Any], digest: str, tags: Mapping[
     with failures(f"making a run in the experiment {track['experiment']!r}"):
         experiment = mlflow.set_experiment(track["experiment"])
         if KIND not in experiment.tags:
-            client.set_experiment_tag(experiment.experiment_id, KIND, "custom_model_development")
+            client.set_experiment_tag(experiment.experiment_id, KIND, MODELS)
         run = _unfinished(client, experiment.experiment_id, digest, tags)
         made = "goes on" if run else "was made"
         if run is None:
@@ -118,6 +121,15 @@ def show_in_name(client: Any, run_id: str, metric: str, value: float) -> None:
     """Let the name that the lab gave a run say what came of it: ``wine · 2026-11-26 14:02 · accuracy 0.978``. A later try says it anew."""
     given = client.get_run(run_id).info.run_name.split(SEPARATOR)[:2]
     client.update_run(run_id, name=SEPARATOR.join([*given, f"{metric} {value:.4g}"]))
+
+
+def keep_kinds(client: Any, run_id: str) -> None:
+    """Give their kind to the experiments that were made without one since a run began: by its package, which may log to others than the lab's."""
+    with suppress(MlflowException):  # no training shall fail for what a page opens with
+        began = client.get_run(run_id).info.start_time
+        for experiment in client.search_experiments(filter_string=f"creation_time >= {began}"):
+            if KIND not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, KIND, MODELS)
 
 
 def _unfinished(client: Any, experiment_id: str, digest: str, tags: Mapping[str, str]) -> Run | None:

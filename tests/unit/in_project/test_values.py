@@ -171,6 +171,21 @@ def test_a_bad_fold_ends_a_cross_validation_or_is_left_out(capsys: pytest.Captur
         cross_validation.run({"splitter": folds, "scoring": "roc_auc", "bad_folds": "skip"}, DummyClassifier, (x, [0, 1] + [1] * 38))
 
 
+def test_an_experiment_that_the_package_made_has_the_kind_of_the_lab_s(theirs: Make) -> None:
+    now = datetime.datetime.now()
+
+    def read() -> tuple[list[list[float]], list[int]]:  # in a process of the package's own, and once more for its cross-validation
+        if mlflow.get_experiment_by_name(f"made {now}") is None:
+            mlflow.create_experiment(f"made {now}")
+        return [[number] for number in NUMBERS], [0, 1] * 20
+
+    mlflow.create_experiment(f"before {now}")
+    run.train(theirs({"make": DecisionTreeClassifier, "read": read}, FITTED, FOLDS))
+    made, before = (mlflow.get_experiment_by_name(f"{name} {now}") for name in ("made", "before"))
+    assert made and made.tags[tracking.KIND] == tracking.MODELS
+    assert before and tracking.KIND not in before.tags
+
+
 def test_what_is_deployed_to_the_endpoint_comes_with_a_request_of_one_row(theirs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_MLFLOW_PUBLIC_URL", "https://mlflow.example.com")
     frame = pd.DataFrame({"a": NUMBERS, "b": NUMBERS})
