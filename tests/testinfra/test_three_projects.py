@@ -9,6 +9,8 @@ import csv
 import io
 import json
 import os
+import re
+import shlex
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +113,22 @@ def test_all_answer_and_score_at_the_same_time_and_say_the_same(host: Host, said
         assert answers[name] == pytest.approx([4.5, 1.0], abs=0.5), "the data is a + 2 b + 3 c"
         assert reports[name]["predictions"] == pytest.approx(answers[name])
         assert (reports[name]["mlflow"], reports[name]["failures"]) == (mlflow.partition("==")[2], 0) and reports[name]["python"].startswith(PYTHONS[name])
+
+
+def test_an_environment_in_the_image_is_whole_without_network(host: Host, home: Path, said: dict[str, str]) -> None:
+    """In an image beside the lab's, so that nothing of the lab is replaced."""
+    assert "models:/ben/" in said["ben"]
+    name = "mlops-lab/in-image"
+    play(home, "build", "-e", json.dumps({"lab_environments_in_image": ["ben"], "airflow_image_repository": name}))
+    tags = host.check_output("docker image ls --format '{{.Repository}}:{{.Tag}}' " + name).split()
+    try:
+        script = (
+            "/opt/environments-in-image/*/bin/python -c 'import ben, numpy, mlflow; ben.make(0.5); print(ben.__file__, numpy.__version__, mlflow.__version__)'"
+        )
+        said_there = host.check_output(f"docker run --rm --network=none --pull=never {tags[0]} bash -c {shlex.quote(script)}").splitlines()
+        assert re.fullmatch(r"/opt/environments-in-image/\w+/lib/python3\.13/site-packages/ben\.py 2\.3\.5 3\.4\.0", said_there[-1]), said_there
+    finally:
+        host.run("docker image rm " + " ".join(tags))
 
 
 def test_one_that_is_removed_leaves_the_others_and_its_own_model_untouched(host: Host, home: Path, said: dict[str, str]) -> None:
