@@ -176,8 +176,9 @@ def interrupted(command: tuple[list[str | Path], dict[str, str]], words: str) ->
     """Run a command in a process group of its own, which is interrupted as by Ctrl-C once it prints words; gives exit code and lines."""
     words_of, around = command
     lines = []
+    heeding = ["env", "--default-signal=INT", *words_of]  # tests that run in the background are deaf to it, and what they start is, too
     with subprocess.Popen(
-        words_of, cwd=ROOT, env=environment(**around), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        heeding, cwd=ROOT, env=environment(**around), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
         assert process.stdout
         late = threading.Timer(120, process.kill)
