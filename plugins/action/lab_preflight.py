@@ -10,8 +10,10 @@ import binascii
 import contextlib
 import datetime
 import difflib
+import functools
 import hashlib
 import ipaddress
+import itertools
 import os
 import re
 import secrets
@@ -117,6 +119,11 @@ class Inventory:
                 self._read(self._files(base / kind, recursive=True))
         self.home = places[0][1] if places else Path()
 
+    @functools.cached_property
+    def of_groups(self) -> dict[Path, set[str]]:
+        """The variables that each file of hosts sets for its groups."""
+        return {path: group_variables(self.texts[path]) for path in self.hosts}
+
     @staticmethod
     def _files(directory: Path, *, recursive: bool) -> list[Path]:
         """Return the files that Ansible reads as variables or hosts in a directory."""
@@ -153,7 +160,7 @@ class Inventory:
         outermost = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")  # what is further in is a key of another variable's value
         ours = ""
         for path, lines in reversed(self.texts.items()):
-            if ours and (path not in self.hosts or name in group_variables(lines)):
+            if ours and (path not in self.hosts or name in self.of_groups[path]):
                 continue  # a host's own value alone wins over the collection's
             pattern = outermost if {"group_vars", "host_vars"} & set(path.parts) and path.suffix != ".json" else anywhere
             for number in range(len(lines), 0, -1):
@@ -277,7 +284,7 @@ def without_effect(inventory: Inventory) -> tuple[list[str], bool]:
             f"move the values that you changed to {own}, a vault to {vault}, and remove {folder}."
         ], True
     places = [(names, f"set in {shown_path(path)}", " over group_vars/all") for path, names in of_all.items()]
-    places += [(sorted(group_variables(inventory.texts[path]) & ours), f"set for a group in {shown_path(path)}", "") for path in inventory.hosts]
+    places += [(sorted(inventory.of_groups[path] & ours), f"set for a group in {shown_path(path)}", "") for path in inventory.hosts]
     for names, place, over in places:
         if names:
             has, them = ("has", "it") if len(names) == 1 else ("have", "them")
@@ -340,6 +347,7 @@ def stop(count: int, what: str, problems: Sequence[str]) -> dict[str, Any]:
     return {"changed": False, "failed": True, "msg": message}
 
 
+@functools.cache
 def read_specs(roles: Path) -> dict[str, dict[str, Any]]:
     """Return the options of every role, over all its entry points: role name -> option name -> its specification."""
     found: dict[str, dict[str, Any]] = {}
@@ -378,16 +386,16 @@ def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], 
     for name in sorted(set(names) - by_awx):
         role = role_of(name, specs)
         if role:
-            known: Iterable[str] = specs[role]
             wrong = name not in specs[role]
             reason = f"role {role} has no such variable"
         else:
-            known = [word for lines in inventory.texts.values() for line in lines for word in re.findall(r"\blab_\w+", line) if word != name]
             wrong = name.startswith("lab_") and not inventory.uses(name)
             reason = "nothing in the inventory uses it"
         if wrong and (now := renamed(name, specs)):
             problems.append(f"Variable {name}, set {set_at(inventory, name)}, is called {now} now: write that name.")
         elif wrong:
+            lines = itertools.chain.from_iterable(inventory.texts.values())
+            known = specs[role] if role else [word for line in lines for word in re.findall(r"\blab_\w+", line) if word != name]
             guess = closest(name, known)
             remedy = f"did you mean {guess}?" if guess else "remove it."
             problems.append(f"Unknown variable {name}, set {set_at(inventory, name)}: {reason}; {remedy}")
@@ -455,15 +463,18 @@ def wrong_values(
         secret = option.get("no_log", False) or bool(re.search(r"pass|secret|key|token|credential", name))
         shown = "its value" if secret else f"'{value}'"
         kind, choices = option.get("type", "str"), option.get("choices")
+        no_port = kind == "int" and name.endswith("_port") and not is_port(value)
+        unfit = kind in CHECKED_TYPES and not fits(value, kind)
+        other = bool(choices) and kind in ("str", "int") and value not in choices
+        if value is None or not (no_port or unfit or other):
+            continue
         source = source_of(name, raw_of, inventory)
         place = set_at(inventory, source)
-        if value is None:
-            continue
-        if kind == "int" and name.endswith("_port") and not is_port(value):
+        if no_port:
             problems[source] = port_problem(source, place, value)
-        elif kind in CHECKED_TYPES and not fits(value, kind):
+        elif unfit:
             problems[source] = f"{source}, set {place}: {shown} is not {CHECKED_TYPES[kind]}; write {CHECKED_TYPES[kind]}."
-        elif choices and kind in ("str", "int") and value not in choices:
+        else:
             problems[source] = f"{source}, set {place}: {shown} is not possible; write one of {', '.join(map(str, choices))}."
     return list(problems.values())
 
@@ -1155,7 +1166,7 @@ class ActionModule(ActionBase):
                 for name in own
                 if name not in judged_elsewhere
                 and (name not in seen or seen[name] is not own[name])
-                and (name.startswith("lab_") or inventory.where(name) or role_of(name, specs))
+                and (name.startswith("lab_") or role_of(name, specs) or inventory.where(name))
             ]
             seen.update((name, own[name]) for name in names)
 
