@@ -175,6 +175,7 @@ def experiment(lab: Lab, name: str, settings: dict[str, str], folder: Path | Non
     return answer, printed + words
 
 
+@pytest.mark.deep  # tests/testinfra/test_three_projects.py has them on a lab, and in service
 def test_three_projects_with_contradictory_pins_are_searched_trained_and_registered_side_by_side(lab: Lab, settings: dict[str, str]) -> None:
     with ThreadPoolExecutor(3) as pool:
         done = dict(zip(PROJECTS, pool.map(lambda name: experiment(lab, name, settings, lab.folder / name), PROJECTS), strict=True))
