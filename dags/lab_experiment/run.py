@@ -146,7 +146,6 @@ def train(job: Job) -> Answer:
                 tracking.log(client, run_id, tags={f"lab.best.{name}": tracking.text(value) for name, value in params.items()})
         if document["train"] is not None:
             outcome |= Training(job, params).run()
-        tracking.keep_kinds(client, run_id)
     folders.remove(job.folder)
     if job.run.get("steps"):
         handover.drop(client, run_id)

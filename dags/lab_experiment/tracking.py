@@ -123,15 +123,6 @@ def show_in_name(client: Any, run_id: str, metric: str, value: float) -> None:
     client.update_run(run_id, name=SEPARATOR.join([*given, f"{metric} {value:.4g}"]))
 
 
-def keep_kinds(client: Any, run_id: str) -> None:
-    """Give their kind to the experiments that were made without one since a run began: by its package, which may log to others than the lab's."""
-    with suppress(MlflowException):  # no training shall fail for what a page opens with
-        began = client.get_run(run_id).info.start_time
-        for experiment in client.search_experiments(filter_string=f"creation_time >= {began}"):
-            if KIND not in experiment.tags:
-                client.set_experiment_tag(experiment.experiment_id, KIND, MODELS)
-
-
 def _unfinished(client: Any, experiment_id: str, digest: str, tags: Mapping[str, str]) -> Run | None:
     if not tags.get("airflow.run_id") or any("'" in value or "`" in value for value in (tags["airflow.run_id"], tags.get("airflow.dag_id", ""))):
         return None
@@ -172,7 +163,16 @@ def working_on(client: Any, run_id: str, tags: Mapping[str, str], last: bool = F
         raise
     finally:
         if status != "RUNNING":
+            _keep_kinds(client, run.info.start_time)
             client.set_terminated(run_id, status)
+
+
+def _keep_kinds(client: Any, since: int) -> None:
+    """Give their kind to the experiments that were made without one since then: a package may log to others than the lab's."""
+    with suppress(MlflowException):  # no training shall fail for what a page opens with
+        for experiment in client.search_experiments(filter_string=f"creation_time >= {since}"):
+            if KIND not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, KIND, MODELS)
 
 
 def nested(client: Any, experiment_id: str, parent_id: str, kind: str, name: str, tags: Mapping[str, str] | None = None, start: float | None = None) -> str:

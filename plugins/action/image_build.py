@@ -207,7 +207,7 @@ class ActionModule(WatchingAction):
             return {"changed": False}
         if present and args["compare"]:
             before, after = (self._lacking(name, args["compare"], args["compare_input"]) for name in (alias, image))
-            if lost := [sentence for thing, sentence in after.items() if thing not in before]:
+            if lost := list(dict.fromkeys(sentence for thing, sentence in after.items() if thing not in before)):
                 return stop(len(lost), f"before {image} takes the place of {alias}, which stays", lost)
         if not self._task.check_mode:
             self.on_host(f"docker tag {shlex.quote(image)} {shlex.quote(alias)}")

@@ -203,9 +203,20 @@ def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_pat
     assert Path(first["form"]).read_bytes() == build_wheel.form(wheel)
 
 
-def by_git(project: Path, needed: str) -> None:
-    lines = ["[build-system]", f"requires = ['other', '{needed}>=1; python_version > \"3\"']", "[project]", "name = 'tiny.lab'", "dynamic = ['version']"]
-    (project / "pyproject.toml").write_text("\n".join(lines), encoding="utf-8")
+SCM = "[build-system]\nrequires = ['setuptools', 'setuptools_scm>=8; python_version > \"3\"']\n"
+DYNAMIC = "[project]\nname = 'tiny.lab'\ndynamic = ['version']\n"
+BY_GIT = {
+    "SETUPTOOLS_SCM_PRETEND_VERSION": f"{SCM}{DYNAMIC}",
+    "PDM_BUILD_SCM_VERSION": f"{DYNAMIC}[tool.pdm.version]\nsource = 'scm'\n",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS": "[tool.poetry]\nname = 'tiny.lab'\nversion = '0'\n[tool.poetry-dynamic-versioning]\nenable = true\n",
+    "UV_DYNAMIC_VERSIONING_BYPASS": f"{DYNAMIC}[tool.hatch.version]\nsource = 'uv-dynamic-versioning'\n",
+}
+WRITTEN = [  # which need no git
+    f"{SCM}{DYNAMIC}[tool.setuptools.dynamic]\nversion = {{attr = 'tiny.VERSION'}}\n",
+    f"{SCM}[project]\nname = 'tiny.lab'\nversion = '1.0'\n",
+    f"{DYNAMIC}[tool.pdm.version]\nsource = 'file'\n",
+    f"{DYNAMIC}[tool.hatch.version]\npath = 'src/tiny/__init__.py'\n",
+]
 
 
 def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +237,8 @@ def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_
         return builds[-1]
 
     monkeypatch.setattr(build_wheel, "build", build)
-    by_git(project, "setuptools_scm")
+    declared = project / "pyproject.toml"
+    declared.write_text(BY_GIT["SETUPTOOLS_SCM_PRETEND_VERSION"], encoding="utf-8")
     git("init", "-q")
     git("add", "-A")
     git("commit", "-qm", "All")
@@ -235,18 +247,31 @@ def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_
     assert built(again=False)
     git("tag", "v1.5")
     assert built() == {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.5"}
-    by_git(project, "pdm-backend")
-    os.utime(project / "src/tiny/__init__.py", (946684800, 946684800))
-    os.utime(project / "pyproject.toml", (978307200, 978307200))
-    assert built() == {"PDM_BUILD_SCM_VERSION": "1.5.1.dev20010101000000"}
-    git("commit", "-qam", "More")
-    assert built()["PDM_BUILD_SCM_VERSION"].startswith("1.5.1.dev20")
-    by_git(project, "hatchling")
-    assert built() == {}
+    for variable, text in BY_GIT.items():
+        declared.write_text(text, encoding="utf-8")
+        git("commit", "--allow-empty", "-qam", variable)
+        git("tag", "-f", "v1.6")
+        assert built() == {variable: "1.6"}
+    gone = project / "src/tiny/gone.py"
+    gone.touch()
+    for place in (declared, gone, *project.rglob("src/**/*"), project / "src", project):
+        os.utime(place, (978307200, 978307200))
+    assert built() == {"UV_DYNAMIC_VERSIONING_BYPASS": "1.6.1.dev20010101000000"}
+    gone.unlink()
+    os.utime(gone.parent, (1009843200, 1009843200))
+    (project / "src/tiny/__init__.py").unlink()
+    os.utime(gone.parent, (1009843200, 1009843200))
+    assert built() == {"UV_DYNAMIC_VERSIONING_BYPASS": "1.6.1.dev20020101000000"}, "a file that is gone is a change, too"
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_version_that_is_written_needs_no_git(project: Path, tmp_path: Path, text: str) -> None:
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert build_wheel.by_git(project, project) == {}
 
 
 def test_a_version_that_git_cannot_give_is_one_sentence(project: Path, tmp_path: Path) -> None:
-    by_git(project, "hatch-vcs")
+    (project / "pyproject.toml").write_text(f"{DYNAMIC}[tool.hatch.version]\nsource = 'vcs'\n", encoding="utf-8")
     for content, words in ((None, "its version is to come from git: git status fails in "), ("[project", "its pyproject.toml cannot be read: ")):
         if content:
             (project / "pyproject.toml").write_text(content, encoding="utf-8")

@@ -401,6 +401,7 @@ def test_nothing_of_a_package_runs_beside_the_credential_of_the_index() -> None:
             compiling = [line for line in lines if "compileall" in line]
             assert len(compiling) >= 2 and not any("--mount" in line or "python3 -I -S -m compileall" not in line for line in compiling)
             assert not any("--compile-bytecode" in line for line in lines)
+            assert all("python3 -I -S /opt/project/sha256_lock.py" in line for line in lines if "RUN" in line and "sha256_lock.py" in line)
             [last] = [line for line in lines if "-r /opt/project/project.txt" in line]
             aside, install, back = (last.index(words) for words in ("{}.aside ';'", "uv pip install", 'mv "$1" "${1%.aside}"'))
             assert aside < install < back

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,44 +35,42 @@ def calls(value: Any) -> Iterator[str]:
             yield from calls(item)
 
 
-def mistake(call: str) -> str:
-    """Why the call cannot be loaded here; an empty string when it can."""
+def mistake(call: str) -> tuple[str, str]:
+    """What of the call cannot be loaded here, and why; two empty strings when it can be."""
     module, _colon, path = call.partition(":")
     top = module.partition(".")[0]
     if importlib.util.find_spec(top) is None:
-        return f"no package there has the module {top}"
+        return top, "no package there has this module"
     try:
         functools.reduce(getattr, path.split("."), importlib.import_module(module))
     except BaseException as error:  # what a package raises, whatever it is
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ""
+        return call, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return "", ""
 
 
-def mistakes(wanted: list[str]) -> list[str]:
-    """Why each of the calls cannot be loaded, in a process of its own."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nowhere, stream)
-        signal.alarm(SECONDS)
-        for call in wanted:
-            os.write(writing, json.dumps(mistake(call)).encode() + b"\n")
-        os._exit(0)  # whatever a package would do at exit
-    os.close(writing)
-    with os.fdopen(reading, encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    _pid, status = os.waitpid(child, 0)
+def mistakes(wanted: list[str]) -> list[tuple[str, str]]:
+    """What of each of the calls cannot be loaded, in a process of its own; what comes behind one that ends it is not known, and not said."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:  # no pipe, which what a package starts might hold open
+        child = os.fork()
+        if not child:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nowhere, stream)
+            for call in wanted:
+                signal.alarm(SECONDS)
+                print(json.dumps(mistake(call)), file=lines, flush=True)
+            os._exit(0)  # whatever a package would do at exit
+        _pid, status = os.waitpid(child, 0)
+        lines.seek(0)
+        found = [(str(what), str(why)) for what, why in map(json.loads, lines)]
     if len(found) < len(wanted):
         late = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-        found.append(f"importing it takes longer than {SECONDS} s" if late else "importing it ends the process")
-    return found  # what comes behind the end of the process is not known, and not said
+        found.append((wanted[len(found)], f"importing it takes longer than {SECONDS} s" if late else "importing it ends the process"))
+    return found
 
 
 def unloadable(experiments: dict[str, str]) -> Iterator[str]:
-    """A line for each reason why an experiment cannot be loaded here, with the first call that it stops."""
+    """A line for each call of each experiment that cannot be loaded here."""
     for name, text in sorted(experiments.items()):
         try:
             document = yaml.safe_load(text)
@@ -80,11 +79,9 @@ def unloadable(experiments: dict[str, str]) -> Iterator[str]:
         if not isinstance(document, dict) or document.get("environment", PROJECT) != PROJECT:
             continue
         wanted = list(dict.fromkeys(calls(document)))
-        told = {""}
-        for call, reason in zip(wanted, mistakes(wanted), strict=False):
-            if reason not in told:
-                yield f"{name} {call}\t{name} calls {call}, which the project's environment cannot load any more ({reason}): {ADVICE}."
-            told.add(reason)
+        for call, (what, why) in zip(wanted, mistakes(wanted), strict=False):
+            if what:
+                yield f"{name} {call}\t{name} calls {what}, which the project's environment cannot load any more ({why}): {ADVICE}."
 
 
 if __name__ == "__main__":

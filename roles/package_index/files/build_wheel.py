@@ -21,7 +21,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import Message
 from functools import partial
 from pathlib import Path
@@ -37,13 +37,13 @@ EPOCH = "315532800"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "node_modules", "reports", "venv")
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
-# Build requirements that take the version from git, which a copy is not, and the variable that gives it to each.
-BY_GIT = {
-    "setuptools-scm": "SETUPTOOLS_SCM_PRETEND_VERSION",
-    "hatch-vcs": "SETUPTOOLS_SCM_PRETEND_VERSION",
-    "pdm-backend": "PDM_BUILD_SCM_VERSION",
-    "poetry-dynamic-versioning": "POETRY_DYNAMIC_VERSIONING_BYPASS",
-    "uv-dynamic-versioning": "UV_DYNAMIC_VERSIONING_BYPASS",
+# Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool.
+BY_GIT: dict[str, tuple[Callable[[set[str], Any], bool], str]] = {
+    "setuptools-scm": (lambda needs, tool: "setuptools-scm" in needs and not at(tool, "setuptools.dynamic.version"), "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    "hatch-vcs": (lambda _needs, tool: at(tool, "hatch.version.source") == "vcs", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    "uv-dynamic-versioning": (lambda _needs, tool: at(tool, "hatch.version.source") == "uv-dynamic-versioning", "UV_DYNAMIC_VERSIONING_BYPASS"),
+    "pdm-backend": (lambda _needs, tool: at(tool, "pdm.version.source") == "scm", "PDM_BUILD_SCM_VERSION"),
+    "poetry-dynamic-versioning": (lambda _needs, tool: at(tool, "poetry-dynamic-versioning.enable") is True, "POETRY_DYNAMIC_VERSIONING_BYPASS"),
 }
 TEXTS = ("Metadata-Version", "Name", "Version", "Summary", "Requires-Python", "Author", "Author-email", "License-Expression", "Keywords")
 
@@ -69,6 +69,13 @@ def copy_project(project: Path, copy: Path) -> str:
     return digest.hexdigest()
 
 
+def at(table: Any, path: str) -> Any:
+    """Return what a table of TOML has at a path, None for nothing."""
+    for key in path.split("."):
+        table = table.get(key) if isinstance(table, dict) else None
+    return table
+
+
 def by_git(project: Path, copy: Path) -> dict[str, str]:
     """Return the variable with the version of a project that takes it from git; nothing for another project.
 
@@ -79,18 +86,19 @@ def by_git(project: Path, copy: Path) -> dict[str, str]:
         declared = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NoWheelError(f"its pyproject.toml cannot be read: {error}.") from None
-    fields = declared.get("project", {})
-    needed = set()
+    needed = set[str]()
     for line in declared.get("build-system", {}).get("requires", []):
         with contextlib.suppress(InvalidRequirement):
             needed.add(canonicalize_name(Requirement(line).name))
-    variable = next((BY_GIT[name] for name in BY_GIT if name in needed), "")
-    if not variable or "version" not in fields.get("dynamic", []):
+    tool, fields = declared.get("tool", {}), declared.get("project", {})
+    variable = next((variable for does, variable in BY_GIT.values() if does(needed, tool)), "")
+    name = str(fields.get("name") or at(tool, "poetry.name") or "")
+    if not variable or "version" in fields:
         return {}
     try:
         dirty = git_version.git(project, "status", "--porcelain", "--", ".")
-        changed = max(path.stat().st_mtime for path in copy.rglob("*") if path.is_file()) if dirty else None
-        return {variable: str(git_version.version_of(project, str(fields.get("name", "")), changed=changed))}
+        changed = max(path.stat().st_mtime for path in (copy, *copy.rglob("*"))) if dirty else None  # that of a directory is new when a file is gone
+        return {variable: str(git_version.version_of(project, name, changed=changed))}
     except git_version.NoVersionError as error:
         raise NoWheelError(f"its version is to come from git: {error}") from None
 
