@@ -31,6 +31,10 @@ VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.saf
 _LOCKS = [path.stem.removeprefix("airflow-").split("-python") for path in (ROOT / "roles/base_images/files").glob("airflow-*-python*.txt")]
 AIRFLOWS = dict(sorted(_LOCKS, key=lambda lock: Version(lock[0]), reverse=True))
 BIN = Path(sys.executable).parent
+USERS = ("inventories", "experiments", "environments", "data")
+"""What of a checkout belongs to whoever has a lab in it: tests look at the sample that a new lab is made from."""
+SHIPPED = [ROOT / "experiments" / f"{name}.yml" for name in ("diabetes", "wine", "wine_search")]
+"""The experiments that come with the collection."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -120,10 +124,10 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def files() -> list[Path]:
-    """The files of the project: those that git tracks or would track, as paths inside the checkout."""
+    """The files of the project: those that git tracks or would track, as paths inside the checkout, but those of whoever has a lab in it."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
-    return [path for name in listed.split("\0") if name and (path := Path(name)) and os.path.lexists(ROOT / path)]
+    return [path for name in listed.split("\0") if name and (path := Path(name)).parts[0] not in USERS and os.path.lexists(ROOT / path)]
 
 
 def has_compose() -> bool:

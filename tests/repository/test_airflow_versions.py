@@ -18,7 +18,6 @@ LOCKS = [f"airflow-{version}-python{python}.txt" for version, python in AIRFLOWS
 # "3.3.2 on 3.13" or "3.3.2 on Python 3.13": how texts name a version and its Python
 PAIR = re.compile(r"\b(\d+\.\d+\.\d+) on (?:Python )?(\d+\.\d+)\b")
 LISTING = (
-    "inventories/lab/group_vars/lab/lab.yml",
     "playbooks/templates/lab/lab.yml.j2",
     *(f"roles/base_images/{name}" for name in ("README.md", "defaults/main.yml", "meta/argument_specs.yml")),
 )

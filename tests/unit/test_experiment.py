@@ -21,8 +21,7 @@ import lab_environments
 from lab_experiment import callables, checking, document, inside, pages, references, returns
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT, SHIPPED
 
 EXPERIMENTS = ROOT / "tests" / "experiments"
 EVERY_KEY = EXPERIMENTS / "every_key.yml"
@@ -58,7 +57,7 @@ def sentences(path: Path, overrides: dict[str, Any] | None = None) -> list[str]:
     return [sentence.removeprefix(str(path)).lstrip(":, ") for sentence in caught.value.sentences]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_shipped_experiments_are_right_and_short(path: Path) -> None:
     assert document.read(path)["name"] == path.stem
     assert len(path.read_text().splitlines()) <= 45
@@ -209,7 +208,7 @@ def test_schema_and_readme_are_what_make_docs_writes() -> None:
     assert [path.name for path, wanted in experiment_docs.current().items() if path.read_text(encoding="utf-8") != wanted] == [], "run `make docs`"
 
 
-@pytest.mark.parametrize("path", [EVERY_KEY, *sorted((ROOT / "experiments").glob("*.yml"))], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [EVERY_KEY, *SHIPPED], ids=lambda path: path.stem)
 def test_the_model_of_the_format_takes_what_the_schema_takes(path: Path) -> None:
     experiment_format.Experiment.model_validate(document.Source(path, {}).content)
 
