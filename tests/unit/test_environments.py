@@ -275,10 +275,28 @@ def test_what_a_kill_left_half_made_is_made_anew(uv_cache: str) -> None:
             with client.makefile() as answers:
                 assert "making" in json.loads(next(answers))["say"]
         assert not list(folder.glob("*/complete"))  # the service was killed in the middle
+        (folder / ("0" * 24) / "bin").mkdir(parents=True)  # so was one of those that nobody asks for again
         with serving_environments(folder, UV_CACHE_DIR=uv_cache):
+            assert not list(folder.glob("*/bin"))
             made = ask(folder, do="make", requirements="scipy==1.14.1\nnumpy==2.2.1\n")[-1]["made"]
             assert made["new"]
             subprocess.run([made["interpreter"], "-c", "import scipy.linalg"], check=True)
+
+
+def test_a_wheel_that_cannot_be_installed_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    """One that is broken, one whose content is another than the lock says, and one for another Python; a right one is made afterwards."""
+    good, broken, old = (wheel(tmp_path, name, [], "ONE = 1\n") for name in ("lab_test_good", "lab_test_broken", "lab_test_old"))
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    old.rename(tmp_path / "lab_test_old-1.0-cp27-none-any.whl")
+    wrong = f"lab_test_good==1.0 --hash=sha256:{'0' * 64}"
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_FIND_LINKS=str(tmp_path), UV_OFFLINE="1") as folder:
+        for asked, words in (("lab_test_broken==1.0", "broken"), (wrong, "Hash mismatch"), ("lab_test_old==1.0", "no wheels with a matching Python")):
+            failure = str(ask(folder, do="make", requirements=asked)[-1]["failure"])
+            assert words in failure and "Traceback" not in failure, failure
+            assert not list(folder.glob("*/complete")) and not list(folder.glob("*/bin")), "half made"
+        right = f"lab_test_good==1.0 --hash=sha256:{hashlib.sha256(good.read_bytes()).hexdigest()}"
+        assert ask(folder, do="make", requirements=right)[-1]["made"]["new"]
 
 
 def test_what_is_there_needs_no_index(uv_cache: str) -> None:

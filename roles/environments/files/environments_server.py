@@ -237,7 +237,11 @@ def install(place: Path, python: str, lines: list[str], say: Say) -> None:
     file = place / "requirements.txt"
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     hashed = ["--require-hashes"] if any("--hash=" in line for line in lines) else []
-    uv(["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r", str(file)], say)
+    try:
+        uv(["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r", str(file)], say)
+    except Failure:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
     (place / "complete").touch()
 
 
@@ -453,7 +457,10 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 def serve() -> None:
     """Serve until the process is told to stop."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # what is half made is made anew by whoever asks next
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for place in FOLDER.glob("[0-9a-f]" * 24):
+        if not (place / "complete").is_file():  # the service was ended in the middle
+            shutil.rmtree(place, ignore_errors=True)
     SOCKET.parent.mkdir(parents=True, exist_ok=True)
     SOCKET.unlink(missing_ok=True)
     os.umask(0o007)
