@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
 # LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab. LIMIT names some of its hosts: make lab LIMIT=worker3
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password renew test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password renew test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials bench-edit screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop drain remove_worker backup restore destroy
@@ -108,6 +108,9 @@ bench: vault ## measure the lab beside the official compose file
 
 bench-trials: vault ## measure what a search costs in the running lab: trials per minute, overhead, time to the first line
 	@.venv/bin/python benchmarks/trials.py $(ARGS)
+
+bench-edit: vault ## measure the way of an edit in the running lab: from a changed file of a package to its first line on a worker
+	@.venv/bin/python benchmarks/edit.py $(ARGS)
 
 screenshots: vault venv-screenshots ## take the pictures in docs/pictures from the running lab
 	@.venv/bin/python tools/screenshots.py $(ARGS)
