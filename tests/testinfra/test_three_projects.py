@@ -122,7 +122,8 @@ def test_an_environment_in_the_image_is_whole_without_network(host: Host, home: 
     play(home, "build", "-e", json.dumps({"lab_environments_in_image": ["ben"], "airflow_image_repository": name}))
     tags = host.check_output("docker image ls --format '{{.Repository}}:{{.Tag}}' " + name).split()
     try:
-        script = "/opt/environments-in-image/ben/bin/python -c 'import ben, numpy, mlflow; ben.make(0.5); print(ben.__file__, numpy.__version__, mlflow.__version__)'"
+        code = "import ben, numpy, mlflow; ben.make(0.5); print(ben.__file__, numpy.__version__, mlflow.__version__)"
+        script = f"/opt/environments-in-image/ben/bin/python -c '{code}'"
         said_there = host.check_output(f"docker run --rm --network=none --pull=never {tags[0]} bash -c {shlex.quote(script)}").splitlines()
         assert re.fullmatch(r"/opt/environments-in-image/\w+/lib/python3\.13/site-packages/ben\.py 2\.3\.5 3\.4\.0", said_there[-1]), said_there
     finally:
