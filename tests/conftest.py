@@ -124,10 +124,16 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def files() -> list[Path]:
-    """The files of the project: those that git tracks or would track, as paths inside the checkout, but those of whoever has a lab in it."""
+    """The files of the checkout: those that git tracks or would track, as paths inside it."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
-    return [path for name in listed.split("\0") if name and (path := Path(name)).parts[0] not in USERS and os.path.lexists(ROOT / path)]
+    return [path for name in listed.split("\0") if name and (path := Path(name)) and os.path.lexists(ROOT / path)]
+
+
+@pytest.fixture(scope="session")
+def own_files(files: list[Path]) -> list[Path]:
+    """Those of the project itself, without those of whoever has a lab in this checkout."""
+    return [path for path in files if path.parts[0] not in USERS]
 
 
 def has_compose() -> bool:

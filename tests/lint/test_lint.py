@@ -35,8 +35,8 @@ def test_ansible_lint(tool: Run) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_yamllint(tool: Run, files: list[Path]) -> None:
-    found = [path for path in files if path.suffix in (".yml", ".yaml")]
+def test_yamllint(tool: Run, own_files: list[Path]) -> None:
+    found = [path for path in own_files if path.suffix in (".yml", ".yaml")]
     done = tool(["yamllint", "--strict", "--format", "parsable", *found])
     assert found and done.returncode == 0, done.stdout
 

@@ -66,9 +66,9 @@ def test_a_text_that_lists_versions_lists_those_of_the_locks(path: str) -> None:
     assert PAIR.findall((ROOT / path).read_text(encoding="utf-8")), f"{path} lists none as `3.3.2 on 3.13`"
 
 
-def test_no_text_lists_other_versions_or_half_of_them(files: list[Path]) -> None:
+def test_no_text_lists_other_versions_or_half_of_them(own_files: list[Path]) -> None:
     wrong = {}
-    for path in files:
+    for path in own_files:
         if path.suffix in (".md", ".yml", ".j2", ".py") and path.parts[0] not in ("tests", "changelogs", "CONTRIBUTING.md") and (ROOT / path).is_file():
             for line in (ROOT / path).read_text(encoding="utf-8").splitlines():
                 if (found := dict(PAIR.findall(line))) and found != AIRFLOWS:
