@@ -47,9 +47,7 @@ class Lab:
 
     def answering(self) -> int:
         """How many of the workers that were started here answer."""
-        told = self.run(
-            "airflow-scheduler", "celery -A airflow.providers.celery.executors.celery_executor.app inspect --timeout 10 --json ping 2>/dev/null || true"
-        )
+        told = self.run("airflow-scheduler", PING)
         return sum(QUEUE in name for name in json.loads(told[told.index("{") :])) if "{" in told else 0
 
     def figures(self, workers: int) -> dict[str, Any]:
