@@ -18,7 +18,7 @@ import measure
 import yaml
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import running_lab  # noqa: E402 (the path above comes first)
+import running_lab
 
 NAME = "lab_bench_wait"
 SERVICES = ("airflow-api-server", "airflow-scheduler", "postgres")
