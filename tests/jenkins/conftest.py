@@ -215,8 +215,19 @@ def own_values(folder: Path, staged: Path) -> dict[str, str | int]:
     return own | {port: free_port() for port in ports}
 
 
+@pytest.fixture(scope="session")
+def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a new lab `test`, made once for all tests, without its vault and password: a test brings its own."""
+    home = tmp_path_factory.mktemp("labs") / "test"
+    done = run_tool(["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={home}"])
+    assert done.returncode == 0, done.stdout
+    for path in (home / ".vault_password", home / "group_vars/lab/vault.yml"):
+        path.unlink()
+    return home
+
+
 @pytest.fixture
-def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
+def own_lab(tmp_path: Path, new_lab: Path) -> Iterator[Callable[[Path], Path]]:
     """A function that adds ``inventories/test`` to a workspace: the shipped inventory, whose lock, ports and directories no other lab has.
 
     It returns the directory on the host where a build of that lab would leave secrets if it were killed.
@@ -224,14 +235,8 @@ def own_lab(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
     staged = Path(f"/dev/shm/jenkins-test-{free_port()}")
 
     def make(workspace: Path) -> Path:
-        home = workspace / "inventories/test"
-        made = ["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={home}"]
-        done = run_tool(made, workspace, ANSIBLE_COLLECTIONS_PATH=str(workspace / "collections"))
-        assert done.returncode == 0, done.stdout
-        values = home / "group_vars/lab"
-        for path in (home / ".vault_password", values / "vault.yml"):
-            path.unlink()  # a test brings its own
-        (values / "zz_test.yml").write_text(yaml.safe_dump(own_values(tmp_path, staged)), encoding="utf-8")
+        home = Path(shutil.copytree(new_lab, workspace / "inventories/test"))
+        (home / "group_vars/lab/zz_test.yml").write_text(yaml.safe_dump(own_values(tmp_path, staged)), encoding="utf-8")
         return staged
 
     yield make
