@@ -29,8 +29,8 @@ class Environment:
 
     name: str
     interpreter: str
-    lock: Path | None
-    """What it was made from; None for a project's environment without a lock."""
+    lock: str | None
+    """The text that it was made from; None for a project's environment without a lock."""
     key: str = ""
     """What the service calls it, or would; empty for the project's."""
 
@@ -38,7 +38,7 @@ class Environment:
 def project() -> Environment:
     """The environment that this process runs in."""
     lock = Path(sys.prefix) / "project.txt"
-    return Environment(PROJECT, sys.executable, lock if lock.is_file() else None)
+    return Environment(PROJECT, sys.executable, lock.read_text(encoding="utf-8") if lock.is_file() else None)
 
 
 def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Environment:
@@ -54,28 +54,55 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
     """
     if name == PROJECT:
         return project()
-    folder = Path(os.environ.get("LAB_ENVIRONMENT_LOCKS", "/opt/airflow/environments"))
+    folder = folder_of_locks()
     lock = folder / f"{name}.lock"
     if not lock.is_file():
         known = ", ".join([PROJECT, *sorted(path.stem for path in folder.glob("*.lock"))])
         way = f"`make run` and `make lab` lock environments/{name}.in and bring it"
         raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. {way}."])
     text = lock.read_text(encoding="utf-8")
-    head = header(text)
+    asked_for = header(text).get("asked", "")
     files = {f"{name}{ending}": [folder / f"{name}{ending}"] for ending in (".in", ".txt", ".toml")}
     for shown, paths in {**files, f"{name}/uv.lock": [folder / name / "pyproject.toml", folder / name / "uv.lock"]}.items():
         if not all(path.is_file() for path in paths):
             continue
-        if not head.get("asked", "").startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
+        if not asked_for.startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
             raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make run` and `make lab` lock it anew."])
+    in_image = folder_in_image() / f"{name}.lock"
+    if in_image.is_file() and in_image.read_text(encoding="utf-8") != text:
+        raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; `make build` and `make start` bring the new one."])
+    return of_lock(name, text, say)
+
+
+def of_lock(name: str, text: str, say: Callable[[str], None] = lambda line: None) -> Environment:
+    """The environment of a lock's text, whatever the lock of that name is by now.
+
+    Args:
+        name: Its name.
+        text: The text.
+        say: Is told what is installed, a line each.
+
+    Raises:
+        Mistakes: It can never be made here.
+        Failure: It cannot be made now.
+    """
     in_image = folder_in_image()
-    if (in_image / f"{name}.lock").is_file():  # chosen to be there, so that nothing is installed at run time
-        if (in_image / f"{name}.lock").read_text(encoding="utf-8") != text:
-            raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; `make build` and `make start` bring the new one."])
+    lock = in_image / f"{name}.lock"
+    if lock.is_file() and lock.read_text(encoding="utf-8") == text:  # chosen to be there, so that nothing is installed at run time
         key = os.readlink(in_image / name)
-        return Environment(name, str(in_image / key / "bin" / "python"), lock, key)
-    key, interpreter = made(text, head.get("python", ""), say)
-    return Environment(name, interpreter, lock, key)
+        return Environment(name, str(in_image / key / "bin" / "python"), text, key)
+    key, interpreter = made(text, header(text).get("python", ""), say)
+    return Environment(name, interpreter, text, key)
+
+
+def folder_of_locks() -> Path:
+    """Where the locks are, and what they were made of."""
+    return Path(os.environ.get("LAB_ENVIRONMENT_LOCKS", "/opt/airflow/environments"))
+
+
+def digest(text: str) -> str:
+    """Of a lock's text, ``sha256:...``, as the tag ``lab.requirements`` of a run has it."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def folder_in_image() -> Path:

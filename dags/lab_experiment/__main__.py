@@ -71,7 +71,9 @@ def environment(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(request: dict[str, Any], packages: dict[str, Package] | None = None) -> dict[str, Any]:
-    """Read and check an experiment file; gives ``file``, its ``file_digest`` (``sha256:...``, which ``sha256sum`` confirms) and the ``document``.
+    """Read and check an experiment file; gives ``file``, its ``file_digest``, the ``document``, and the digest of the environment's ``lock``.
+
+    Digests are ``sha256:...``, as ``sha256sum`` has them.
 
     Args:
         request: ``experiment``, ``experiments_dir``, and perhaps ``params``: all that the trigger set, as JSON; ``queues_by_run``: false where Airflow does
@@ -91,7 +93,8 @@ def check(request: dict[str, Any], packages: dict[str, Package] | None = None) -
     with nullcontext() if kept else closing(process):
         checking.check(content, str(path), changed, where, process, request.get("queues_by_run", True))
     print(f"{path} is right: {', '.join(call for _, call, _ in calls(content))}")
-    return {"result": {"file": str(path), "file_digest": digest, "document": content}}
+    lock = lab_environments.digest(where.lock) if where.lock and where.name != lab_environments.PROJECT else ""
+    return {"result": {"file": str(path), "file_digest": digest, "lock": lock, "document": content}}
 
 
 def _read(request: dict[str, Any]) -> tuple[Path, dict[str, Any], dict[str, Any]]:

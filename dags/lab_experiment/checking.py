@@ -78,7 +78,7 @@ def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[
     """What the lab needs in the experiment's environment beside its callables: key, module, what for."""
     if environment.name == PROJECT or not environment.lock:
         return
-    without = header(environment.lock.read_text(encoding="utf-8")).get("without", "")
+    without = header(environment.lock).get("without", "")
     why = f": the lab's own needs do not go with the pins of the environment {environment.name} ({without})" if without else ""
     # Without MLflow a model is kept as a file, and nobody can register, deploy or compare it.
     for key in ("register", "deploy"):

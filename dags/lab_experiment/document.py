@@ -557,8 +557,8 @@ class _Reader:
 
     def document(self, name: str) -> dict[str, Any]:
         content = self.content
-        if not any(key in self.source.content for key in ("steps", "cross_validation", "train")):
-            self.source.note((), "has none of the keys steps, cross_validation, train; allowed: at least one of them, for there is nothing to do")
+        if not any(key in self.source.content for key in ("steps", "search", "cross_validation", "train")):
+            self.source.note((), "has none of the keys steps, search, cross_validation, train; allowed: at least one of them, for there is nothing to do")
         steps = self._steps()
         self.known.update({f"steps.{step['name']}": True for step in steps})
         search = self._search() if "search" in content else None

@@ -19,7 +19,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.validation import MAX_DATASET_NAME_SIZE
 
-from lab_environments import Environment
+from lab_environments import Environment, digest
 from lab_experiment import data_files, storable
 from lab_experiment.callables import say
 
@@ -69,12 +69,12 @@ def record(
     if revision and not revision.endswith(DIRTY) and "experiments" in known and file_digest and known["experiments"].get(Path(file).name) != file_digest:
         revision += DIRTY
     lock = environment.lock
-    requirements = lock.read_text(encoding="utf-8") if lock else "".join(f"{line}\n" for line in about["installed"])
+    requirements = "".join(f"{line}\n" for line in about["installed"]) if lock is None else lock
     tags = {
         "lab.packages": about["packages"],
         "lab.environment": environment.name,
         "lab.python": about["python"].partition(" ")[0],
-        "lab.requirements": f"sha256:{hashlib.sha256(requirements.encode()).hexdigest()}",
+        "lab.requirements": digest(requirements),
         "lab.locked": str(lock is not None).lower(),
         "lab.image": known.get("image", ""),
         "lab.image_digest": known.get("image_digest", ""),

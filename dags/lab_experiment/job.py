@@ -11,8 +11,11 @@ from typing import Any
 import lab_environments
 from lab_environments import Environment
 from lab_experiment import folders, handover, tracking
+from lab_experiment.failures import Failure
 from lab_experiment.package import Package
 
+REQUIREMENTS = "environment/requirements.txt"
+"""The artifact of a run that holds the lock of its environment."""
 Answer = dict[str, Any]
 """What a command hands back; see ``__main__``."""
 
@@ -35,6 +38,8 @@ class Job:
     """What ``prepare`` made: ``mlflow_run_id``, ``experiment_id``, with a search ``search_run_id`` and ``study``, and on several hosts ``steps``, a digest."""
     file_digest: str = ""
     """Digest of that file, ``sha256:...``."""
+    lock: str = ""
+    """Digest of the lock that ``check`` found, ``sha256:...``; empty for the project's environment, and in a run that began with an older version."""
     number: int = 1
     """Which of the searchers this is, from 1."""
     of: int = 1
@@ -53,6 +58,7 @@ class Job:
             tags=request["tags"],
             run=dict(request.get("run") or {}),
             file_digest=checked.get("file_digest", ""),
+            lock=checked.get("lock", ""),
             number=part.get("searcher", 1),
             of=part.get("of", 1),
         )
@@ -71,5 +77,20 @@ class Job:
 
     @cached_property
     def environment(self) -> Environment:
-        """The experiment's environment on this host: the task before may have run on another one."""
-        return lab_environments.provide(self.document.get("environment", lab_environments.PROJECT))  # a run may be older than this key
+        """The experiment's environment on this host, since the task before may have run on another one: that of the lock that the run began with.
+
+        Raises:
+            Failure: The lock changed before the run could keep it, or MLflow does not give it back.
+        """
+        name = self.document.get("environment", lab_environments.PROJECT)  # a run may be older than this key
+        if not self.lock:
+            return lab_environments.provide(name)
+        path = lab_environments.folder_of_locks() / f"{name}.lock"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if lab_environments.digest(text) != self.lock:
+            if not self.run:
+                raise Failure(f"{path.name} changed between the tasks check and prepare: trigger the run again", final=True)
+            with tracking.failures(f"fetching the {path.name} that this run began with"):
+                text = tracking.text_of(self.run["mlflow_run_id"], REQUIREMENTS)
+            print(f"[environment] {path.name} changed since this run began, which keeps the one that it has in MLflow", flush=True)
+        return lab_environments.of_lock(name, text)

@@ -140,10 +140,21 @@ def _hints(kind: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _may_be_number(kind: Any) -> bool:
+    """Whether `float` may take a value of a kind."""
     made_by = _class_of(kind)
-    if issubclass(made_by, str | bytes | bytearray | complex | types.NoneType | Mapping | Set | list | tuple):
+    if made_by is Any or hasattr(made_by, "__float__") or hasattr(made_by, "__index__"):
+        return True
+    try:
+        return issubclass(float, made_by)  # of whose kind numbers are, too: `object`, `numbers.Number`
+    except TypeError:  # a protocol that cannot be asked
+        return True
+
+
+def _may_hold_numbers(made_by: Any) -> bool:
+    """Whether a value of a class other than a list or a tuple may be several numbers, as an array is."""
+    if made_by in PLAIN or issubclass(made_by, str | bytes | bytearray | complex | Mapping | Set):
         return False
-    return not dataclasses.is_dataclass(made_by) or hasattr(made_by, "__float__") or hasattr(made_by, "__index__")
+    return not dataclasses.is_dataclass(made_by) or hasattr(made_by, "__iter__")
 
 
 def _may_be_numbers(kind: Any, count: int) -> bool:
@@ -160,7 +171,7 @@ def _may_be_numbers(kind: Any, count: int) -> bool:
         return len(arguments) == count and all(_may_be_numbers(one, 1) for one in arguments)
     if issubclass(made_by, list | tuple):
         return not arguments or _may_be_numbers(arguments[0], 1)
-    return _may_be_number(kind) and (count == 1 or made_by not in PLAIN)
+    return _may_be_number(kind) if count == 1 else _may_hold_numbers(made_by)
 
 
 def _may_be_mapping(kind: Any) -> bool:

@@ -146,6 +146,8 @@ def train(job: Job) -> Answer:
                 tracking.log(client, run_id, tags={f"lab.best.{name}": tracking.text(value) for name, value in params.items()})
         if document["train"] is not None:
             outcome |= Training(job, params).run()
+        else:
+            outcome["metrics"] = Training(job, params).beforehand()
     folders.remove(job.folder)
     if job.run.get("steps"):
         handover.drop(client, run_id)
@@ -233,13 +235,13 @@ class Training:
         }
 
     def beforehand(self) -> dict[str, float]:
-        """What a training without an evaluation has to show: the means of the cross-validation, or else the best of the search, as the run has them.
+        """What a run without an evaluation has to show: the means of the cross-validation, or else the best of the search, as the run has them.
 
         It is shown and no more: a champion is judged by an evaluation alone.
         """
         document = self.job.document
         folds, search = document["cross_validation"] or {}, document["search"] or {}
-        if document["train"]["evaluate"] or not (folds or search):
+        if (document["train"] or {}).get("evaluate") or not (folds or search):
             return {}
         with tracking.failures("looking for what was measured before the training"):
             logged = self.job.client.get_run(self.job.run["mlflow_run_id"]).data.metrics

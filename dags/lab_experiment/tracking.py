@@ -415,6 +415,11 @@ def fetch(uri: str, folder: Path) -> str:
     return str(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
 
 
+def text_of(run_id: str, path: str) -> str:
+    """The text of an artifact of a run."""
+    return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{path}"))
+
+
 def serving_request(folder: Path) -> str | None:
     """What to send to a service of a model whose files are below a folder: the first row of its input example, as MLflow's scoring protocol takes it.
 

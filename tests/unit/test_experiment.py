@@ -156,7 +156,7 @@ def test_an_objective_may_name_the_metric_that_it_logs(tmp_path: Path) -> None:
     path = tmp_path / "logs.yml"
     text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
     for metric, found in ((", metric: val_auc", "val_auc"), ("", None)):
-        path.write_text(SMALL + text.replace("METRIC", metric))
+        path.write_text(text.replace("METRIC", metric))
         assert document.read(path)["search"]["objective"] == {"call": "theirs:f", "with": {"a": "{{ params.a }}"}, "metric": found}
 
 
@@ -450,8 +450,9 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
 RESULTS = """
 from __future__ import annotations
 import dataclasses
+import numbers, pathlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, SupportsFloat, TypedDict
 if TYPE_CHECKING:
     from nowhere import Unknown
 
@@ -499,6 +500,10 @@ async def later() -> Tables: ...
 def text() -> str: ...
 def nothing() -> None: ...
 def number() -> float: ...
+def some_number() -> numbers.Number: ...
+def like_a_number() -> SupportsFloat: ...
+def place() -> pathlib.Path: ...
+def places() -> list[pathlib.Path]: ...
 def perhaps_number() -> float | None: ...
 def two() -> tuple[float, float]: ...
 def several() -> list[float]: ...
@@ -548,7 +553,7 @@ def test_a_part_that_a_step_says_it_does_not_return_is_a_mistake(theirs: Callabl
 @pytest.mark.parametrize(
     ("name", "numbers", "says"),
     [
-        *((name, 1, "") for name in ("number", "perhaps_number", "yields", "several", "anything", "unknown", "silent")),
+        *((name, 1, "") for name in ("number", "some_number", "like_a_number", "perhaps_number", "yields", "several", "anything", "unknown", "silent")),
         *((name, 2, "") for name in ("two", "several", "anything")),
         *((name, 0, "") for name in ("text", "nothing")),
         ("text", 1, "a str by its annotation; allowed: a number."),
@@ -556,6 +561,8 @@ def test_a_part_that_a_step_says_it_does_not_return_is_a_mistake(theirs: Callabl
         ("mapping", 1, "dict[str, float] by its annotation; allowed: a number."),
         ("tables", 1, "a Tables by its annotation; allowed: a number."),
         ("two", 1, "tuple[float, float] by its annotation; allowed: a number."),
+        ("place", 1, "a Path by its annotation; allowed: a number."),
+        ("places", 2, "list[pathlib.Path] by its annotation; allowed: a list of 2 numbers, as there are directions."),
         ("yields_texts", 1, "collections.abc.Iterator[str] by its annotation; allowed: a number."),
         ("number", 2, "a float by its annotation; allowed: a list of 2 numbers, as there are directions."),
     ],
@@ -590,15 +597,15 @@ def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str],
     work = inside.Work(lambda _: None)
     package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
     said: dict[str, str] = {}
-    for metric in (", metric: val_auc", ""):
+    for metric in (", metric: val_auc", ""):  # nothing but a search is an experiment, too
         text = "search: {objective: {call: 'theirs:f', with: {a: '{{ params.a }}'}METRIC}, space: {a: {type: int, low: 1, high: 3}}}\n"
-        path.write_text(SMALL + text.replace("METRIC", metric))
+        path.write_text(text.replace("METRIC", metric))
         try:
             checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
         except Mistakes as error:  # this environment need not have Optuna
             said[metric] = str(error)
     assert "search.objective" not in said.get(", metric: val_auc", "")
-    assert "line 2: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
+    assert "line 1: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
 
 
 def test_data_that_is_not_there_is_named_with_its_line(theirs: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

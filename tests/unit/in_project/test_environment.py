@@ -11,9 +11,12 @@ import mlflow
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
 
+import lab_environments
 from lab_environments import Environment
 from lab_experiment import environment, inside
 from lab_experiment.environment import Data
+from lab_experiment.failures import Failure
+from lab_experiment.job import Job
 
 UNLOCKED = Environment("project", "", None)
 
@@ -45,7 +48,7 @@ def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path
     lock.write_text("numpy==2.1.3 \\\n    --hash=sha256:abc\n")
     facts.write_text(json.dumps({"image": "mlops-lab/airflow:3.3.2", "image_digest": "sha256:12", "git_revision": "abc123"}))
     monkeypatch.setenv("LAB_FACTS_FILE", str(facts))
-    environment.record(client, run_id, about("wine-cultivars==1.0.0 extra==2"), Environment("churn", "", lock))
+    environment.record(client, run_id, about("wine-cultivars==1.0.0 extra==2"), Environment("churn", "", lock.read_text()))
     run = client.get_run(run_id)
     assert run.info.status == "RUNNING"
     tags = run.data.tags
@@ -58,6 +61,26 @@ def test_a_run_says_in_what_it_was_made(client: Any, run_id: str, tmp_path: Path
     details = json.loads(text(client, run_id, "environment/environment.json", tmp_path))
     assert details["packages"] == ["wine-cultivars==1.0.0", "extra==2"]
     assert [line for line in details["installed"] if line.startswith("scikit-learn==")]
+
+
+def test_a_run_keeps_the_lock_that_it_began_with(client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the file meanwhile: what is searched and what is trained run in the same versions."""
+    monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path))
+    monkeypatch.setattr(lab_environments, "made", lambda text, python, say: ("key", f"the Python of {text}"))
+    first, later, lock = "churn==1\n", "churn==2\n", tmp_path / "churn.lock"
+
+    def job(run: dict[str, str]) -> Job:
+        return Job({"environment": "churn"}, "churn.yml", tmp_path, "run", {}, run, lock=lab_environments.digest(first))
+
+    lock.write_text(first)
+    environment.record(client, run_id, about(), job({}).environment)
+    lock.write_text(later)
+    (tmp_path / "churn.in").write_text("churn==3\n")  # which is not locked at all
+    assert job({"mlflow_run_id": run_id}).environment.interpreter == f"the Python of {first}"
+    lock.unlink()
+    assert job({"mlflow_run_id": run_id}).environment.lock == first
+    with pytest.raises(Failure, match=r"churn\.lock changed between the tasks check and prepare: trigger the run again"):
+        _ = job({}).environment
 
 
 def test_a_file_that_is_not_the_one_of_the_commit_is_dirty(client: Any, run_id: str, tmp_path: Path) -> None:
