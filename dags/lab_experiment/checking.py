@@ -16,6 +16,9 @@ from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
 from lab_experiment.references import of
 
+CLIENTS = (2, 19), (3, 17)
+"""The oldest and the newest version of MLflow's client that models are written by; role environments has the same (``environments_lab_requirements``)."""
+
 
 def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package, queues_by_run: bool = True) -> None:
     """Look at everything that can be known before the first step.
@@ -47,7 +50,7 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
         raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
     unconsumed = queues.unconsumed(document["queues"], queues_by_run)
-    others = [*_search_libraries(document), *_undeployable(document), *unconsumed, *data_files.missing(document)]
+    others = [*_search_libraries(document), *_unwritable(document, environment), *_undeployable(document), *unconsumed, *data_files.missing(document)]
     sentences = [f"{place(key)}: {words}" for key, words in [*found, *others]]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
@@ -88,6 +91,18 @@ def _modules(document: Mapping[str, Any], environment: Environment) -> Iterator[
         yield "cross_validation", "sklearn", f"which makes the folds{why}"
     if ((document["train"] or {}).get("evaluate") or {}).get("data"):
         yield "train.evaluate.data", "sklearn", f"which scores the model{why}"
+
+
+def _unwritable(document: Mapping[str, Any], environment: Environment) -> Iterator[tuple[str, str]]:
+    """What asks for a model that the environment's version of MLflow would write as nobody here has tried: key and sentence."""
+    found = re.search(r"^(mlflow(?:-skinny)?==(\d+)\.(\d+)\S*)", environment.lock or "", re.MULTILINE)
+    if environment.name == PROJECT or not found or CLIENTS[0] <= (int(found[2]), int(found[3])) <= CLIENTS[1]:
+        return
+    supported = " to ".join(f"{major}.{minor}" for major, minor in CLIENTS)
+    for key in ("register", "deploy"):
+        if document[key]:
+            words = f"the environment {environment.name} has {found[1]}, and models are written by {supported}"
+            yield key, f"{key} is there, but {words}; allowed: without {key}, or with such a version among the requirements."
 
 
 def _search_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -608,6 +608,19 @@ def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str],
     assert "line 1: search.objective.call has 'theirs:f', which returns nothing by its annotation; allowed: a number." in said[""]
 
 
+@pytest.mark.parametrize(
+    ("pin", "says"), [("mlflow==2.14.1", 2), ("mlflow-skinny==3.18.0", 2), ("mlflow==2.19.0", 0), ("mlflow-skinny==3.17.2", 0), ("six==1", 0)]
+)
+def test_a_model_that_an_unsupported_mlflow_would_write_is_refused(pin: str, says: int) -> None:
+    needs = yaml.safe_load((ROOT / "roles/environments/defaults/main.yml").read_text(encoding="utf-8"))["environments_lab_requirements"]
+    oldest, newest = (".".join(map(str, one)) for one in checking.CLIENTS)
+    assert any(re.match(rf"mlflow-skinny>={re.escape(oldest)},<={re.escape(newest)}\.", line) for line in needs)
+    environment = lab_environments.Environment("churn", "", f"# without: reasons\n{pin} \\\n    --hash=sha256:1\n")
+    found = list(checking._unwritable({"register": {"name": "churn"}, "deploy": {"target": "endpoint"}}, environment))
+    assert [key for key, _ in found] == ["register", "deploy"][:says]
+    assert all(f"the environment churn has {pin}, and models are written by 2.19 to 3.17; allowed: without {key}" in words for key, words in found)
+
+
 def test_data_that_is_not_there_is_named_with_its_line(theirs: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, path = tmp_path / "data", tmp_path / "names.yml"
     monkeypatch.setenv("LAB_DATA_DIR", str(data))
