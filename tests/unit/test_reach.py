@@ -45,6 +45,20 @@ def test_the_run_goes_on_without_a_worker_that_is_off_and_fails(tmp_path: Path, 
     assert re.search(r"^control +: ok=.* changed=0 .* failed=0 ", done.stdout, re.M), done.stdout
 
 
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_builder_that_is_off_stops_what_needs_one_alone(tmp_path: Path, tool: Run, needed: bool) -> None:
+    command = lab(tmp_path)
+    inventory = yaml.safe_load((tmp_path / "hosts.yml").read_text(encoding="utf-8"))
+    inventory["lab"]["children"]["lab_builder"]["hosts"] = {"builder": AWAY}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    plays = json.loads((tmp_path / "verbs.yml").read_text(encoding="utf-8"))
+    plays[0] |= {} if needed else {"vars": {"__lab_needs_builder": False}}
+    (tmp_path / "verbs.yml").write_text(json.dumps(plays), encoding="utf-8")
+    done = tool(command, **SHOWN)
+    assert done.returncode and done.stdout.count("after: control") == (0 if needed else 2), done.stdout
+    assert ("builder is not reached, and the other hosts cannot do without it" in done.stdout) == needed
+
+
 def test_several_workers_that_are_off_are_one_sentence(tmp_path: Path, tool: Run) -> None:
     done = tool(lab(tmp_path, "worker1", "worker2"), **SHOWN)
     assert done.returncode == 4 and done.stdout.count("after: control\n") == 2, done.stdout
