@@ -136,6 +136,7 @@ def network() -> Iterator[Network]:
         host.link("eth0", "10.9.0.1/24", "fd09::1/64", to=world, peer="eth0", peers=sources, route="10.0.0.0/8")
         world.run("ip", "route", "add", "172.30.0.0/24", "via", "10.9.0.1")
         host.link("br-0123456789ab", "172.30.0.1/24", to=container, peer="eth0", peers=("172.30.0.2/24",), route="default")
+        host.link("br-lan", "10.11.0.1/24", to=behind, peer="eth1", peers=("10.11.0.2/24",))
         host.link("docker0", "172.31.0.1/24", "fd31::1/64", to=other, peer="eth0", peers=("172.31.0.2/24", "fd31::2/64"), route="default")
         host.link("eth1", "10.10.0.1/24", to=behind, peer="eth0", peers=("10.10.0.2/24",), route="10.9.0.0/24")
         host.nft(DOCKER)
@@ -146,7 +147,7 @@ def test_listed_ports_are_reached_by_their_sources_and_by_containers_alone(netwo
     host, local, direct, routed = "10.9.0.1", "127.0.0.1", "172.30.0.2", "10.10.0.2"
     reach = [(source, host, port) for source in (WORKER, OTHER_WORKER, STRANGER) for port in (443, 5432, 15432, 6379, 8080)]
     six = [("fd09::2", "fd09::1", port) for port in (443, 5432, 8080)]
-    elsewhere = [(STRANGER, direct, 5432), (WORKER, direct, 5432), (STRANGER, direct, 8080), (STRANGER, routed, 5432)]
+    elsewhere = [(STRANGER, direct, 5432), (WORKER, direct, 5432), (STRANGER, direct, 8080), (STRANGER, routed, 5432), (STRANGER, "10.11.0.2", 5432)]
     assert set(network.world.connect(*reach, *six, *elsewhere).values()) == {"open"}, "without the rules all is open"
 
     network.host.nft(rules(PORTS))
@@ -158,7 +159,8 @@ def test_listed_ports_are_reached_by_their_sources_and_by_containers_alone(netwo
         (STRANGER, host, 15432),  # published by Docker: what comes after its DNAT would see 5432 of a container
         *((source, host, 6379) for source in (WORKER, OTHER_WORKER, STRANGER)),
         ("fd09::2", "fd09::1", 5432),
-        (STRANGER, direct, 5432),  # past the published port
+        # Past the published port, whatever the container's own is
+        *((source, direct, port) for source, port in ((STRANGER, 5432), (WORKER, 5432), (STRANGER, 8080))),
     }
     inside = [("172.31.0.2", address, port) for address in (host, "172.31.0.1") for port in (443, 5432, 15432, 6379, 8080)]
     assert set(network.other_container.connect(*inside, ("fd31::2", "fd31::1", 5432), ("172.31.0.2", direct, 5432)).values()) == {"open"}
@@ -184,6 +186,7 @@ def test_an_interface_that_only_looks_like_docker_s_is_of_the_outside(network: N
     network.host.nft(rules(PORTS, firewall_outside=["br-0123456789ab"]))
     assert network.container.connect(("172.30.0.2", "172.30.0.1", 5432)) == {("172.30.0.2", "172.30.0.1", 5432): "silence"}
     assert network.other_container.connect(("172.31.0.2", "10.9.0.1", 5432)) == {("172.31.0.2", "10.9.0.1", 5432): "open"}
+    assert network.world.connect((STRANGER, "172.30.0.2", 8080)) == {(STRANGER, "172.30.0.2", 8080): "open"}, "what is behind it is routed"
 
 
 @pytest.mark.parametrize("ports", [[], PORTS[2:3], PORTS[3:]], ids=["no port", "nobody", "everybody"])
