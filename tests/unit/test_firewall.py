@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, run_tool
 from tests.unit.plays import play_on_each
@@ -363,6 +364,24 @@ def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
     assert asked("worker2", firewall_host="control") == {"worker2": control}
     more = asked("control", lab_workbench=True, lab_index_url="https://nexus.example.com/simple/")["control"]
     assert more.keys() - control.keys() == {8888, 8889} and control.keys() - more.keys() == {8081}
+
+
+def test_the_control_host_keeps_its_own_interfaces_in_the_play_of_another(tmp_path: Path) -> None:
+    """A run for one worker delegates the role to it, when a worker is added and when one is removed."""
+    inventory = {
+        "lab_control": {"hosts": {"control": {"firewall_outside": ["br-lan"]}}},
+        "lab_workers": {"hosts": {"worker": {"firewall_outside": ["br-dmz"]}}},
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": inventory}}))
+    tasks = [{"ansible.builtin.debug": {"msg": "{{ firewall_outside }} of {{ firewall_host }}"}} for _ in range(2)]
+    for task, verb in zip(tasks, ("provision", "remove_worker"), strict=True):
+        plays = yaml.safe_load((ROOT / f"playbooks/{verb}.yml").read_text())
+        blocks = [step for play in plays for task in play.get("tasks", []) for step in task.get("block", [])]
+        (delegated,) = (step for step in blocks if "delegate_to" in step.get("ansible.builtin.include_role", {}).get("apply", {}))
+        task["vars"] = {name: value for name, value in delegated["vars"].items() if name.startswith("firewall_")}
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "worker", "gather_facts": False, "tasks": tasks}]))
+    shown = run_tool(["ansible-playbook", tmp_path / "play.yml", "-i", tmp_path / "hosts.json"], ROOT, ANSIBLE_CALLBACK_RESULT_FORMAT="json").stdout
+    assert re.findall(r'"msg": "(.*)"', shown) == ["['br-lan'] of control"] * 2, shown
 
 
 def test_a_host_that_leaves_the_lab_is_let_in_no_more(tmp_path: Path) -> None:
