@@ -22,12 +22,14 @@ for role in ("certificates", "firewall"):
 REFUSAL = next(task for task in REMOVAL["block"] if task["name"] == "Refuse to remove a directory of the system")
 
 
-# As the real client: the format of `image ls` has a digest only where it was asked for.
+# As the real client: the format of `image ls` has a digest only where it was asked for, and a pattern's * reaches no further than a /.
 DOCKER = """\
 #!/bin/sh
 echo "$*" >>"$0.log"
 case $* in
-  "image ls "*/none/*) case $* in *--digests*) echo registry:5001/none/airflow@sha256:01 ;; *) echo registry:5001/none/airflow@ ;; esac ;;
+  "image ls "*reference=none/*) echo none/airflow:3 ;;
+  "image ls "*--digests*) printf '%s\\n' registry:5001/none/airflow@sha256:01 nexus.example.org/repository/docker/none/airflow:3 none/airflow:3 \\
+    nexus.example.org/another-none/airflow:3 nexus.example.org/none/of/others:3 'nexus.example.org/none/airflow@<none>' debian:trixie ;;
 esac
 """
 
@@ -61,7 +63,7 @@ def test_what_somebody_else_put_into_the_labs_directory_stays(tmp_path: Path, st
     assert lab.exists() == bool(strangers)
 
 
-def test_an_image_that_came_by_its_digest_and_has_no_tag_goes_by_its_digest(tmp_path: Path) -> None:
+def test_an_image_of_any_registry_goes_and_one_without_a_tag_by_its_digest(tmp_path: Path) -> None:
     docker = tmp_path / "docker"
     docker.write_text(DOCKER, encoding="utf-8")
     docker.chmod(0o755)
@@ -69,7 +71,9 @@ def test_an_image_that_came_by_its_digest_and_has_no_tag_goes_by_its_digest(tmp_
     assert done.returncode == 0, done.output
     calls = (tmp_path / "docker.log").read_text(encoding="utf-8").splitlines()
     assert any(call.startswith("network ls") and "|none-mlflow|" in call and "|none-workbench" in call for call in calls), "\n".join(calls)
-    assert [call for call in calls if call.startswith("image rm")] == ["image rm registry:5001/none/airflow@sha256:01"]
+    assert [call for call in calls if call.startswith("image rm")] == [
+        "image rm none/airflow:3 registry:5001/none/airflow@sha256:01 nexus.example.org/repository/docker/none/airflow:3"
+    ]
 
 
 @pytest.mark.parametrize(
