@@ -200,7 +200,7 @@ def test_a_worker_knows_no_key_of_the_control_host(parts: str) -> None:
 )
 def test_a_worker_consumes_the_queues_that_it_is_given(more: dict[str, Any], queues: str) -> None:
     services = stack("one host", **more)["services"]
-    assert services["airflow-worker"]["command"] == ["celery", "worker", "--queues", queues]
+    assert services["airflow-worker"]["command"] == ["celery", "worker", f"--queues={queues}"], "one that begins with - is no option"
     for name in ("airflow-worker", "airflow-scheduler", "airflow-apiserver"):  # who runs tasks, and who places them
         assert services[name]["environment"]["LAB_FACTS_FILE"] == "/opt/airflow/facts/lab.json", name
         assert services[name]["environment"]["LAB_QUEUES_FILE"] == "/opt/airflow/facts/queues.json", name
