@@ -835,13 +835,14 @@ def port_problems(wanted: Sequence[Mapping[str, Any]], taken: Sequence[Mapping[s
                 f"stop that, or write a free port there, {free} for example."
             )
         # Pages are published twice where there are several hosts: by themselves for their own host, and by a gateway for all.
-        other = next((o for o in wanted[:position] if int(o["port"]) == number and conflicts(address, o.get("address", "127.0.0.1"))), None)
+        same = (o for o in wanted[:position] if int(o["port"]) == number and o["variable"] != variable)
+        other = next((o for o in same if conflicts(address, o.get("address", "127.0.0.1"))), None)
         if other:
             problems.append(
                 f"Port {number} is wanted by {other['what']} ({other['variable']}, set {set_at(inventory, other['variable'])}) "
                 f"and by {port['what']} ({variable}, set {where}): write different ports."
             )
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def page_problems(bound: Mapping[str, str], front: str, gateway: str, inventory: Inventory) -> list[str]:

@@ -81,6 +81,14 @@ def test_what_is_derived_has_every_system(values: Any) -> None:
     assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")} - optional
 
 
+def test_with_a_gateway_every_page_needs_its_port_at_the_host_s_address_too(values: Any) -> None:
+    ports = values(lab_gateway="true", lab_address="10.0.0.5", lab_control_address="10.0.0.5")["preflight_ports"]
+    both = {(port["variable"], port["address"]) for port in ports}
+    pages = {port["variable"] for port in ports} - {"lab_gateway_port"}
+    assert both == {("lab_gateway_port", "10.0.0.5")} | {(page, address) for page in pages for address in ("10.0.0.5", "127.0.0.1")}
+    assert len(ports) == len(both) and "lab_models_port" in pages
+
+
 def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
     found = values(lab_index_url="https://nexus.example.com/simple/", lab_mlflow_url="https://mlflow.example.com")
     asked = {port["variable"] for port in found["preflight_ports"]}

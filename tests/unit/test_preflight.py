@@ -439,11 +439,15 @@ def test_a_port_wanted_twice(inventory: judge.Inventory) -> None:
 
 def test_a_port_is_published_for_the_host_itself_and_by_a_gateway_for_the_others(inventory: judge.Inventory) -> None:
     """Two services may have one port at two addresses of a host, and nobody else in the way of either."""
-    gateway = {"port": 8080, "what": "the gateway", "variable": "lab_port", "address": "10.0.0.5"}
+    gateway = {"port": 8080, "what": "the gateway", "variable": "lab_gateway_port", "address": "10.0.0.5"}
     assert judge.port_problems([PORT, gateway], [], [], inventory) == []
     taken = [{"port": 8080, "address": "10.0.0.5", "owner": "nginx, pid 7", "project": ""}]
     sentence(judge.port_problems([PORT, gateway], taken, [], inventory), "Port 8080 for the gateway", "nginx, pid 7")
     sentence(judge.port_problems([{**PORT, "address": "0.0.0.0"}, gateway], [], [], inventory), "wanted by Airflow", "by the gateway")
+    page = {**PORT, "address": "10.0.0.5"}
+    sentence(judge.port_problems([PORT, gateway, page], [], [], inventory), "wanted by the gateway", "by Airflow")
+    assert judge.port_problems([{**PORT, "address": "0.0.0.0"}, page], [], [], inventory) == [], "the address is another sentence"
+    sentence(judge.port_problems([PORT, page], [{**taken[0], "address": "0.0.0.0"}], [], inventory), "Port 8080 for Airflow", "nginx, pid 7")
 
 
 HOSTS = """lab:
