@@ -916,6 +916,32 @@ def reach_problems(addresses: Mapping[str, Any], inventory: Inventory, sources: 
     return problems
 
 
+def network_problems(networks: Any, inventory: Inventory) -> list[str]:
+    """Report networks that no firewall can let in: it knows IPv4, and everybody.
+
+    Args:
+        networks: what :data:`NETWORKS` says, None where nothing does.
+        inventory: where variables are set.
+    """
+    if networks is not None and not isinstance(networks, list):
+        return [f"{NETWORKS}, set {set_at(inventory, NETWORKS)}, is '{networks}', which is no list: write one, as [10.1.0.0/16] is, or [] for nobody."]
+    return [
+        f"{NETWORKS}, set {inventory.where(NETWORKS, str(network)) or inventory.otherwise()}, has '{network}', "
+        "which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for everybody, over IPv6 too."
+        for network in networks or ()
+        if not is_network(network)
+    ]
+
+
+def is_network(value: Any) -> bool:
+    """Tell whether a value is an IPv4 address or a network, written as the firewall takes it."""
+    try:
+        network = ipaddress.IPv4Network(value if isinstance(value, str) and re.fullmatch(r"[0-9.]+(/[1-9]?[0-9])?", value) else "", strict=False)
+    except ValueError:
+        return False
+    return network.prefixlen > 0 or value == "0.0.0.0/0"
+
+
 def airflow_problems(airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """Report an Airflow that a lab of one host may have, and a lab of several may not.
 
@@ -1210,6 +1236,7 @@ class ActionModule(ActionBase):
             *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *wrong]),
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
+            *network_problems(self._known(NETWORKS), inventory),
             *(airflow_problems(args["airflow"], inventory) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),

@@ -495,6 +495,17 @@ def test_addresses_that_no_other_host_reaches(several: judge.Inventory, address:
     sentence(found, "lab_address of vm2, set in ", f"hosts.yml:9, is '{address}': write the IPv4 address by which others reach it.")
 
 
+def test_networks_that_no_firewall_lets_in(inventory: judge.Inventory, tmp_path: Path) -> None:
+    for right in (None, [], ["10.1.0.0/16", "10.1.2.3/8", "10.1.2.3", "0.0.0.0/0"]):
+        assert judge.network_problems(right, inventory) == []
+    (tmp_path / "group_vars/all/a.yml").write_text("lab_allowed_networks:\n  - 10.1.0.0/16\n  - fd00::/8\n", encoding="utf-8")
+    there = judge.Inventory([str(tmp_path)])
+    sentence(judge.network_problems(["10.1.0.0/16", "fd00::/8"], there), "lab_allowed_networks, set in ", "a.yml:3, has 'fd00::/8', which is no IPv4 address")
+    sentence(judge.network_problems("10.1.0.0/16", there), "a.yml:1, is '10.1.0.0/16', which is no list: write one, as [10.1.0.0/16] is, or [] for nobody.")
+    for wrong in ("10.1.0.0/33", "10.1.0/16", "10.256.0.0/16", "10.1.0.0/255.255.0.0", "10.1.0.0 /16", "office", "", "10.0.0.0/0", "10.0.0.01", 10, None):
+        sentence(judge.network_problems([wrong], there), f"has '{wrong}', which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one")
+
+
 def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> None:
     """From ansible_host or the host's name, where nobody wrote one; two hosts cannot have the same one."""
     right = {"vm1": "10.0.0.1", "vm2": "10.0.0.2"}
@@ -816,7 +827,10 @@ def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Pat
 
     place = change(lab, "lab_bind_address", "0.0.0.0")
     change(lab, "lab_gateway", "true")
+    networks = change(lab, "lab_allowed_networks", "10.1.0.0/16")
     found = preflight(lab, tool)
+    assert found.pop() == f"{networks}is '10.1.0.0/16', which is no list: write one, as [10.1.0.0/16] is, or [] for nobody."
+    change(lab, "lab_allowed_networks", "[10.1.0.0/16]")
     assert found[0] == f"{place}is 0.0.0.0, but with lab_gateway the gateway publishes the pages on lab_address of the control host over TLS: remove the value."
     name = "lab_address of localhost, which is its name or its ansible_host, set in "
     assert found[1:] == [f"{name}{hosts}, is 'localhost': write the IPv4 address by which others reach it."]
