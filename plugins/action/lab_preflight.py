@@ -707,15 +707,19 @@ def queue_problems(queues: Mapping[str, Any], variable: str, inventory: Inventor
             isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_.-]+", name) and not name.startswith(HOST_QUEUE) and wanted.count(name) == 1 for name in wanted
         )
     ]
-    problems += [
-        f"lab_workers has the host '{host}', whose worker has a queue of that name: write a name of letters, digits, _, - and . in the inventory."
-        for host in queues
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", host)
-    ]
     if queues and not problems and not any(DEFAULT_QUEUE in wanted for wanted in queues.values()):
         remedy = f"add it for one of {', '.join(queues)}."
         problems.append(f"{variable}, set {place}, has no worker consume the queue {DEFAULT_QUEUE}, where everything is that names no other: {remedy}")
     return problems
+
+
+def host_name_problems(hosts: Iterable[str]) -> list[str]:
+    """Report hosts whose name neither a queue nor a certificate can have."""
+    return [
+        f"The lab has the host '{host}', and its worker's queue and its certificate have its name: write one of letters, digits, _, - and . in the inventory."
+        for host in dict.fromkeys(hosts)
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", host)
+    ]
 
 
 def index_url_problems(index: Mapping[str, Any], inventory: Inventory) -> list[str]:
@@ -1239,6 +1243,7 @@ class ActionModule(ActionBase):
             *network_problems(self._known(NETWORKS), inventory),
             *(airflow_problems(args["airflow"], inventory) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
+            *host_name_problems([*args["queues"], *(args["addresses"] if front else ())]),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),
             *index_url_problems(index, inventory),
             *object_store_problems(args["object_store"], inventory),

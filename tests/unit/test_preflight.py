@@ -985,10 +985,15 @@ def test_queues_that_no_worker_can_consume_are_named(inventory: judge.Inventory)
     for wanted in ([], "gpu", ["default", "g pu"], ["default", "default"], ["default", 1], ["default", "a,b"], ["default", "host.vm1"]):
         found = judge.queue_problems({"vm1": ["default"], "vm2": wanted}, "lab_worker_queues", inventory)
         sentence(found, "lab_worker_queues of vm2, set ", f"is '{wanted}', which is no list of queues: write names of letters, digits, _, - and ., each once")
-    found = judge.queue_problems({"vm:1": ["default"]}, "lab_worker_queues", inventory)
-    sentence(found, "lab_workers has the host 'vm:1', whose worker has a queue of that name: write a name of letters, digits, _, - and . in the inventory.")
     found = judge.queue_problems({"vm1": ["gpu"], "vm2": ["big"]}, "lab_worker_queues", inventory)
     sentence(found, "has no worker consume the queue default, where everything is that names no other: add it for one of vm1, vm2.")
+
+
+def test_names_of_hosts_that_no_queue_and_no_certificate_can_have_are_named_once() -> None:
+    assert judge.host_name_problems(["vm1", "vm_2.example-lab.org"]) == []
+    sentence(
+        judge.host_name_problems(["vm1", "vm:1", "vm:1"]), "The lab has the host 'vm:1', and ", "write one of letters, digits, _, - and . in the inventory."
+    )
 
 
 def test_queues_of_a_host_are_judged_before_anything_is_changed(lab: Path, tool: Run) -> None:
