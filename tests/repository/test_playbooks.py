@@ -159,6 +159,8 @@ def test_the_image_is_built_on_the_builder_wherever_it_is_and_all_others_pull_it
     if len(everybody) > 1:
         wanted |= {"Give every host a certificate": everybody, "Close the ports": everybody, "Run the image registry": {"control"}}
         wanted |= {"Bring the image to the registry": {builder}, "Tidy the registry": {"control"}, "Bring the image to the other hosts": pulls}
+    alone = {builder} - {"control", *workers}
+    assert found.get("Remove the worker of a host that only builds", set()) == alone, "no host, no play"
     assert {name: hosts for name, hosts in found.items() if name in wanted} == wanted
     assert pulls or not [name for name in found if "registry" in name or "other hosts" in name]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, Run
 from tests.unit.plays import Done, play
@@ -20,6 +22,7 @@ case $1 in
   ps) case $* in *--all*) echo "worker Exited" ;; *) printf '%s' "{running}" ;; esac ;;
   stop) sleep 1; for last; do :; done; echo "$last" ;;
   inspect) echo {code} ;;
+  version) echo 26.1.5 ;;
 esac
 """
 HOSTS = {"lab_control": ["control"], "lab_builder": ["control"], "lab_workers": ["control", "worker2", "worker3"]}
@@ -31,8 +34,8 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def drain(self, running: str, code: int, *options: str, **values: Any) -> Done:
-        """Drain a host with these running workers, which end with this code."""
+    def drain(self, running: str, code: int, *options: str, tasks: Iterable[dict[str, Any]] = (DRAIN,), **values: Any) -> Done:
+        """Drain a host with these running workers, which end with this code; or run other tasks there."""
         docker = self.folder / "docker"
         docker.write_text(DOCKER.replace("{running}", running).replace("{code}", str(code)), encoding="utf-8")
         docker.chmod(0o755)
@@ -42,7 +45,7 @@ class Host:
             "airflow_stack_worker_queues": ["default"],
             "ansible_connection": "local",
         }
-        return play(self.folder, [DRAIN], "-e", json.dumps({**known, **values}), *options, PATH=f"{self.folder}{os.pathsep}{os.environ['PATH']}")
+        return play(self.folder, [*tasks], "-e", json.dumps({**known, **values}), *options, PATH=f"{self.folder}{os.pathsep}{os.environ['PATH']}")
 
     def calls(self) -> list[str]:
         """Return what the client was asked to do."""
@@ -69,6 +72,30 @@ def test_a_worker_is_stopped_and_how_it_ended_is_told(tmp_path: Path, code: int,
     assert host.calls() == [stop]
     assert [sentence for sentence in sentences if sentence not in done.output] == [], done.output
     assert ("No other worker" in done.output) == ("airflow_stack_worker_queues" in values)
+
+
+def test_a_builder_that_was_a_worker_loses_it_with_its_secrets_and_keeps_its_results(tmp_path: Path) -> None:
+    (wanted,) = (
+        play for play in yaml.safe_load((ROOT / "playbooks/provision.yml").read_text()) if "lab_builder:!lab_control:!lab_workers" in play.get("hosts", "")
+    )
+    tasks = wanted["tasks"][0]["block"]
+    for task in tasks:
+        if file := task.pop("ansible.builtin.import_tasks", ""):
+            task["ansible.builtin.include_tasks"] = str(ROOT / "playbooks" / file)
+    workers = ["lab_control", "lab_workers"]
+    lab = {"environments": workers, "airflow": workers, "registry": ["lab_control"]}
+    systems = {name: {"project": f"my-lab-{name}", "dir": str(tmp_path / "lab it" / name), "hosts": groups} for name, groups in lab.items()}
+    files = ("airflow/secrets/redis", "airflow/compose.yml", "airflow/.env", "airflow/output/run/result", "environments/secrets/x", "registry/secrets/y")
+    for file in files:
+        (tmp_path / "lab it" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lab it" / file).touch()
+    host = Host(tmp_path)
+    done = host.drain("worker", 0, tasks=[{"block": tasks, "vars": wanted["vars"]}], lab_systems=systems)
+    assert done.returncode == 0, done.output
+    left = {path.relative_to(tmp_path / "lab it").as_posix() for path in (tmp_path / "lab it").rglob("*") if path.is_file()}
+    assert left == {"airflow/output/run/result", "registry/secrets/y"}
+    down = "compose --project-name my-lab-{} down --remove-orphans"
+    assert [call for call in host.calls() if "ps" not in call and "version" not in call] == ["stop worker", down.format("airflow"), down.format("environments")]
 
 
 def test_check_mode_says_what_would_be_stopped(tmp_path: Path) -> None:
