@@ -187,6 +187,16 @@ def test_what_a_build_or_a_checkout_leaves_does_not_change_the_project(project: 
     assert build_wheel.copy_project(project, tmp_path / "3") != first
 
 
+def test_a_package_may_be_called_as_what_builds_leave(project: Path, tmp_path: Path) -> None:
+    wanted = ["src/tiny/reports/__init__.py", "src/tiny/build/deep.py", "src/tiny/dist.py", "reports/__init__.py"]
+    for name in (*wanted, "build/lib/old.py", "dist/tiny.whl", "venv/bin/python"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x", encoding="utf-8")
+    build_wheel.copy_project(project, tmp_path / "copy")
+    copied = sorted(str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file())
+    assert copied == sorted([*wanted, "pyproject.toml", "src/tiny/__init__.py"])
+
+
 def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
 

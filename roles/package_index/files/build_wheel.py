@@ -34,7 +34,9 @@ from packaging.version import InvalidVersion, Version
 
 # The time stamp (1980-01-01, in seconds) of all files in a wheel: the first that a zip archive can hold.
 EPOCH = "315532800"
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "node_modules", "reports", "venv")
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "node_modules")
+# What tools leave beside pyproject.toml; deeper, a package may be called so.
+LEFT_OUT_BESIDE = {"build", "dist", "reports", "venv"}
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
 # Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool.
@@ -57,7 +59,12 @@ def copy_project(project: Path, copy: Path) -> str:
 
     A copy, since build backends leave files in the project and take old ones from there into the wheel.
     """
-    shutil.copytree(project, copy, ignore=LEFT_OUT)
+
+    def left_out(directory: str, names: list[str]) -> set[str]:
+        beside = {name for name in LEFT_OUT_BESIDE if not Path(directory, name, "__init__.py").exists()} if Path(directory) == project else set[str]()
+        return LEFT_OUT(directory, names) | beside
+
+    shutil.copytree(project, copy, ignore=left_out)
     digest = hashlib.sha256(EPOCH.encode())
     for path in sorted(copy.rglob("*")):
         if path.is_dir():
