@@ -197,6 +197,35 @@ def test_a_package_may_be_called_as_what_builds_leave(project: Path, tmp_path: P
     assert copied == sorted([*wanted, "pyproject.toml", "src/tiny/__init__.py"])
 
 
+def copied_of(project: Path, copy: Path) -> list[str]:
+    """What of a project is copied beside what it has from the beginning."""
+    build_wheel.copy_project(project, copy)
+    return sorted({str(path.relative_to(copy)) for path in copy.rglob("*")} - {"pyproject.toml", "src", "src/tiny", "src/tiny/__init__.py"})
+
+
+def test_links_of_a_project_are_followed_and_those_to_nothing_are_left_out(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/more.py").write_text("x", encoding="utf-8")
+    for name, to in {"gone": "nowhere", "self": "self", "shared": "../../../shared", "more.py": "../../../shared/more.py"}.items():
+        (project / "src/tiny" / name).symlink_to(to)
+    assert copied_of(project, tmp_path / "copy") == ["src/tiny/more.py", "src/tiny/shared", "src/tiny/shared/more.py"]
+
+
+@pytest.mark.parametrize(("to", "copied"), [(".", []), ("../..", []), ("../../../one", ["src/tiny/link", "src/tiny/link/link"])])
+def test_a_circle_of_links_ends(project: Path, tmp_path: Path, to: str, copied: list[str]) -> None:
+    for one, other in (("one", "other"), ("other", "one")):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / "link").symlink_to(f"../{other}")
+    (project / "src/tiny/link").symlink_to(to)
+    assert copied_of(project, tmp_path / "copy") == copied
+
+
+def test_what_cannot_be_copied_is_one_sentence(project: Path, tmp_path: Path) -> None:
+    os.mkfifo(project / "src/pipe")
+    with pytest.raises(SystemExit, match=f"^package_index_publish names {project}, but {project}/src/pipe in it cannot be copied: .*is a named pipe.*[.]$"):
+        build_wheel.main([str(tmp_path / "cache"), str(project)])
+
+
 def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
 

@@ -58,13 +58,25 @@ def copy_project(project: Path, copy: Path) -> str:
     """Copy what belongs to a project, with the same modes everywhere, and return the SHA-256 of it.
 
     A copy, since build backends leave files in the project and take old ones from there into the wheel.
+    What links lead to is copied, but for links to nothing, and to a directory that they are in, which would not end.
+
+    Raises:
+        NoWheelError: something in it cannot be read, or is neither a file nor a directory.
     """
 
     def left_out(directory: str, names: list[str]) -> set[str]:
-        beside = {name for name in LEFT_OUT_BESIDE if not Path(directory, name, "__init__.py").exists()} if Path(directory) == project else set[str]()
-        return LEFT_OUT(directory, names) | beside
+        here = Path(directory)
+        beside = {name for name in LEFT_OUT_BESIDE if not (here / name / "__init__.py").exists()} if here == project else set[str]()
+        above = {os.path.realpath(path) for path in (here, *here.parents, *here.resolve().parents)}
+        links = [here / name for name in names if (here / name).is_symlink()]
+        # not copytree's ignore_dangling_symlinks, which looks for relative links in the working directory
+        return LEFT_OUT(directory, names) | beside | {link.name for link in links if not link.exists() or os.path.realpath(link) in above}
 
-    shutil.copytree(project, copy, ignore=left_out)
+    try:
+        shutil.copytree(project, copy, ignore=left_out)
+    except OSError as error:
+        path, _copy, reason = error.args[0][0] if isinstance(error, shutil.Error) else (error.filename, "", error.strerror)
+        raise NoWheelError(f"{path} in it cannot be copied: {reason}.") from None
     digest = hashlib.sha256(EPOCH.encode())
     for path in sorted(copy.rglob("*")):
         if path.is_dir():
