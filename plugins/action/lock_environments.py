@@ -93,7 +93,7 @@ def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
     value: Any = str(path)
     if path.suffix == ".toml":
         try:
-            value = tomllib.loads(sources.decoded(path.read_bytes())).get("project", {}).get("dependencies", [])
+            value = dependencies_of(path, tomllib.loads(sources.decoded(path.read_bytes())))
         except (tomllib.TOMLDecodeError, sources.Refused) as error:
             raise Unfit(f"{path} is no pyproject.toml: {error}.") from None
     reader = sources.Reader(lambda _variable, line: f"{path}, project.dependencies," if path.suffix == ".toml" else f"environment {name}")
@@ -101,6 +101,28 @@ def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
     if problems:
         raise Unfit(*problems)
     return found
+
+
+def dependencies_of(path: Path, content: dict[str, Any]) -> Any:
+    """Return what a C(pyproject.toml) has as C(project.dependencies).
+
+    Raises:
+        Unfit: it says them where nobody but a build backend looks, or is of no project.
+    """
+    fields, tool = content.get("project"), content.get("tool")
+    poetry = tool.get("poetry") if isinstance(tool, dict) else None
+    if isinstance(fields, dict) and "dependencies" in fields:
+        return fields["dependencies"]
+    if isinstance(poetry, dict) and "dependencies" in poetry:
+        why = " (those of Poetry are not read)"
+    elif isinstance(fields, dict):
+        dynamic = fields.get("dynamic")
+        if not isinstance(dynamic, list) or "dependencies" not in dynamic:
+            return []
+        why = " (it is dynamic, which only a build of the project finds out)"
+    else:
+        why = ", for it has no section [project]"
+    raise Unfit(f"{path} has no list project.dependencies{why}; write one, or publish the project, and write <name>==<version> into {path.stem}.in instead.")
 
 
 def asked(path: Path, needs: list[str]) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.action import lock_environments as lock_action
 
 from tests.conftest import forms
 from tests.projects import EXPERIMENT, PINS, wheel
@@ -372,6 +373,26 @@ def test_a_pyproject_that_cannot_be_read_is_a_sentence(lock_environments: Locks,
         (tmp_path / name / "pyproject.toml").write_text(text)
     warnings = lock_environments(tmp_path, needs=[]).result["warnings"]
     assert [words for words in warnings if "cannot be resolved: " in words] == warnings and len(warnings) == 2, warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[tool.poetry]\nname = 'odd'\n[tool.poetry.dependencies]\nsix = '^1.16'\n", " (those of Poetry are not read)"),
+        ("[project]\nname = 'odd'\ndynamic = ['dependencies']\n", " (it is dynamic, which only a build of the project finds out)"),
+        ("project = 3\n", ", for it has no section [project]"),
+        ("tool = 3\n", ", for it has no section [project]"),
+    ],
+)
+def test_dependencies_that_only_a_build_knows_are_a_sentence_of_that_environment(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(text)
+    with pytest.raises(lock_action.Unfit) as refused:
+        lock_action.entries_of("odd", [file])
+    advice = "write one, or publish the project, and write <name>==<version> into odd.in instead."
+    assert refused.value.sentences == [f"{file} has no list project.dependencies{words}; {advice}"]
+    file.write_text("[project]\nname = 'odd'\ndynamic = ['version']\n[tool.poetry]\n")
+    assert lock_action.entries_of("odd", [file]) == []
 
 
 def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
