@@ -180,8 +180,10 @@ def _project(project: Path) -> Package:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not isinstance(version, str):
         raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read (it says no name, or a version that is no text).")
     named = list(dict.fromkeys(_named(project, content)))
-    expected = [place / module for module in _modules(name) for place in (project / "src", project)]
-    for places in (named, [(path.parent, path) for path in expected], _discovered(project)):
+    expected = [(place, place / module) for module in _modules(name) for place in (project / "src", project)]
+    # a project churn-model with a package churn is that package, and not its module model
+    expected = [(above, path) for above, path in expected if path.parent == above or not (path.parent / "__init__.py").is_file()]
+    for places in (named, expected, _discovered(project)):
         found = [(above, path) for above, path in places if path.is_relative_to(above)]
         if files := [(above, file) for above, path in found for file in _files(path, bare=places is named)]:
             return Package(name, version, *_read(dict.fromkeys(files), project))
@@ -202,9 +204,9 @@ def _texts(value: object) -> list[str]:
 
 
 def _modules(name: str) -> list[str]:
-    """How the module of a project may be called that says nothing else: build backends do not agree about dots and capitals."""
-    module = re.sub(r"[-.]+", "_", name)
-    return list(dict.fromkeys([module, module.lower(), name.replace("-", "_").replace(".", "/")]))
+    """How the module of a project may be called that says nothing else: build backends do not agree about dots and capitals, and some are in a namespace."""
+    modules = [re.sub(r"[-.]+", "_", name), name.replace("-", "_").replace(".", "/"), re.sub(r"[-.]+", "/", name)]
+    return list(dict.fromkeys(spelled for module in modules for spelled in (module, module.lower())))
 
 
 def _named(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
@@ -235,12 +237,20 @@ def _discovered(project: Path) -> list[tuple[Path, Path]]:
     """The packages that setuptools finds by itself: all of src/, or the one that there is beside pyproject.toml."""
     if inside := _packages(project / "src"):
         return [(project / "src", path) for path in inside]
-    beside = [path for path in _packages(project) if path.name not in ("tests", "test", "docs", "examples", "scripts", "tools", "benchmarks")]
-    return [(project, path) for path in beside] if len(beside) == 1 else []
+    others = ("tests", "test", "docs", "examples", "scripts", "tools", "benchmarks", "build", "dist", "venv")
+    beside = [path for path in _packages(project) if path.relative_to(project).parts[0] not in others]
+    return [(project, path) for path in beside] if len({path.relative_to(project).parts[0] for path in beside}) == 1 else []
 
 
-def _packages(folder: Path) -> list[Path]:
-    return sorted(file.parent for file in folder.glob("*/__init__.py"))
+def _packages(folder: Path, deep: int = 2) -> list[Path]:
+    """The packages of a folder; below a folder without ``__init__.py`` there may be some, too, for it may be a namespace."""
+    found: list[Path] = []
+    for path in sorted(folder.glob("*")):
+        if (path / "__init__.py").is_file():
+            found.append(path)
+        elif deep and path.name.isidentifier():
+            found += _packages(path, deep - 1)
+    return found
 
 
 def _files(path: Path, bare: bool) -> list[Path]:

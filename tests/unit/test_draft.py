@@ -182,6 +182,10 @@ POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
         ("the_project/__init__.py", POETRY, "the_project:train"),
         ("src/the_project/__init__.py", NAMED.replace("the-", "The."), "the_project:train"),
         ("src/other/__init__.py", NAMED, "other:train"),
+        ("src/the/project/__init__.py", NAMED, "the.project:train"),
+        ("the/project/__init__.py", NAMED.replace("the-", "The."), "the.project:train"),
+        ("src/acme/risk/other/__init__.py", NAMED, "acme.risk.other:train"),
+        ("acme/other/__init__.py", NAMED, "acme.other:train"),
         ("other/__init__.py", f"{NAMED}[tool]\nhatch = 3\nsetuptools = {{packages = 4, find = 5}}\npoetry = {{packages = [6]}}", "other:train"),
     ],
 )
@@ -189,6 +193,12 @@ def test_a_module_is_found_that_is_not_called_as_its_project(tmp_path: Path, mod
     found, text = drafted(tmp_path, project(tmp_path / "theirs", "def train(): pass\n", about, module))
     assert found["train"]["call"] == called and "# steps:" not in text, "each function once"
     assert re.search(r"^[Tt]he[-.]project==1\.2$", (tmp_path / "environments" / "mine.in").read_text(), re.MULTILINE)
+
+
+def test_a_package_is_no_namespace_of_its_modules(tmp_path: Path) -> None:
+    folder = project(tmp_path / "theirs", "def train(): pass\n", NAMED, "src/the/__init__.py")
+    project(folder, "def split(): pass\n", NAMED, "src/the/project/__init__.py")
+    assert drafted(tmp_path, folder)[0]["train"]["call"] == "the:train"
 
 
 def test_a_wheel_is_read_as_its_project_is(tmp_path: Path) -> None:
