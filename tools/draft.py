@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import keyword
 import math
 import os
 import re
@@ -475,8 +476,11 @@ def main() -> int:
         if not NAME.fullmatch(asked.name) or len(asked.name) > 60 or asked.name == "project":
             raise Problem(f"NAME has {asked.name!r}; write small letters, digits and hyphens, the first a letter, as in churn (project is taken).")
         if asked.what == "project":
+            module = asked.name.replace("-", "_")
+            if keyword.iskeyword(module) or module in sys.stdlib_module_names:  # neither can be imported as a package of one's own
+                raise Problem(f"NAME has {asked.name!r}, which is a word or a module of Python itself; write another one, as in {asked.name}-model.")
             folder = asked.project or ROOT.parent / asked.name
-            values = {"name": asked.name, "module": asked.name.replace("-", "_"), "folder": os.path.relpath(folder, ROOT)}
+            values = {"name": asked.name, "module": module, "folder": os.path.relpath(folder, ROOT)}
             write({folder / _filled(path, values): _filled(text, values) for path, text in PROJECT.items()})
             return 0
         if asked.project is None:

@@ -79,6 +79,8 @@ def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_overwritten(tmp_pat
         ("experiment", "other"): "PROJECT is missing; write the folder of the package or its wheel",
         ("experiment",): "NAME is missing; write it, as in make experiment NAME=churn PROJECT=../churn.",
         ("experiment", wine): f"NAME is missing; write it, as in make experiment NAME=churn PROJECT={wine}.",
+        ("project", "class", tmp_path / "class"): "NAME has 'class', which is a word or a module of Python itself; write another one, as in class-model.",
+        ("project", "json", tmp_path / "json"): "NAME has 'json', which is a word or a module of Python itself",
         ("project",): "NAME is missing; write it, as in make project NAME=churn PROJECT=../churn.",
         ("experiment", "other", tmp_path): "whose pyproject.toml with a section [project] cannot be read",
         ("experiment", "other", tmp_path / "none.whl"): "which cannot be read as a wheel",
@@ -89,6 +91,7 @@ def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_overwritten(tmp_pat
         done = draft(tmp_path, *arguments)
         assert (done.returncode, done.stdout) == (1, "") and words in done.stderr, done.stderr
     assert (tmp_path / "experiments" / "mine.yml").read_text() == "mine" and not (tmp_path / "environments").exists()
+    assert not (tmp_path / "json").exists() and not (tmp_path / "class").exists()
 
 
 ODD = """
