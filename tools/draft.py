@@ -2,13 +2,14 @@
 """Write the first files of a project of one's own: ``make project NAME=churn``, ``make experiment NAME=churn PROJECT=../churn``.
 
 A project is a small package with its tests. An experiment file is drafted from a package's source, of a folder or a wheel, which is read and not run. What the
-names and arguments of its functions tell is filled in, the rest is left as comments. Nothing is overwritten.
+names and arguments of its functions and classes tell is filled in, the rest is left as comments. Nothing is overwritten.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import keyword
 import math
 import os
@@ -110,6 +111,12 @@ KINDS = {
 }
 """What a function is likely for, by its name; the first kind that fits counts, the most telling one first."""
 
+ESTIMATOR = re.compile(r".*(Estimator|Classifier|Regressor)")
+"""What the class of a model is derived from, by scikit-learn's names."""
+
+NO_STEP = re.compile(r".*(Error|Exception|Warning|Enum|Flag|Protocol|TypedDict|NamedTuple)")
+"""What a class is derived from that nobody calls as a step."""
+
 PLAIN = re.compile(
     r"(.*_)?(seeds?|random_?state|rng|version|year|port)|seed_.*|(n|num|max)?_?(jobs|threads?|nthread|workers|cpus?|cores|gpus?)|thread_count|verbos(e|ity)"
     r"|silent|debug|log_level|copy(_.*)?|warm_start|cache_size|timeout|tol(erance)?|missing|device(_id)?|gpu_id|.*_(every|interval|timeout)"
@@ -134,7 +141,7 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """A public function of a package."""
+    """A public function or class of a package."""
 
     call: str
     """``package.module:function``."""
@@ -143,6 +150,8 @@ class Function:
     doc: str
     yields: bool = False
     """Whether it is a generator, which only a step may be."""
+    makes: str = ""
+    """Of a class what it makes: ``estimator`` or ``object``."""
 
     @property
     def name(self) -> str:
@@ -295,29 +304,79 @@ def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[
     public = {file: parts for file, parts in modules.items() if "tests" not in parts and CALL.fullmatch(f"{'.'.join(parts)}:f")}
     if not public:
         raise Problem(f"PROJECT names {project}, whose modules have names that no experiment file can call; allowed are ASCII letters, digits and _.")
-    shown = [(file, ".".join(parts)) for file, parts in public.items() if not any(part.startswith("_") for part in parts)]
-    return next(iter(public.values()))[0], [function for file, module in shown for function in _functions(file, module)]
+    shown = [(file, parts) for file, parts in public.items() if not any(part.startswith("_") for part in parts)]
+    private = {tuple(parts): file for file, parts in public.items() if any(part.startswith("_") for part in parts)}
+    found: dict[str, Function] = {}
+    for function in (function for file, parts in shown for function in _functions(file, parts, private)):
+        found.setdefault(function.call, function)
+    return next(iter(public.values()))[0], list(found.values())
 
 
-def _functions(file: Path, module: str) -> Iterator[Function]:
+def _functions(file: Path, module: list[str], private: dict[tuple[str, ...], Path]) -> Iterator[Function]:
+    """The functions and classes of a module, and those that a package takes from a private module and so gives as its own."""
+    for node in _statements(_parsed(file)):
+        if isinstance(node, ast.ImportFrom) and file.name == "__init__.py":
+            above = module[: len(module) + 1 - node.level] if node.level else []
+            source = private.get((*above, *(node.module or "").split(".")))
+            names = {alias.name: alias.asname or alias.name for alias in node.names}
+            for inner in _statements(_parsed(source)) if source else []:
+                if name := names.get(_name(inner), _name(inner) if "*" in names else ""):
+                    yield from _callable(inner, module, name)
+        else:
+            yield from _callable(node, module, _name(node))
+
+
+def _parsed(file: Path) -> list[ast.stmt]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of somebody else's text
-            body = ast.parse(file.read_bytes()).body
+            return ast.parse(file.read_bytes()).body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         words = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
         python = ".".join(map(str, sys.version_info[:2]))
         raise Problem(f"{file}{line}: this cannot be read as Python {python} ({words}); mend it, and nothing was written meanwhile.") from None
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """What a module does when it is imported, in the branches of ``if`` and ``try``, too."""
     for node in body:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_") or not CALL.fullmatch(f"{module}:{node.name}"):
-            continue
-        yields = _yields(node)
-        by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
-        if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
-            continue
-        doc = "".join(filter(str.isprintable, (ast.get_docstring(node) or "").partition("\n")[0]))
-        yield Function(f"{module}:{node.name}", dict(_arguments(node)), doc, yields)
+        if isinstance(node, ast.Try):
+            yield from _statements([*node.body, *(inner for handler in node.handlers for inner in handler.body), *node.orelse, *node.finalbody])
+        elif isinstance(node, ast.If):
+            unseen = ast.unparse(node.test).endswith("TYPE_CHECKING") or "__main__" in ast.unparse(node.test)
+            yield from _statements(node.orelse if unseen else [*node.body, *node.orelse])
+        else:
+            yield node
+
+
+def _name(node: ast.stmt) -> str:
+    return node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
+
+
+def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function]:
+    """A function or a class, under the name that a module gives it; nothing when no experiment file can call it."""
+    call, makes = f"{'.'.join(module)}:{name}", ""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or name.startswith("_") or not CALL.fullmatch(call):
+        return
+    doc = "".join(filter(str.isprintable, (ast.get_docstring(node) or "").partition("\n")[0]))
+    if isinstance(node, ast.ClassDef):
+        methods = {inner.name: inner for inner in node.body if isinstance(inner, ast.FunctionDef)}
+        bases = [ast.unparse(base).partition("[")[0] for base in node.bases]
+        if any(map(NO_STEP.fullmatch, bases)):
+            return
+        derived = any(map(ESTIMATOR.fullmatch, bases)) and "transform" not in methods
+        makes = "estimator" if derived or {"fit", "predict"} <= {*methods} else "object"
+        if "__init__" not in methods:
+            yield Function(call, dict(_fields(node)), doc, makes=makes)
+            return
+        node = methods["__init__"]
+        del (node.args.posonlyargs or node.args.args)[:1]  # self
+    yields = _yields(node)
+    by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
+    if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
+        return
+    yield Function(call, dict(_arguments(node)), doc, yields, makes)
 
 
 def _yields(node: ast.AST) -> bool:
@@ -331,15 +390,34 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[s
     defaults = [None] * (len(named) - len(node.args.defaults)) + list(node.args.defaults)
     by_name = [*zip(named, defaults, strict=True)][len(node.args.posonlyargs) :]
     for argument, default in [*by_name, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]:
-        if default is None or argument.arg in OURS:
-            yield argument.arg, OURS.get(argument.arg, NEEDED)
+        yield from _argument(argument.arg, default)
+
+
+def _fields(node: ast.ClassDef) -> Iterator[tuple[str, object]]:
+    """The arguments of a dataclass, as those of a function; none of another class without ``__init__``, whose parent may have some."""
+    if not any(re.fullmatch(r"(.*\.)?dataclass(\(.*\))?", ast.unparse(decorator)) for decorator in node.decorator_list):
+        return
+    for inner in node.body:
+        if not isinstance(inner, ast.AnnAssign) or not isinstance(inner.target, ast.Name) or re.search("ClassVar|KW_ONLY", ast.unparse(inner.annotation)):
             continue
-        try:
-            value = ast.literal_eval(default)
-        except (ValueError, TypeError, RecursionError, MemoryError):  # a constant of the module, say, which need not be given
-            continue
+        default = inner.value
+        if isinstance(default, ast.Call) and ast.unparse(default.func).endswith("field"):
+            said = {part.arg: part.value for part in default.keywords}
+            if "init" in said and ast.unparse(said["init"]) == "False":
+                continue
+            default = said.get("default", said.get("default_factory"))
+        yield from _argument(inner.target.id, default)
+
+
+def _argument(name: str, default: ast.expr | None) -> Iterator[tuple[str, object]]:
+    """An argument with what a file gives it; nothing where its own default holds."""
+    if default is None or name in OURS:
+        yield name, OURS.get(name, NEEDED)
+        return
+    with contextlib.suppress(ValueError, TypeError, RecursionError, MemoryError):  # a constant of the module, say, which need not be given
+        value = ast.literal_eval(default)
         if _is_plain(value):
-            yield argument.arg, value
+            yield name, value
 
 
 def _is_plain(value: object) -> bool:
@@ -358,9 +436,10 @@ def sorted_out(functions: list[Function]) -> dict[str, Function]:
     found: dict[str, Function] = {}
     for kind in ("estimator", "train", "evaluate", "data"):
         for function in functions:
-            if kind not in found and function not in found.values() and not function.yields and KINDS[kind].match(function.name):
+            if kind not in found and function not in found.values() and not function.yields and not function.makes and KINDS[kind].match(function.name):
                 found[kind] = function
-    return found
+    classes = (function for function in functions if function.makes == "estimator")
+    return found if "estimator" in found or not (made := next(classes, None)) else {**found, "estimator": made}
 
 
 def experiment(name: str, package: Package) -> str:
@@ -399,12 +478,13 @@ def experiment(name: str, package: Package) -> str:
             lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(arguments)}"]
         lines.append("")
     else:
-        used = [function for function in functions if not function.yields][:1]
+        others = (function for function in functions if function not in known.values() and not KINDS["data"].match(function.name))
+        used = [function for function in others if not function.yields and not function.makes][:1]
         call = _call(used[0]) if used else f'{{call: "{package.module}:train", with: {{}}}}'
         lines += ["# No function looks like one that trains: name yours here.", f"train: {call}", ""]
     lines += [f"register: {_value({'name': name})}", *deploy, ""]
     if rest := [function for function in functions if function not in used]:
-        lines += ["# Other functions of the package, which may be steps:", "# steps:"]
+        lines += ["# What else the package has, which may be steps:", "# steps:"]
         steps: set[str] = set()
         for function in rest:
             step = function.name.lower() if function.name.lower() not in steps else re.sub(r"[.:]", "_", function.call.lower())

@@ -165,6 +165,79 @@ def test_where_nothing_looks_like_a_training_the_draft_is_right_all_the_same(tmp
     assert (tmp_path / "environments" / "two.in").read_text().endswith("\n3d-shapes\n")
 
 
+CLASSES = """
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar
+class Wrong(ValueError): pass
+class Scaler(BaseEstimator):
+    def transform(self, table): pass
+@dataclass(frozen=True)
+class Settings:
+    "Which columns count."
+    columns: list
+    kinds: ClassVar = 3
+    _: KW_ONLY
+    limit: int = 3
+    names: list = field(default_factory=list)
+    share: float = field(default=0.5)
+    made: str = field(init=False)
+class Forest(sklearn.base.BaseEstimator):
+    def __init__(self, trees=100, *, random_state=7): pass
+def load_data(path): pass
+"""
+
+
+def test_a_class_gives_the_model_of_a_search(tmp_path: Path) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", CLASSES))
+    assert found["cross_validation"]["estimator"] == {"call": "theirs:Forest", "with": {"trees": "{{ params.trees }}", "random_state": 7}}
+    assert found["cross_validation"]["data"] == {"call": "theirs:load_data", "with": {"path": "..."}} and set(found["search"]["space"]) == {"trees"}
+    assert found["train"]["call"] is None and found["register"]["name"] == "mine"
+    steps = yaml.safe_load(re.sub(r"^# ?", "", text[text.index("# steps:") :], flags=re.MULTILINE))["steps"]
+    assert [(step["call"], step["with"]) for step in steps] == [
+        ("theirs:Scaler", {}),
+        ("theirs:Settings", {"columns": "...", "limit": 3, "share": 0.5}),
+    ]
+    duck = "class Duck:\n  def fit(self, x, y): pass\n  def predict(self, x): pass\nclass Other: pass\ndef load(): pass\n"
+    assert drafted(tmp_path, project(tmp_path / "theirs", duck), "duck")[0]["cross_validation"]["estimator"] == {"call": "theirs:Duck", "with": {}}
+
+
+def test_a_package_gives_what_it_takes_from_its_private_modules(tmp_path: Path) -> None:
+    folder = project(tmp_path / "theirs", "from ._fit import train, _split as split\nfrom theirs._more import *\n", module="theirs/__init__.py")
+    project(folder, "def train(rate=0.1): pass\ndef _split(): pass\ndef hidden(): pass\n", module="theirs/_fit.py")
+    project(folder, "def load(): pass\ndef _no(): pass\n", module="theirs/_more.py")
+    found, text = drafted(tmp_path, folder)
+    assert (found["train"]["call"], found["train"]["with"]) == ("theirs:train", {"rate": 0.1})
+    assert re.findall(r"call: '(.*?)'", text) == ["theirs:split", "theirs:load"]
+
+
+BRANCHES = """
+try:
+    import fast
+    def train(rate=0.1): pass
+except ImportError:
+    def train(rate=0.2): pass
+if fast:
+    def score(): pass
+else:
+    def load(): pass
+if TYPE_CHECKING:
+    def typed(): pass
+if __name__ == "__main__":
+    def script(): pass
+"""
+
+
+def test_functions_in_the_branches_of_a_module_count_once(tmp_path: Path) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", BRANCHES))
+    assert (found["train"]["with"], found["train"]["evaluate"]["call"]) == ({"rate": 0.1}, "theirs:score")
+    assert re.findall(r"call: '(.*?)'", text) == ["theirs:load"]
+
+
+def test_what_loads_data_is_no_training(tmp_path: Path) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", "def load_data(): pass\n"))
+    assert found["train"]["call"] == "theirs:train" and "# No function looks like one that trains: name yours here." in text
+
+
 NAMED = "[project]\nname = 'the-project'\nversion = '1.2'\n"
 POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
 
