@@ -152,6 +152,8 @@ class Function:
     """Whether it is a generator, which only a step may be."""
     makes: str = ""
     """Of a class what it makes: ``estimator`` or ``object``."""
+    logs: list[str] | None = None
+    """The metrics that it logs to MLflow, as far as they are written there, when it gives nothing else; None for others."""
 
     @property
     def name(self) -> str:
@@ -376,12 +378,34 @@ def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function
     by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
     if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
         return
-    yield Function(call, dict(_arguments(node)), doc, yields, makes)
+    yield Function(call, dict(_arguments(node)), doc, yields, makes, None if makes or yields else _logged(node))
+
+
+def _inside(node: ast.AST) -> Iterator[ast.AST]:
+    """What is in a function, but not in those within it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            yield child
+            yield from _inside(child)
 
 
 def _yields(node: ast.AST) -> bool:
-    inner = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef)]
-    return any(isinstance(child, ast.Yield | ast.YieldFrom) or _yields(child) for child in inner)
+    return any(isinstance(child, ast.Yield | ast.YieldFrom) for child in _inside(node))
+
+
+def _logged(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str] | None:
+    """The names of the metrics that a function logs to MLflow, if it gives neither a result nor a model; None for another one."""
+    returned = [child.value for child in _inside(node) if isinstance(child, ast.Return) and child.value]
+    said = ast.unparse(node.returns) if node.returns else ""
+    if said not in ("", "None") or (not said and not all(isinstance(value, ast.Constant) and value.value is None for value in returned)):
+        return None
+    calls = [(ast.unparse(child.func), child) for child in _inside(node) if isinstance(child, ast.Call)]
+    logging = [call for name, call in calls if re.fullmatch(r"(mlflow\.)?log_metrics?", name)]
+    if not logging or any(re.fullmatch(r"(.*\.)?(log_model|save_model|autolog)", name) for name, _call in calls):
+        return None
+    named = [value for call in logging for value in (*call.args[:1], *(part.value for part in call.keywords if part.arg in ("key", "metrics")))]
+    keys = [key for value in named for key in (value.keys if isinstance(value, ast.Dict) else [value])]
+    return list(dict.fromkeys(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)))
 
 
 def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, object]]:
@@ -458,9 +482,10 @@ def experiment(name: str, package: Package) -> str:
         "# deploy: {target: endpoint} # puts every new version in service. It needs train.input_example, a reference to a table whose first rows",
         '#   show what the model is given, such as input_example: "{{ steps.<name> }}" with a step that makes the table',
     ]
+    others = [function for function in functions if function not in known.values() and not KINDS["data"].match(function.name)]
+    logs = known.get("train") or next((function for function in others if function.logs is not None and not function.name.startswith("log")), None)
     if "estimator" in known and "data" in known:
-        ranges = {key: found for key, value in known["estimator"].arguments.items() if (found := _range(key, value))}
-        if ranges:
+        if ranges := _ranges(known["estimator"]):
             lines += ["search:", "  objective: cross_validation", "  space: # around the defaults of the function; change the bounds"]
             lines += [f"    {key}: {found}" for key, found in ranges.items()]
             lines += ["  trials: 10", ""]
@@ -469,6 +494,9 @@ def experiment(name: str, package: Package) -> str:
         lines += ["  splitter: {name: auto, folds: 5}", "", "train: {} # the best estimator, fitted on all of cross_validation.data", ""]
         used = [known["estimator"], known["data"]]
         deploy = ["deploy: {target: endpoint} # puts every new version in service"]
+    elif logs and logs.logs is not None:
+        used = [logs]
+        lines += ["# The function gives no model, but logs to MLflow: so there is neither train nor register, which need one.", *_of_logs(logs), ""]
     elif "train" in known:
         used = [known["train"]]
         lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(known['train'].arguments)}"]
@@ -478,13 +506,13 @@ def experiment(name: str, package: Package) -> str:
             lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(arguments)}"]
         lines.append("")
     else:
-        others = (function for function in functions if function not in known.values() and not KINDS["data"].match(function.name))
         used = [function for function in others if not function.yields and not function.makes][:1]
         call = _call(used[0]) if used else f'{{call: "{package.module}:train", with: {{}}}}'
         lines += ["# No function looks like one that trains: name yours here.", f"train: {call}", ""]
-    lines += [f"register: {_value({'name': name})}", *deploy, ""]
+    if not any(function.logs is not None for function in used):
+        lines += [f"register: {_value({'name': name})}", *deploy, ""]
     if rest := [function for function in functions if function not in used]:
-        lines += ["# What else the package has, which may be steps:", "# steps:"]
+        lines += ["# What else the package has, which may be steps:", *([] if "steps:" in lines else ["# steps:"])]
         steps: set[str] = set()
         for function in rest:
             step = function.name.lower() if function.name.lower() not in steps else re.sub(r"[.:]", "_", function.call.lower())
@@ -492,6 +520,27 @@ def experiment(name: str, package: Package) -> str:
             line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_value(function.arguments)}}}"
             lines.append(f"{line} # {function.doc}" if function.doc else line)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _of_logs(function: Function) -> list[str]:
+    """The search for what a function logs best; a step when it has no argument that a search could try."""
+    ranges = _ranges(function)
+    if not ranges:
+        return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
+    metric = next(iter(function.logs or []), NEEDED)
+    direction = ["minimize", "maximize"] if re.search(r"loss|err|mae|mse", metric, re.IGNORECASE) else ["maximize", "minimize"]
+    return [
+        "search:",
+        f"  objective: {_call(function, {**function.arguments, **{key: f'{{{{ params.{key} }}}}' for key in ranges}}, metric)}",
+        "  space: # around the defaults of the function; change the bounds",
+        *(f"    {key}: {found}" for key, found in ranges.items()),
+        f"  direction: {direction[0]} # or {direction[1]}",
+        "  trials: 10",
+    ]
+
+
+def _ranges(function: Function) -> dict[str, str]:
+    return {key: found for key, value in function.arguments.items() if (found := _range(key, value))}
 
 
 def _range(name: str, value: object) -> str:
@@ -504,8 +553,9 @@ def _range(name: str, value: object) -> str:
     return f"{{type: float, low: {low}, high: {high}, log: true}}" if 0 < float(low) < float(high) < math.inf else ""
 
 
-def _call(function: Function, arguments: dict[str, object] | None = None) -> str:
-    return f'{{call: "{function.call}", with: {_value(function.arguments if arguments is None else arguments)}}}'
+def _call(function: Function, arguments: dict[str, object] | None = None, metric: str = "") -> str:
+    more = f", metric: {_value(metric)}" if metric else ""
+    return f'{{call: "{function.call}", with: {_value(function.arguments if arguments is None else arguments)}{more}}}'
 
 
 class _Dumper(yaml.SafeDumper):

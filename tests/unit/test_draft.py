@@ -238,6 +238,46 @@ def test_what_loads_data_is_no_training(tmp_path: Path) -> None:
     assert found["train"]["call"] == "theirs:train" and "# No function looks like one that trains: name yours here." in text
 
 
+LOGS = """
+import mlflow
+def load_data(): return 1
+def log_all(words): mlflow.log_metrics(words)
+def {name}(table, rate=0.1, seed=7){gives}:
+    def loss(): return 1
+    with mlflow.start_run():
+        mlflow.log_metric({metric})
+    return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "gives", "metric", "wanted"),
+    [
+        ("train", "", "'accuracy', loss()", ("accuracy", "maximize")),
+        ("fit_all", " -> None", "key='val_loss', value=0", ("val_loss", "minimize")),
+        ("go", "", "NAME, 1", ("...", "maximize")),
+    ],
+)
+def test_what_only_logs_is_searched_by_what_it_logs(tmp_path: Path, name: str, gives: str, metric: str, wanted: tuple[str, str]) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", LOGS.format(name=name, gives=gives, metric=metric)))
+    objective = {"call": f"theirs:{name}", "with": {"table": "...", "rate": "{{ params.rate }}", "seed": 7}, "metric": wanted[0]}
+    assert (found["search"]["objective"], found["search"]["direction"], set(found["search"]["space"])) == (objective, [wanted[1]], {"rate"})
+    assert not found["train"] and not found["register"] and not found["deploy"] and not found["steps"]
+
+
+def test_what_only_logs_and_has_nothing_to_try_is_a_step(tmp_path: Path) -> None:
+    source = "from mlflow import log_metrics\ndef train(table): log_metrics({'accuracy': 1})\ndef split(): pass\n"
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", source))
+    assert [(step["name"], step["with"]) for step in found["steps"]] == [("train", {"table": "..."})]
+    assert not found["search"] and not found["train"] and not found["register"]
+
+
+@pytest.mark.parametrize("more", ["mlflow.sklearn.log_model(1)", "mlflow.autolog()", "return 1"])
+def test_what_logs_and_gives_a_model_is_a_training(tmp_path: Path, more: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"import mlflow\ndef train(rate=0.1):\n    mlflow.log_metric('a', 1)\n    {more}\n"))
+    assert found["search"] is None and found["train"]["call"] == "theirs:train" and found["register"]["name"] == "mine"
+
+
 NAMED = "[project]\nname = 'the-project'\nversion = '1.2'\n"
 POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
 
