@@ -10,6 +10,7 @@ OTHER_VERBS = clean stop drain remove_worker backup restore destroy
 LAB = inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
 override LAB := $(patsubst ~/%,$(HOME)/%,$(LAB))
+override PROJECT := $(patsubst ~/%,$(HOME)/%,$(PROJECT))
 export LAB
 HOSTS = -i $(LAB)/hosts.yml$(if $(LIMIT), --limit '$(LIMIT)')
 PLAYBOOK = .venv/bin/ansible-playbook $(HOSTS) $(ARGS)
@@ -40,7 +41,8 @@ backup: ## save the lab's data while it runs, to /var/backups/<lab_name> on its 
 restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=latest"
 destroy: ## remove the lab with all its data, saying first what goes
 
-publish: override ARGS += $(if $(PROJECT),-e '{"package_index_publish": ["$(abspath $(PROJECT))"]}')
+# Not abspath, which makes two paths of one with a blank in it
+publish: override ARGS += $(if $(PROJECT),-e '{"package_index_publish": ["$(if $(filter /%,$(firstword $(PROJECT))),,$(CURDIR)/)$(PROJECT)"]}')
 
 $(VERBS): vault
 	@$(PLAYBOOK) playbooks/$@.yml
@@ -82,10 +84,10 @@ standards: venv-test ## run what Ansible and a Galaxy server ask of a collection
 	@.venv/bin/pytest tests/lint/test_standards.py -m slow
 
 project: venv ## write a small package of your own with tests, beside this checkout: make project NAME=churn
-	@.venv/bin/python tools/draft.py project $(NAME) $(PROJECT)
+	@.venv/bin/python tools/draft.py project '$(NAME)' $(if $(PROJECT),'$(PROJECT)')
 
 experiment: there ## write an experiment file and an environment for a package: make experiment NAME=churn PROJECT=../churn
-	@.venv/bin/python tools/draft.py experiment $(NAME) $(PROJECT)
+	@.venv/bin/python tools/draft.py experiment '$(NAME)' $(if $(PROJECT),'$(PROJECT)')
 
 run: there ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"; or a run that is there: RUN=its-id
 	@trap : INT; $(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e 'trials="$(TRIALS)"') $(if $(SET),-e 'set="$(SET)"') $(if $(RUN),-e 'run_id="$(RUN)"') || { code=$$?; test $$code = 99 || exit $$code; }

@@ -14,6 +14,7 @@ import keyword
 import math
 import os
 import re
+import shlex
 import sys
 import tempfile
 import tomllib
@@ -610,7 +611,7 @@ def main() -> int:
             if keyword.iskeyword(module) or module in sys.stdlib_module_names:  # neither can be imported as a package of one's own
                 raise Problem(f"NAME has {asked.name!r}, which is a word or a module of Python itself; write another one, as in {asked.name}-model.")
             folder = asked.project or ROOT.parent / asked.name
-            values = {"name": asked.name, "module": module, "folder": os.path.relpath(folder, ROOT)}
+            values = {"name": asked.name, "module": module, "folder": shlex.quote(os.path.relpath(folder, ROOT))}
             write({folder / _filled(path, values): _filled(text, values) for path, text in PROJECT.items()})
             return 0
         if asked.project is None:

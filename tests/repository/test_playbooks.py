@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_an_old_tag_stops_with_the_new_one(tool: Run) -> None:
 def test_make_down_stops_with_the_new_name(tool: Run) -> None:
     done = tool(["make", "down"])
     assert done.returncode != 0 and "make down is called make stop now." in done.stdout
+
+
+@pytest.mark.parametrize(("given", "path"), [("~/my churn", "/me/my churn"), ("../churn", f"{ROOT}/../churn"), ("/a/b c.whl", "/a/b c.whl")])
+def test_make_takes_a_project_at_any_path(tool: Run, given: str, path: str) -> None:
+    def command(verb: str) -> list[str]:
+        done = tool(["make", "-n", verb, "NAME=churn", f"PROJECT={given}"], HOME="/me")
+        return shlex.split(done.stdout.splitlines()[-1])
+
+    words = command("publish")
+    assert json.loads(words[words.index("-e") + 1]) == {"package_index_publish": [path]}
+    for verb in ("project", "experiment"):
+        assert command(verb)[-3:] == [verb, "churn", given.replace("~", "/me")]
 
 
 def test_file_names_can_be_fqcns() -> None:

@@ -42,8 +42,9 @@ def drafted(lab: Path, project: Path, name: str = "mine") -> tuple[dict[str, Any
 
 
 def test_from_nothing_to_an_experiment_file_that_is_right(tmp_path: Path, project_python: Path) -> None:
-    lab, project = tmp_path / "lab", tmp_path / "churn-risk"
+    lab, project = tmp_path / "lab", tmp_path / "churn risk"
     assert draft(lab, "project", "churn-risk", project).returncode == 0
+    assert f"make publish PROJECT='{os.path.relpath(project, ROOT)}' " in (project / "README.md").read_text()
     tested: list[str | Path] = [project_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", project / "tests"]
     done = subprocess.run(tested, env={**os.environ, "PYTHONPATH": str(project / "src")}, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
