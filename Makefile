@@ -90,7 +90,7 @@ experiment: there ## write an experiment file and an environment for a package: 
 	@.venv/bin/python tools/draft.py experiment '$(NAME)' $(if $(PROJECT),'$(PROJECT)')
 
 run: there ## run an experiment file and follow it: EXPERIMENT=wine_search TRIALS=6 SET="inputs.seed=8"; or a run that is there: RUN=its-id
-	@trap : INT; $(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e 'trials="$(TRIALS)"') $(if $(SET),-e 'set="$(SET)"') $(if $(RUN),-e 'run_id="$(RUN)"') || { code=$$?; test $$code = 99 || exit $$code; }
+	@trap : INT; $(PLAYBOOK) playbooks/run.yml $(if $(EXPERIMENT),-e experiment=$(EXPERIMENT)) $(if $(TRIALS),-e 'trials="$(TRIALS)"') $(if $(SET),-e "$$(.venv/bin/python -c 'import json, os; print("{set: !unsafe", json.dumps(os.environ["SET"]), "}")')") $(if $(RUN),-e 'run_id="$(RUN)"') || { code=$$?; test $$code = 99 || exit $$code; }
 
 status: there ## say what runs, since when, what waits, how full the disks are and when certificates end; ends with an error (2) when something is not well
 	@$(PLAYBOOK) playbooks/status.yml

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: given_value
@@ -19,7 +18,7 @@ version_added: 0.2.0
 description:
   - Reads a text as YAML 1.2, as experiment files are read.
   - C(1e-3) is a number there. C(yes), C(1:30) and dates are texts, which Ansible's C(from_yaml) takes for other things.
-  - A number with a zero in front, C(012), is a text here.
+  - A number with a zero in front, C(012), and what is no YAML are texts.
 options:
   _input:
     description: The text.
@@ -58,16 +57,11 @@ for _tag, _pattern, _first in (
 
 
 def given_value(text: str) -> Any:
-    """Return what a text says.
-
-    Raises:
-        AnsibleFilterError: It is no YAML.
-    """
+    """Return what a text says; the text itself when it is no YAML, since whoever takes the value says what it may be."""
     try:
         return yaml.load(str(text), _Loader)
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise AnsibleFilterError(f"{text} is no value: {problem}") from None
+    except yaml.YAMLError:
+        return str(text)
 
 
 class FilterModule:
