@@ -197,6 +197,7 @@ def test_the_credential_of_the_index_reaches_ansible_and_nothing_else(lab: Lab, 
     lab.assert_no_secret(build, PUBLISHER)
 
 
+@pytest.mark.deep
 def test_an_inventory_has_one_build_at_a_time(lab: Lab) -> None:
     lab.controller.job("other", lab.workspace / "Jenkinsfile", lab.workspace)
     first = lab.controller.start("lab", **lab.parameters())

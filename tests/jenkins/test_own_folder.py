@@ -76,6 +76,7 @@ def test_its_stages_run_the_installed_collection_and_the_host_is_clean_afterward
     assert [str(path) for path, text in build.everything() if any(form in text for form in forms(password))] == []
 
 
+@pytest.mark.deep
 def test_a_dry_run_changes_nothing_and_a_failing_stage_still_cleans(folder: Folder) -> None:
     folder.staged.mkdir()
     build = folder.build(VERBS="preflight", DRY_RUN=True, LIMIT="localhost")

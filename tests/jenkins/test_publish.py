@@ -102,6 +102,7 @@ def test_a_tag_is_published_once(project: Project) -> None:
     assert_no_secret(build)
 
 
+@pytest.mark.deep
 def test_a_commit_without_a_tag_is_published_and_starts_the_lab(project: Project, checkout: Callable[..., Path], own_lab: Callable[[Path], Path]) -> None:
     git(project.workspace, "tag", "v1.2.0")
     project.commit(src__other=MODULE)

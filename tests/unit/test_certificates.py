@@ -288,6 +288,7 @@ def test_a_new_name_is_in_the_certificate_in_small_letters(repaired: dict[str, R
     assert "other.example.com" in names.get_values_for_type(x509.DNSName)
 
 
+@pytest.mark.deep
 def test_the_trust_store_follows_the_authority_and_is_rebuilt_when_an_interrupted_run_did_not(host: Host) -> None:
     other = OTHERS["other"]
     assert f"Is put right: {FOREIGN}, the host does not trust the authority." in host.made(other)
@@ -297,6 +298,7 @@ def test_the_trust_store_follows_the_authority_and_is_rebuilt_when_an_interrupte
     assert host.bundle.read_text() == other.text and host.updates == 2
 
 
+@pytest.mark.deep
 def test_without_trust_the_store_is_left_alone(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.made(certificates_trust=False)
@@ -333,6 +335,7 @@ def test_an_authority_that_cannot_sign_is_one_sentence(tmp_path: Path, fault: st
     assert not (host.directory / "host.pem").exists()
 
 
+@pytest.mark.deep
 def test_a_chain_of_authorities_is_trusted_as_a_whole_and_shown_to_who_has_its_root_alone(tmp_path: Path) -> None:
     host, names, keys = Host(tmp_path), ["root CA", "upper CA", "middle CA"], [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
     above = zip([names[0], *names], [keys[0], *keys], strict=False)

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.mlops.lab.plugins.modules import engine_info
 
 from tests.unit.plays import Done, play
+from tests.unit.rendering import Case
 
 CONFIG = '{"data-root": "/data/docker"}\n'
 PLUGINS = {"compose": "2.26.1", "buildx": "0.13.1"}
@@ -110,23 +111,15 @@ def test_the_roles_own_engine_is_still_its_own(tmp_path: Path) -> None:
         (None, True, ["an answer of apt (E: Unable to locate package docker-compose)"]),
     ],
 )
-def test_a_package_that_costs_somebody_another_is_not_installed(tmp_path: Path, simulated: str | None, theirs: bool, harm: list[str]) -> None:
+def test_a_package_that_costs_somebody_another_is_not_installed(simulated: str | None, theirs: bool, harm: list[str]) -> None:
     lines = (simulated or "").splitlines()
     answer = (
         {"rc": 0, "stdout_lines": lines, "stderr_lines": []}
         if simulated
         else {"rc": 100, "stdout_lines": [], "stderr_lines": ["E: Unable to locate package docker-compose"]}
     )
-    done = play(
-        tmp_path,
-        [
-            {"ansible.builtin.include_vars": str(Path(__file__).parents[2] / "roles/docker_engine/vars/main.yml")},
-            {"ansible.builtin.debug": {"msg": "{{ __docker_engine_harm }}"}, "register": "result"},
-        ],
-        "-e",
-        json.dumps({"__docker_engine_simulated": answer, "__docker_engine_theirs": theirs}),
-    )
-    assert done.result["msg"] == harm, done.output
+    values = {"__docker_engine_simulated": answer, "__docker_engine_theirs": theirs}
+    assert Case("", "docker_engine", "", values).value("__docker_engine_harm") == harm
 
 
 @pytest.mark.parametrize(
@@ -142,8 +135,6 @@ def test_a_package_that_costs_somebody_another_is_not_installed(tmp_path: Path, 
         ([], False),
     ],
 )
-def test_a_source_of_somebody_else_is_used_and_not_removed(tmp_path: Path, sources: list[str], declared: bool) -> None:
+def test_a_source_of_somebody_else_is_used_and_not_removed(sources: list[str], declared: bool) -> None:
     values = {"__docker_engine_sources": {"stdout_lines": sources}, "docker_engine_repository_url": "https://nexus.example.com/docker-apt/linux/debian"}
-    task = {"ansible.builtin.debug": {"msg": "{{ __docker_engine_declared }}"}, "register": "result"}
-    known = {"ansible.builtin.include_vars": str(Path(__file__).parents[2] / "roles/docker_engine/vars/main.yml")}
-    assert play(tmp_path, [known, task], "-e", json.dumps(values)).result["msg"] is declared
+    assert Case("", "docker_engine", "", values).value("__docker_engine_declared") is declared

@@ -273,6 +273,7 @@ echo "$@" >>told
 """
 
 
+@pytest.mark.deep
 def test_with_systemd_a_unit_loads_the_rules_when_the_host_starts(bare: Machine, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)

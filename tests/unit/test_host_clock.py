@@ -146,6 +146,7 @@ def test_clocks_that_agree_are_asked_for_the_time_and_nothing_else(hosts: Hosts)
     assert len(re.findall(r"^(?:ok|included).*", output, re.M)) == 3 + 3 + 1 + 2, output  # set_fact, the spec, the control host's time, each other's
 
 
+@pytest.mark.deep
 def test_a_clock_that_stays_wrong_is_one_sentence(hosts: Hosts) -> None:
     hosts.add("control", 0, "chrony", "reaches")
     hosts.add("lonely", -90, "chrony")

@@ -207,6 +207,7 @@ def test_an_image_is_built_once_for_each_content(builder: Builder) -> None:
     assert builder.run().result["image"] != done.result["image"]
 
 
+@pytest.mark.deep
 def test_older_images_go_after_a_build_and_those_in_use_stay(builder: Builder) -> None:
     (builder.path / "used").write_text("nexus:5000/thing:1.0-in-use\n", encoding="utf-8")
     strangers = ["nexus:5000/thing:2.0-other-version", "nexus:5000/thing:1.0", "nexus:5000/thing-more:1.0-other-name"]

@@ -234,6 +234,7 @@ def test_what_the_registry_lost_is_pushed_again_and_the_builder_keeps_former_ima
     assert lab.images("builder")["1"] == ["lab/airflow:3.3.2-former"]
 
 
+@pytest.mark.deep
 def test_a_former_image_that_a_container_uses_stays(lab: Lab) -> None:
     lab.run(("builder", "push"))
     lab.engine("worker", {**OLD, "RepoTags": [NAME], "RepoDigests": [f"{REPOSITORY}@{OLD_DIGEST}"], "used": True})
@@ -380,6 +381,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     thread.join()
 
 
+@pytest.mark.deep
 def test_the_newest_versions_stay_in_the_registry_with_the_present_one_and_what_others_pushed(lab: Lab, served: tuple[str, Path, dict[str, str]]) -> None:
     address, authority, tags = served
     # The present one is the oldest: an earlier build was brought back.

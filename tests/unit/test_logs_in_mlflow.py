@@ -102,6 +102,7 @@ def test_a_log_outlives_the_host_that_it_was_written_on(hosts: Any) -> None:
     assert events == SAID and "/mlflow-artifacts/artifacts/airflow/logs/dag_id%3Dtrain/" in said, said
 
 
+@pytest.mark.deep
 def test_a_task_that_goes_on_on_another_host_has_one_log_and_the_triggerers_part_is_in_it(hosts: Any) -> None:
     one, other, triggerer, server = (hosts(name) for name in ("one", "other", "triggerer", "server"))
     assert one.end_task("begun").returncode == 0
@@ -114,6 +115,7 @@ def test_a_task_that_goes_on_on_another_host_has_one_log_and_the_triggerers_part
     assert sorted(events) == ["begun", "ended", "put off", "waited"]
 
 
+@pytest.mark.deep
 def test_without_mlflow_the_reader_says_why_there_is_none_and_a_log_of_this_host_is_read(hosts: Any) -> None:
     away = {"LAB_LOGS_STORE": "http://127.0.0.1:1"}
     server = hosts("server")

@@ -123,13 +123,13 @@ MOVED = "where MLflow would find none of them"
 @pytest.mark.parametrize(
     ("former", "files", "now", "words"),
     [
-        ({}, 2, {}, []),
+        pytest.param({}, 2, {}, [], marks=pytest.mark.deep),
         ({}, 0, S3, []),
-        (None, 0, S3, []),
-        (S3, 2, S3, []),
+        pytest.param(None, 0, S3, [], marks=pytest.mark.deep),
+        pytest.param(S3, 2, S3, [], marks=pytest.mark.deep),
         (S3, 2, {"mlflow_server_artifacts_url": "s3://lab-artifacts/churn/"}, []),
         ({}, 2, {**S3, "mlflow_server_artifacts_move": "copy"}, []),
-        ({}, 2, {**S3, "mlflow_server_artifacts_move": "done"}, []),
+        pytest.param({}, 2, {**S3, "mlflow_server_artifacts_move": "done"}, [], marks=pytest.mark.deep),
         (S3, 2, {"mlflow_server_artifacts_move": "done"}, []),
         (
             {},
@@ -139,10 +139,10 @@ MOVED = "where MLflow would find none of them"
         ),
         (None, 2, S3, ["(2 files, ", MOVED]),
         (S3, 0, {}, ["lie in s3://lab-artifacts/churn, and mlflow_server_artifacts_url is empty, which means the volume", MOVED, "=done`"]),
-        (S3, 0, {"mlflow_server_artifacts_move": "copy"}, ["lie in s3://lab-artifacts/churn"]),
+        pytest.param(S3, 0, {"mlflow_server_artifacts_move": "copy"}, ["lie in s3://lab-artifacts/churn"], marks=pytest.mark.deep),
         (S3, 0, {**S3, "mlflow_server_artifacts_endpoint": "https://s3.example.com"}, ["says s3://lab-artifacts/churn at https://s3.example.com, " + MOVED]),
         ({}, 0, {"mlflow_server_artifacts_url": "lab-artifacts"}, ["mlflow_server_artifacts_url is 'lab-artifacts'", "write s3://bucket"]),
-        ({}, 0, {**S3, "mlflow_server_artifacts_secret_key": ""}, ["the keys of its user into"]),
+        pytest.param({}, 0, {**S3, "mlflow_server_artifacts_secret_key": ""}, ["the keys of its user into"], marks=pytest.mark.deep),
     ],
 )
 def test_files_stay_where_mlflow_finds_them(looked: Any, former: dict[str, Any] | None, files: int, now: dict[str, Any], words: list[str]) -> None:

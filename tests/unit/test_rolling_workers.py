@@ -130,11 +130,13 @@ def test_workers_are_replaced_some_after_the_others_and_then_nothing_is_done(lab
     assert lab.replaced() == [] and again.count("msg: started") == 6, again
 
 
+@pytest.mark.deep
 def test_all_at_once_where_it_is_asked_for(lab: Lab) -> None:
     output = lab.run(airflow_stack_worker_serial="100%")
     assert turns(output, lab.replaced()) == [set(lab.names)], output
 
 
+@pytest.mark.deep
 def test_what_does_not_run_waits_for_no_turn(lab: Lab) -> None:
     """A first start is as fast as ever, and a worker that is added or was drained does not wait for the others."""
     for name in ("w3", "w5"):

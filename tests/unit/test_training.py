@@ -361,6 +361,7 @@ def score(model): return {"x": 1}
 """
 
 
+@pytest.mark.deep
 def test_a_package_that_meddles_with_mlflow_and_its_process_is_trained_all_the_same(lab: Lab, document: dict[str, Any], package: Any) -> None:
     documents = {name: trained_by(document, f"theirs:{name}") for name in ("returned", "logged", "left", "command", "usage")}
     documents["returned"] |= {"register": {"name": "meddling", "description": "", "champion": {"metric": "x", "direction": "maximize", "margin": 0.0}}}

@@ -196,9 +196,13 @@ def test_what_an_older_vault_lacks_is_added_and_all_else_stays(lab: Path, tool: 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{vault_own: x}", "cannot be written to VAULT: write each of its values as `name: value` on a line of its own with ansible-vault edit."),
+        pytest.param(
+            "{vault_own: x}",
+            "cannot be written to VAULT: write each of its values as `name: value` on a line of its own with ansible-vault edit.",
+            marks=pytest.mark.deep,
+        ),
         ("vault_own: secretsecret: x", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
-        ("secretsecret", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit."),
+        pytest.param("secretsecret", "VAULT holds no YAML of the form `name: value`: put it right with ansible-vault edit.", marks=pytest.mark.deep),
         ("vault_ca_key: secretsecret", "VAULT has one of vault_ca_key and vault_ca_certificate, which belong together: add the other one with"),
     ],
 )
@@ -256,7 +260,13 @@ def test_what_a_program_keeps_or_nobody_knows_gets_no_new_value(lab: Path, tool:
 
 
 @pytest.mark.parametrize(
-    ("value", "own"), [("", True), ('""', True), ("https://nexus.example.com/simple/", False), ("'https://nexus.example.com/simple/'", False)]
+    ("value", "own"),
+    [
+        ("", True),
+        pytest.param('""', True, marks=pytest.mark.deep),
+        ("https://nexus.example.com/simple/", False),
+        pytest.param("'https://nexus.example.com/simple/'", False, marks=pytest.mark.deep),
+    ],
 )
 def test_a_password_that_somebody_else_gave_stays(lab: Path, tool: Run, value: str, own: bool) -> None:
     (lab / "group_vars/lab/lab.yml").write_text(f"lab_mlflow_url: x\nlab_index_url: {value} # a comment\n", encoding="utf-8")
