@@ -26,6 +26,9 @@ from lab_experiment.callables import say
 FOLDER = "environment"
 """Where the artifacts of a run hold what is recorded here."""
 
+REQUIREMENTS = f"{FOLDER}/requirements.txt"
+"""The lock of the run's environment, or a list of what is installed."""
+
 DIRTY = "-dirty"
 """The end of a git revision that does not say what is here."""
 
@@ -85,7 +88,7 @@ def record(
     for key, value in tags.items():
         client.set_tag(run_id, key, value)
     details = {**known, **about, "packages": about["packages"].split(), "environment": environment.name}
-    client.log_text(run_id, requirements, f"{FOLDER}/requirements.txt")
+    client.log_text(run_id, requirements, REQUIREMENTS)
     client.log_text(run_id, json.dumps(details, indent=2), f"{FOLDER}/environment.json")
     if file and Path(file).is_file():
         client.log_artifact(run_id, file, FOLDER)

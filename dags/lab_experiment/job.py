@@ -14,8 +14,6 @@ from lab_experiment import folders, handover, tracking
 from lab_experiment.failures import Failure
 from lab_experiment.package import Package
 
-REQUIREMENTS = "environment/requirements.txt"
-"""The artifact of a run that holds the lock of its environment."""
 Answer = dict[str, Any]
 """What a command hands back; see ``__main__``."""
 
@@ -90,6 +88,8 @@ class Job:
         if lab_environments.digest(text) != self.lock:
             if not self.run:
                 raise Failure(f"{path.name} changed between the tasks check and prepare: trigger the run again", final=True)
+            from lab_experiment.environment import REQUIREMENTS  # here, because it imports what takes seconds
+
             with tracking.failures(f"fetching the {path.name} that this run began with"):
                 text = tracking.text_of(self.run["mlflow_run_id"], REQUIREMENTS)
             print(f"[environment] {path.name} changed since this run began, which keeps the one that it has in MLflow", flush=True)

@@ -86,6 +86,14 @@ def test_make_takes_a_project_at_any_path(tool: Run, given: str, path: str) -> N
         assert command(verb)[-3:] == [verb, "churn", given.replace("~", "/me")]
 
 
+def test_what_set_gives_reaches_ansible_as_it_was_typed(tool: Run) -> None:
+    typed = """inputs.code='0123' inputs.label="5" register.name={{ lookup('pipe', 'id') }}"""
+    done = tool(["make", "-o", "there", "run", "EXPERIMENT=churn", f"SET={typed}", r"PLAYBOOK=printf '%s\n'"])
+    given = done.stdout.splitlines()[-1]
+    assert given.startswith("{set: !unsafe "), done.stdout
+    assert yaml.safe_load(given.replace("!unsafe ", "", 1)) == {"set": typed}
+
+
 def test_file_names_can_be_fqcns() -> None:
     assert [path.name for path in PLAYBOOKS if not re.fullmatch(r"[a-z][a-z0-9_]*", path.stem)] == []
 
