@@ -22,7 +22,7 @@ from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import arg
 SILENCE = 20
 #: seconds that an import error of a DAG must last: it may still be that of the file before
 IMPORT_ERROR_LASTS = 30
-#: what stands for the run's id in the option ``interrupted``
+#: what stands for the run's id in the option ``follow_again``
 RUN_ID = "RUN_ID"
 
 
@@ -71,12 +71,14 @@ class ActionModule(ActionBase):
 
     def _follow(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Ask until there is a result."""
-        parse_timeout, timeout, interrupted = args.pop("parse_timeout"), args.pop("timeout"), args.pop("interrupted")
+        parse_timeout, timeout, again = args.pop("parse_timeout"), args.pop("timeout"), args.pop("follow_again")
         started = last_shown = last_answer = phase_since = time.monotonic()
         changed, retry, run_id, waits_for = False, not args["only_follow"], args["run_id"], ""
         seen: list[str] = []
         progress: dict[str, Any] = {}
         state = ""
+        if again and not args["only_follow"]:
+            LAST_WORDS.set(f"Interrupted before it was known whether the run had begun: {again.replace(RUN_ID, shlex.quote(run_id))} says so, and follows it.")
         while True:
             module_args = {**args, "run_id": run_id, "retry": retry, "seen": seen, "progress": progress}
             look = self._execute_module(module_name="mlops.lab.lab_dag_look", module_args=module_args, task_vars=task_vars)
@@ -85,8 +87,8 @@ class ActionModule(ActionBase):
                 return {"problem": "", **look}
             now = time.monotonic()
             state = look["state"] or state
-            if state:
-                LAST_WORDS.set(interrupted.replace(RUN_ID, shlex.quote(look["run_id"])))
+            if state and again:
+                LAST_WORDS.set(f"The run goes on: {again.replace(RUN_ID, shlex.quote(look['run_id']))} follows it again.")
             new = [line for line in look["lines"] if line not in seen]
             if not new and now - last_shown >= SILENCE:
                 new = ["still waiting"]

@@ -54,8 +54,10 @@ options:
     description: Only follow the run O(run_id). Nothing is triggered, cleared or tried again, and a run that is not there is a problem.
     type: bool
     default: false
-  interrupted:
-    description: What Ansible prints last when it is interrupted (Ctrl-C) while the run goes on; C(RUN_ID) in it stands for the run's id. Empty for nothing.
+  follow_again:
+    description:
+      - Command that follows the run again. Ansible prints it last when it is interrupted (Ctrl-C). C(RUN_ID) in it stands for the run's id.
+      - Empty for nothing.
     type: str
     default: ""
   conf:

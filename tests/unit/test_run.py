@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -217,6 +218,16 @@ def test_ctrl_c_of_a_new_run_names_it(lab: Lab, command: Command) -> None:
     _code, lines = interrupted(command(experiment="churn", lab_command="make VERB"), "best -0.2")
     assert lines[-1] == f"The run goes on: make run EXPERIMENT=churn RUN={given['dag_run_id']} follows it again.", "\n".join(lines)
     assert sum(method == "POST" for method, _path, _body in lab.asked) == 1
+
+
+def test_ctrl_c_before_airflow_knows_the_dag_says_how_to_see_whether_the_run_began(lab: Lab, command: Command) -> None:
+    """Nobody can know it: the run may be triggered by the look that is interrupted."""
+    lab.answers["/api/v2/dags/train"] = (404, {})
+    _code, lines = interrupted(command(experiment="churn", lab_command="make VERB"), "DAG train is not parsed yet")
+    begun = re.fullmatch(
+        r"Interrupted before it was known whether the run had begun: make run EXPERIMENT=churn RUN=churn-[0-9T-]+ says so, and follows it\.", lines[-1]
+    )
+    assert begun, "\n".join(lines)
 
 
 def test_make_prints_nothing_behind_it(tmp_path: Path) -> None:
