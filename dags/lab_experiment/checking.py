@@ -13,11 +13,9 @@ from lab_environments import PROJECT, Environment, header
 from lab_experiment import data_files, queues
 from lab_experiment.document import Source, calls
 from lab_experiment.failures import Failure, Mistakes
+from lab_experiment.inside import CLIENTS
 from lab_experiment.package import Package
 from lab_experiment.references import of
-
-CLIENTS = (2, 19), (3, 17)
-"""The oldest and the newest version of MLflow's client that models are written by; role environments has the same (``environments_lab_requirements``)."""
 
 
 def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], environment: Environment, package: Package, queues_by_run: bool = True) -> None:

@@ -8,6 +8,7 @@ infinite numbers among it.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import inspect
 import json
@@ -35,6 +36,9 @@ from lab_experiment.references import UnmetReference, decoded, of, references, r
 
 MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "")
 """MLflow's address, before a package can have changed it."""
+
+CLIENTS = (2, 19), (3, 17)
+"""The oldest and the newest version of MLflow's client that models are written by; role environments has the same (``environments_lab_requirements``)."""
 
 FILTERS = list(warnings.filters)
 """The filters of warnings, likewise."""
@@ -506,8 +510,12 @@ def warned_as_usual() -> Iterator[None]:
 
 
 def _mlflow_here() -> bool:
-    """Whether this environment has MLflow; the pins of some packages forbid it."""
-    return importlib.util.find_spec("mlflow") is not None
+    """Whether this environment has an MLflow that models are written by; the pins of some packages forbid it."""
+    for name in ("mlflow-skinny", "mlflow"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            major, minor = importlib.metadata.version(name).split(".")[:2]
+            return CLIENTS[0] <= (int(major), int(minor)) <= CLIENTS[1]
+    return False
 
 
 def _end_runs() -> str:

@@ -359,6 +359,21 @@ def test_where_no_python_will_do_the_reason_is_the_one_of_the_lab_s_own(server: 
             server.resolve({"requirements": "numpy", "requires_python": wanted}, print)
 
 
+def test_an_older_mlflow_is_not_mixed_with_the_labs_client(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases up to 2.15 do not depend on the client, so an installer takes both, the one over the other."""
+
+    def locked(python: str, lines: list[str], previous: str) -> str:
+        return "".join(f"{line} \\\n    --hash=sha256:1\n" for line in lines)
+
+    monkeypatch.setattr(server, "locked", locked)
+    said = "mlflow 2.14.3 and mlflow-skinny 3.4.0 write the same files"
+    answer = server.resolve({"requirements": "mlflow==2.14.3", "needs": "mlflow-skinny==3.4.0"}, print)["resolved"]
+    assert said in answer["without"] and "mlflow-skinny" not in answer["lock"] and answer["python"] == "3.13"
+    assert not server.resolve({"requirements": "mlflow==3.4.0", "needs": "mlflow-skinny==3.4.0"}, print)["resolved"]["without"]
+    with pytest.raises(server.Mistake, match=said):
+        server.resolve({"requirements": "mlflow==2.14.3\nmlflow-skinny==3.4.0", "needs": "mlflow-skinny==3.4.0"}, print)
+
+
 def test_requires_python_of_a_project_counts(lock_environments: Locks, tmp_path: Path) -> None:
     (tmp_path / "old.toml").write_text('[project]\nname = "old"\nrequires-python = "<3.9"\ndependencies = ["six"]\n')
     (tmp_path / "new.toml").write_text('[project]\nname = "new"\nrequires-python = ">=3.9"\ndependencies = ["six"]\n')

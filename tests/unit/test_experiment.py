@@ -613,7 +613,7 @@ def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str],
 )
 def test_a_model_that_an_unsupported_mlflow_would_write_is_refused(pin: str, says: int) -> None:
     needs = yaml.safe_load((ROOT / "roles/environments/defaults/main.yml").read_text(encoding="utf-8"))["environments_lab_requirements"]
-    oldest, newest = (".".join(map(str, one)) for one in checking.CLIENTS)
+    oldest, newest = (".".join(map(str, one)) for one in inside.CLIENTS)
     assert any(re.match(rf"mlflow-skinny>={re.escape(oldest)},<={re.escape(newest)}\.", line) for line in needs)
     environment = lab_environments.Environment("churn", "", f"# without: reasons\n{pin} \\\n    --hash=sha256:1\n")
     found = list(checking._unwritable({"register": {"name": "churn"}, "deploy": {"target": "endpoint"}}, environment))

@@ -143,12 +143,24 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
             try:
                 asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
                 lock = locked(python, [*asked, *also], previous)
+                two_mlflows(lock)
             except (Mistake, Failure) as error:
                 reasons.setdefault(also == needs, error)
                 continue
             instead = "" if python == pythons[0] else str(reasons[also == needs])
             return {"resolved": {"lock": lock, "python": python, "without": str(reasons[True]) if also != needs else "", "instead": instead}}
     raise reasons[not needs]
+
+
+def two_mlflows(lock: str) -> None:
+    """Refuse MLflow beside another version of its client: up to 2.15 it does not depend on it, and both write the same files.
+
+    Raises:
+        Mistake: The lock has both.
+    """
+    found = dict(re.findall(r"^(mlflow(?:-skinny)?)==(\S+)", lock, re.MULTILINE))
+    if len(set(found.values())) > 1:
+        raise Mistake(f"mlflow {found['mlflow']} and mlflow-skinny {found['mlflow-skinny']} write the same files; leave one out, or ask for one version")
 
 
 def pythons_here() -> list[str]:
