@@ -18,6 +18,9 @@ from tests.awx.jobs import Job, launch, prepare
 from tests.awx.test_jobs import assert_clean, free_ports
 from tests.conftest import BIN, ROOT, VERBS
 
+# The same role and jobs as those of the checkout, which tests/awx/test_awx.py declares in every run
+pytestmark = pytest.mark.deep
+
 ADDRESS = "https://git.example.com/teams/churn-lab.git"
 
 

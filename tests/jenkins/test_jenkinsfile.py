@@ -188,7 +188,7 @@ def test_a_credential_that_does_not_exist_is_named(lab: Lab) -> None:
     assert "Could not find credentials entry with ID 'forgotten'" in build.console
 
 
-@pytest.mark.parametrize(("user", "result"), [("publisher", "SUCCESS"), ("planted-user", "FAILURE")])
+@pytest.mark.parametrize(("user", "result"), [("publisher", "SUCCESS"), pytest.param("planted-user", "FAILURE", marks=pytest.mark.deep)])
 def test_the_credential_of_the_index_reaches_ansible_and_nothing_else(lab: Lab, index: str, user: str, result: str) -> None:
     lab.controller.credentials["nexus"] |= {"username": user, "password": PUBLISHER}
     build = lab.build(NEXUS_URL=index, NEXUS_CREDS_ID="nexus")

@@ -220,13 +220,22 @@ def test_it_costs_few_files(copy: Path, tool: Run) -> None:
     assert len(touched) <= MOST_FILES, touched
 
 
-def test_the_project_s_own_tests_take_it(copy: Path, tool: Run) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
-    maps = [f"tests/repository/test_{name}.py" for name in ("systems", "credentials")]
-    more = [f"tests/{name}.py" for name in ("repository/test_roles", "repository/test_playbooks", "unit/test_templates")]
-    for chosen in ([*maps, "tests/unit/test_toy.py"], [*more, "-k", "toy or every_play_ or a_play_that or every_role_s_play"]):
-        done = tool([*command, *chosen], cwd=copy, ANSIBLE_COLLECTIONS_PATH=str(copy / "collections"))
-        assert done.returncode == 0 and re.search(r"[1-9]\d* passed", done.stdout), done.stdout[-6000:]
+MAPS = [f"tests/repository/test_{name}.py" for name in ("systems", "credentials")]
+MORE = [f"tests/{name}.py" for name in ("repository/test_roles", "repository/test_playbooks", "unit/test_templates")]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [*MAPS, "tests/unit/test_toy.py"],
+        pytest.param([*MORE, "-k", "toy or every_play_ or a_play_that or every_role_s_play"], marks=pytest.mark.deep),
+    ],
+    ids=["maps", "more"],
+)
+def test_the_project_s_own_tests_take_it(copy: Path, tool: Run, chosen: list[str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *chosen]
+    done = tool(command, cwd=copy, ANSIBLE_COLLECTIONS_PATH=str(copy / "collections"))
+    assert done.returncode == 0 and re.search(r"[1-9]\d* passed", done.stdout), done.stdout[-6000:]
 
 
 def test_what_goes_over_all_systems_and_credentials_has_it(copy: Path, tool: Run, tmp_path: Path) -> None:
