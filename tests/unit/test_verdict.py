@@ -24,6 +24,7 @@ from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_da
 
 from tests.conftest import ROOT, Run
 from tests.unit.authorities import authority, certify
+from tests.unit.plays import wired
 
 RUN = "first-model-wine-0123456789ab"
 IMAGE = "0123456789ab" + "0" * 52
@@ -1025,3 +1026,17 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         assert "make password" in done.stdout or "mlops.lab.password" in done.stdout
     else:
         assert not call and (not deployed or "the proof failed" in done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ((ROOT / "experiments/wine_search.yml").read_text(encoding="utf-8"), (16, "first", "wine-search")),
+        ("train: {call: a:b}\ntrack: {experiment: ours}\n", (0, "ours", "")),
+    ],
+)
+def test_the_first_model_is_what_its_experiment_file_says(tmp_path: Path, text: str, expected: tuple[int, str, str]) -> None:
+    (tmp_path / "first.yml").write_text(text, encoding="utf-8")
+    names = ("verdict_trials", "verdict_mlflow_experiment", "verdict_model")
+    found = wired(tmp_path, names, airflow_stack_experiments=str(tmp_path), lab_first_experiment="first")
+    assert tuple(found[name] for name in names) == expected
