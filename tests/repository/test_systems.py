@@ -15,8 +15,8 @@ from tests.unit.rendering import COMPOSE_FILES
 SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
 SYSTEMS: dict[str, dict[str, Any]] = SHARED["lab_systems"]
 ASKED = (
-    *("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_mlflow_project"),
-    *("workbench_enabled", "lab_backup_workbench_project", "verdict_pages", "verdict_urls", "preflight_credentials"),
+    *("lab_systems", "lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "lab_backup_systems"),
+    *("lab_backup_others", "workbench_enabled", "verdict_pages", "verdict_urls", "preflight_credentials"),
 )
 CREDENTIALS = {f"vault_{name}": "a-password-of-the-lab" for name in ("airflow_admin_password", "workbench_password")}
 
@@ -53,7 +53,10 @@ def test_services_and_volumes_are_those_of_the_compose_files(values: Any, name: 
         for volume, more in file.get("volumes", {}).items()
         if not (more or {}).get("external")
     }  # another system's
-    assert volumes == {*system["data"], *system["volumes"]}
+    saved = [tree["volume"] for tree in system.get("backup", {}).get("trees", [])]
+    assert sorted(volumes) == sorted([*saved, *system["volumes"]])
+    databases = system.get("backup", {}).get("databases", [])
+    assert (f"{system['project']}_postgres" in system["volumes"]) == bool(databases), "a backup saves the databases of every Postgres"
     assert system["dir"] == f"/opt/mlops-lab/{system['role']}"
 
 
@@ -93,7 +96,8 @@ def test_what_is_there_already_is_not_the_lab_s_own(values: Any) -> None:
     found = values(lab_index_url="https://nexus.example.com/simple/", lab_mlflow_url="https://mlflow.example.com")
     asked = {port["variable"] for port in found["preflight_ports"]}
     assert not asked & {"lab_index_port", "lab_mlflow_port"} and {"lab_airflow_port", "lab_flower_port", "lab_models_port"} <= asked
-    assert found["lab_backup_mlflow_project"] == ""
+    assert {one["name"] for one in found["lab_backup_systems"]} & {"index", "mlflow", "airflow", "models"} == {"airflow", "models"}
+    assert found["lab_backup_others"] == ["MLflow", "the package index"]
     assert len(found["lab_projects"]) == len(SYSTEMS), "what an earlier setting started can still be stopped"
 
 
@@ -102,7 +106,8 @@ def test_the_workbench_runs_when_it_is_asked_for_and_can_be_removed_in_any_case(
     ports = {port["variable"] for port in SYSTEMS["workbench"]["ports"]}
     assert ports & {port["variable"] for port in off["preflight_ports"]} == set() and ports <= {port["variable"] for port in on["preflight_ports"]}
     assert (off["workbench_enabled"], on["workbench_enabled"]) == (False, "true")
-    assert (off["lab_backup_workbench_project"], on["lab_backup_workbench_project"]) == ("", "mlops-lab-workbench")
+    assert ["workbench" in [one["name"] for one in found["lab_backup_systems"]] for found in (off, on)] == [False, True]
+    assert off["lab_backup_others"] == [], "what is off is nobody else's"
     assert [[page["name"] for page in found["verdict_pages"]] for found in (off, on)] == [[], ["JupyterLab", "Optuna's dashboard"]]
     assert on["verdict_urls"].keys() - off["verdict_urls"].keys() == {"Workbench", "Studies"}
     assert {one["name"]: one["needed"] for one in off["preflight_credentials"] if "needed" in one}["vault_workbench_password"] is False
@@ -110,9 +115,9 @@ def test_the_workbench_runs_when_it_is_asked_for_and_can_be_removed_in_any_case(
         assert "mlops-lab-workbench" in found["lab_projects"] and "mlops-lab-workbench_notebooks" in found["lab_volumes"]
 
 
-def test_a_backup_saves_the_data_of_every_system() -> None:
-    saves = (ROOT / "roles/lab_backup/vars/main.yml").read_text(encoding="utf-8")
-    for name, system in SYSTEMS.items():
-        for volume in (volume.partition("_")[2].partition("_")[2] for volume in system["data"]):
-            kept = f"lab_backup_{name}_project }}}}_{volume}" in saves if volume != "postgres" else f"{{name: {name}, admin: {name}," in saves
-            assert kept, f"{volume} of {name}"
+def test_a_backup_saves_the_data_of_every_system(values: Any) -> None:
+    found = values(lab_workbench="true")
+    saved = {one["name"]: one for one in found["lab_backup_systems"]}
+    assert list(saved) == [name for name, system in SYSTEMS.items() if "backup" in system], "in the order of their start"
+    for name, one in saved.items():
+        assert one == {"name": name, "project": f"mlops-lab-{name}", "dir": found["lab_systems"][name]["dir"], **found["lab_systems"][name]["backup"]}

@@ -98,7 +98,7 @@ services:
       options: {max-size: 10m, max-file: "3"}
     ports: ["127.0.0.1:{{ toy_port }}:80"]
     secrets: [password]
-    volumes: [cache:/cache]
+    volumes: [cache:/cache, scores:/scores]
     healthcheck:
       test: [CMD, "true"]
       interval: 30s
@@ -111,6 +111,7 @@ secrets:
 
 volumes:
   cache:
+  scores:
 """,
     "README.md": """\
 # toy
@@ -158,9 +159,10 @@ SYSTEM = """\
     ports:
       - {port: "{{ lab_toy_port }}", what: the toy, variable: lab_toy_port, address: "{{ lab_bind_address }}", group: lab_control}
     services: [toy]
-    data: []
+    backup:
+      trees: [{name: toy_scores, volume: "{{ lab_name }}-toy_scores"}]
     volumes: ["{{ lab_name }}-toy_cache"]
-lab_projects:"""
+lab_own_systems:"""
 CREDENTIAL = "  - {name: vault_swing_password, kind: password, hosts: [lab_control], what: Whoever plays}\n\n# Those that create_vault may give"
 WIRING = """\
 ---
@@ -201,7 +203,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory, files: list[Path], tool: Run)
     for name, text in ROLE.items():  # 1
         put(f"roles/toy/{name}", text)
     put("tests/unit/test_toy.py", TEST)
-    put("playbooks/group_vars/all/shared.yml", SYSTEM, before="lab_projects:")  # 2
+    put("playbooks/group_vars/all/shared.yml", SYSTEM, before="lab_own_systems:")  # 2
     put("playbooks/group_vars/all/shared.yml", "lab_toy_port: 7777\nlab_studies_port: 8889\n", before="lab_studies_port: 8889\n")  # 3
     put("playbooks/group_vars/all/toy.yml", WIRING)
     put("playbooks/start.yml", PLAY)  # 4
@@ -243,7 +245,7 @@ def test_what_goes_over_all_systems_and_credentials_has_it(copy: Path, tool: Run
     made = tool(["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={tmp_path}/lab"], **options)
     assert made.returncode == 0, made.stdout
     at = ["-i", tmp_path / "lab/hosts.yml", "--playbook-dir", "playbooks"]
-    names = ("lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "verdict_secrets")
+    names = ("lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "verdict_secrets", "lab_backup_systems")
     message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
     asked = tool(
         ["ansible", "lab_control", *at, "-m", "ansible.builtin.debug", "-a", f"msg={message}"],
@@ -254,6 +256,10 @@ def test_what_goes_over_all_systems_and_credentials_has_it(copy: Path, tool: Run
     assert asked.returncode == 0, asked.stdout
     found = json.loads(asked.stdout.partition("=>")[2])["msg"]
     assert "lab-toy" in found["lab_projects"] and "/opt/lab/toy" in found["lab_directories"] and "lab-toy_cache" in found["lab_volumes"]
+    trees = [{"name": "toy_scores", "volume": "lab-toy_scores"}]
+    assert {"name": "toy", "project": "lab-toy", "dir": "/opt/lab/toy", "trees": trees} in found["lab_backup_systems"] and "lab-toy_scores" in found[
+        "lab_volumes"
+    ]
     assert "/opt/lab/toy/compose.yml" in found["sensitive_files_compose_files"]
     assert 7777 in [int(port["port"]) for port in found["preflight_ports"]]
     assert len(found["verdict_secrets"]["vault_swing_password"]) == 32, "a new vault has one"

@@ -86,13 +86,14 @@ def backup(folder: Path, **more: Any) -> Path:
     return made
 
 
+MLFLOW = {"name": "mlflow", "project": "mlops-lab-mlflow", "dir": "/opt/mlops-lab/mlflow_server"}
 #: what module backup_info would have found
 SEEN = {"complete": [NAME], "versions": VERSIONS, "volumes_free": 10**6}
 VALUES: dict[str, Any] = {
     "lab_backup_restore": NAME,
     "lab_backup_airflow_fernet_key": KEY,
     "lab_backup_mlflow_admin_password": PASSWORD,
-    "lab_backup_mlflow_project": "mlops-lab-mlflow",
+    "lab_backup_systems": [MLFLOW],
     "lab_backup_mlflow_store": "",
     "lab_backup_url": "",
     "__lab_backup_copies": {},
@@ -149,7 +150,7 @@ CASES = {
     "same-store": Case(manifest={"mlflow_store": "s3://lab/churn"}, values={"lab_backup_mlflow_store": "s3://lab/churn/"}),
     "no-mlflow": Case(
         manifest={"mlflow_store": "s3://lab/churn"},
-        values={"lab_backup_mlflow_project": "", "__lab_backup_seen": SEEN | {"versions": {"airflow": "3.3.2"}}},
+        values={"lab_backup_systems": [], "__lab_backup_seen": SEEN | {"versions": {"airflow": "3.3.2"}}},
     ),
     "other-store": Case(
         "leaves MLflow's files in s3://lab/churn, and the lab has them in s3://other (lab_backup_mlflow_store): set",
@@ -420,7 +421,7 @@ def test_a_dump_runs_as_nobody_who_may_do_anything(postgres: Postgres, tmp_path:
     ],
 )
 def test_backups_are_copied_where_mlflow_s_users_read_nothing(url: str, mlflow: str, words: str) -> None:
-    case = RoleCase("", "lab_backup", "", {"lab_backup_url": url, "lab_backup_mlflow_store": mlflow, "lab_backup_mlflow_project": "x"})
+    case = RoleCase("", "lab_backup", "", {"lab_backup_url": url, "lab_backup_mlflow_store": mlflow, "lab_backup_systems": [MLFLOW]})
     said = case.value("__lab_backup_misplaced")
     assert (words in said and url in said) if words else said == ""
 
