@@ -16,7 +16,7 @@ description:
   - Takes one key of every system, and makes one list of what is there, in the order of the systems. A system without the key has no part.
   - Each part gets some values of its system, unless it has one of the same name itself.
   - Nothing else of a system is looked at.
-positional: key, keep
+positional: key, keep, passwords
 options:
   _input:
     description: Systems, as a list, or as a dictionary whose keys are their names.
@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     default: []
+  passwords:
+    description:
+      - Passwords by the names of their variables. With them a part's C(credential), the name of one, becomes its C(password), unless that is empty.
+    type: dict
+    default: {}
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -49,7 +54,12 @@ _value:
 """
 
 
-def parts(systems: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]], key: str, keep: Iterable[str] = ()) -> list[dict[str, Any]]:
+def parts(
+    systems: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]],
+    key: str,
+    keep: Iterable[str] = (),
+    passwords: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """Return the parts of one kind of all systems, as the documentation above says."""
     named = [({"name": name}, system) for name, system in systems.items()] if isinstance(systems, Mapping) else [({}, system) for system in systems]
     found = []
@@ -57,7 +67,10 @@ def parts(systems: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]]
         # One value at a time: what nobody asks for need not be there, a password of a system that is off, for example.
         has = system.get(key, [])
         for part in [has] if isinstance(has, Mapping) else has:
-            found.append({**part, **{name: called[name] if name in called else system[name] for name in keep if name not in part}})
+            made = {**part, **{name: called[name] if name in called else system[name] for name in keep if name not in part}}
+            if passwords and "credential" in made and (password := passwords.get(made.pop("credential"))):
+                made["password"] = password
+            found.append(made)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.module_utils.lab_api import IMAGE_SERVICES
 
 from tests.conftest import ROOT, Run
 from tests.unit.rendering import COMPOSE_FILES
@@ -84,6 +85,25 @@ def test_what_is_derived_has_every_system(values: Any) -> None:
     assert {port["variable"] for port in found["preflight_ports"]} == {name for name in SHARED if name.endswith("_port")} - optional
 
 
+def test_every_published_page_is_one_of_the_gateway_and_its_container_is_in_its_system_s_network() -> None:
+    places = []
+    for name, system in SYSTEMS.items():
+        pages = system.get("pages", [])
+        places += [page["place"] for page in pages]
+        ports = {port["port"] for port in system["ports"]} if name != "gateway" else set()
+        assert ports == {page["port"] for page in pages}, name
+        for page in pages:
+            service = page["gateway"]["upstream"].split("/")[2].partition(":")[0]
+            assert "network" in system and (service in system["services"] or page["gateway"]["upstream"] == system.get("inside")), page["name"]
+            assert page["gateway"].get("credential", "vault_").startswith("vault_") and "password" not in page["gateway"], "the map has no secret"
+    assert len(places) == len(set(places))
+
+
+def test_what_plugins_say_of_airflow_s_services_is_true() -> None:
+    """A plugin reads no map: what differs would be found by nobody."""
+    assert {*IMAGE_SERVICES} <= {*SYSTEMS["airflow"]["services"]}
+
+
 def test_with_a_gateway_every_page_needs_its_port_at_the_host_s_address_too(values: Any) -> None:
     ports = values(lab_gateway="true", lab_address="10.0.0.5", lab_control_address="10.0.0.5")["preflight_ports"]
     both = {(port["variable"], port["address"]) for port in ports}
@@ -108,7 +128,8 @@ def test_the_workbench_runs_when_it_is_asked_for_and_can_be_removed_in_any_case(
     assert (off["workbench_enabled"], on["workbench_enabled"]) == (False, "true")
     assert ["workbench" in [one["name"] for one in found["lab_backup_systems"]] for found in (off, on)] == [False, True]
     assert off["lab_backup_others"] == [], "what is off is nobody else's"
-    assert [[page["name"] for page in found["verdict_pages"]] for found in (off, on)] == [[], ["JupyterLab", "Optuna's dashboard"]]
+    assert [page["name"] for page in on["verdict_pages"] if page not in off["verdict_pages"]] == ["JupyterLab", "Optuna's dashboard"]
+    assert "JupyterLab" not in [page["name"] for page in off["verdict_pages"]]
     assert on["verdict_urls"].keys() - off["verdict_urls"].keys() == {"Workbench", "Studies"}
     assert {one["name"]: one["needed"] for one in off["preflight_credentials"] if "needed" in one}["vault_workbench_password"] is False
     for found in (off, on):

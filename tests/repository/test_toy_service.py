@@ -48,6 +48,10 @@ argument_specs:
         description: Directory on the host.
         type: path
         default: /opt/mlops-lab/toy
+      toy_network:
+        description: Network in which it is reached.
+        type: str
+        default: mlops-lab-toy
       toy_port:
         description: Port.
         type: int
@@ -59,9 +63,10 @@ argument_specs:
 """,
     "defaults/main.yml": """\
 ---
-# Compose project, its directory on the host, and the port of the loopback
+# Compose project, its directory on the host, its network, and the port of the loopback
 toy_project: mlops-lab-toy
 toy_dir: /opt/mlops-lab/toy
+toy_network: mlops-lab-toy
 toy_port: 7777
 
 # toy_password    password of whoever plays: required
@@ -72,6 +77,7 @@ toy_port: 7777
   mlops.lab.compose_up:
     project: "{{ toy_project }}"
     project_src: "{{ toy_dir }}"
+    networks: ["{{ toy_network }}"]
     secrets: {password: "{{ toy_password }}"}
     definition: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') }}"
 """,
@@ -97,6 +103,7 @@ services:
       driver: json-file
       options: {max-size: 10m, max-file: "3"}
     ports: ["127.0.0.1:{{ toy_port }}:80"]
+    networks: [{{ toy_network }}]
     secrets: [password]
     volumes: [cache:/cache, scores:/scores]
     healthcheck:
@@ -105,6 +112,9 @@ services:
       timeout: 5s
       start_period: 60s
       start_interval: 1s
+
+networks:
+  {{ toy_network }}: {external: true}
 
 secrets:
   password: {file: {{ toy_dir }}/secrets/password}
@@ -156,8 +166,17 @@ SYSTEM = """\
     dir: "{{ lab_dir }}/toy"
     hosts: [lab_control]
     own: true
+    network: "{{ lab_name }}-toy"
     ports:
       - {port: "{{ lab_toy_port }}", what: the toy, variable: lab_toy_port, address: "{{ lab_bind_address }}", group: lab_control}
+    pages:
+      - name: Toy
+        place: 90
+        port: "{{ lab_toy_port }}"
+        url: "{{ lab_pages }}:{{ lab_toy_port }}"
+        gateway: {upstream: "http://toy:80"}
+        shown: {name: Toy, user: kid}
+        opened: {path: /swing, user: kid, credential: vault_swing_password}
     services: [toy]
     backup:
       trees: [{name: toy_scores, volume: "{{ lab_name }}-toy_scores"}]
@@ -168,6 +187,7 @@ WIRING = """\
 ---
 toy_project: "{{ lab_systems.toy.project }}"
 toy_dir: "{{ lab_systems.toy.dir }}"
+toy_network: "{{ lab_systems.toy.network }}"
 toy_port: "{{ lab_toy_port }}"
 toy_password: "{{ vault_swing_password }}"
 """
@@ -245,7 +265,8 @@ def test_what_goes_over_all_systems_and_credentials_has_it(copy: Path, tool: Run
     made = tool(["ansible-playbook", "playbooks/new_lab.yml", "-i", "localhost,", "-e", f"lab_home={tmp_path}/lab"], **options)
     assert made.returncode == 0, made.stdout
     at = ["-i", tmp_path / "lab/hosts.yml", "--playbook-dir", "playbooks"]
-    names = ("lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "verdict_secrets", "lab_backup_systems")
+    names = ["lab_projects", "lab_directories", "lab_volumes", "sensitive_files_compose_files", "preflight_ports", "verdict_secrets", "lab_backup_systems"]
+    names += ["gateway_pages", "gateway_networks", "verdict_urls", "verdict_users", "verdict_pages", "preflight_address_variables"]
     message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
     asked = tool(
         ["ansible", "lab_control", *at, "-m", "ansible.builtin.debug", "-a", f"msg={message}"],
@@ -263,6 +284,10 @@ def test_what_goes_over_all_systems_and_credentials_has_it(copy: Path, tool: Run
     assert "/opt/lab/toy/compose.yml" in found["sensitive_files_compose_files"]
     assert 7777 in [int(port["port"]) for port in found["preflight_ports"]]
     assert len(found["verdict_secrets"]["vault_swing_password"]) == 32, "a new vault has one"
+    assert found["gateway_pages"][-1] == {"name": "Toy", "port": 7777, "upstream": "http://toy:80"} and "lab-toy" in found["gateway_networks"]
+    assert (found["verdict_urls"]["Toy"], found["verdict_users"]["Toy"]) == ("http://127.0.0.1:7777", "kid")
+    page = {"name": "Toy", "url": "http://127.0.0.1:7777", "path": "/swing", "user": "kid", "password": found["verdict_secrets"]["vault_swing_password"]}
+    assert page in found["verdict_pages"] and "toy_bind_address" in found["preflight_address_variables"]
     tasks = tool(["ansible-playbook", "playbooks/start.yml", "-i", tmp_path / "lab/hosts.yml", "--tags", "toy", "--list-tasks"], **options)
     assert "mlops.lab.toy : Start the toy and wait until it answers" in tasks.stdout, tasks.stdout
     example = yaml.safe_load((copy / "playbooks/files/credentials_example.yml").read_text(encoding="utf-8"))

@@ -34,6 +34,13 @@ def test_systems_may_be_a_list() -> None:
     assert parts([], "databases") == []
 
 
+def test_a_credential_becomes_its_password_where_there_is_one() -> None:
+    pages = [{"opened": {"path": "/", "credential": "vault_one"}}, {"opened": {"credential": "vault_two"}}]
+    assert parts(pages, "opened", [], {"vault_one": "secret", "vault_two": ""}) == [{"path": "/", "password": "secret"}, {}]
+    assert parts(pages, "opened")[1] == {"credential": "vault_two"}
+    assert pages[0]["opened"] == {"path": "/", "credential": "vault_one"}, "what it is given stays"
+
+
 def test_what_is_not_asked_for_need_not_be_there(tmp_path: Path) -> None:
     """The map of a lab names secrets of systems that are off, which no vault has."""
     systems = {"toy": {"dir": "{{ lab_dir }}/toy", "key": "{{ vault_not_there }}", "pages": [{"port": "{{ 7000 + 7 }}"}]}}
