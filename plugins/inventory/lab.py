@@ -37,10 +37,11 @@ lab:
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError, AnsibleParserError
-from ansible.parsing.vault import AnsibleVaultFormatError, VaultLib, VaultSecret
+from ansible.errors import AnsibleParserError
+from ansible.parsing.vault import VaultSecret
 from ansible.plugins.inventory import BaseFileInventoryPlugin
 from ansible.plugins.inventory.yaml import InventoryModule as YamlInventory
+from ansible_collections.mlops.lab.plugins.plugin_utils.vaults import MARK, moved, opened
 
 PASSWORD = Path(".vault_password")
 VAULT = Path("group_vars/lab/vault.yml")
@@ -68,28 +69,10 @@ def password_of(home: Path, others: bool) -> bytes:
     vault = vault_file.read_bytes() if vault_file.exists() else b""
     password = password_file.read_bytes().strip() if password_file.exists() else b""
     old = home / "group_vars/all/vault.yml"
-    if not others and not vault and old.exists() and old.read_bytes().startswith(b"$ANSIBLE_VAULT;"):
-        raise ValueError(
-            f"This lab has its credentials where an older version had them: move {shown(old)} to {shown(vault_file)}, "
-            f"and the .vault_password of the checkout to {shown(password_file)}."
-        )
-    if others or not vault.startswith(b"$ANSIBLE_VAULT;"):
-        return password
-    if not password:
-        what = "empty" if password_file.exists() else "missing"
-        raise ValueError(
-            f"The vault password is {what}: {shown(vault_file)} is encrypted; write the password that opens it into {shown(password_file)}, "
-            f"or remove {shown(vault_file)} to get new credentials."
-        )
-    try:
-        VaultLib([("default", VaultSecret(password))]).decrypt(vault)
-    except AnsibleVaultFormatError as error:
-        raise ValueError(f"{shown(vault_file)} is damaged: restore it, or remove it to get new credentials.") from error
-    except AnsibleError as error:
-        raise ValueError(
-            f"The vault password is wrong: {shown(password_file)} does not open {shown(vault_file)}; write the right password into "
-            f"{shown(password_file)}, or remove both files to get new credentials."
-        ) from error
+    if not others and not vault and old.exists() and old.read_bytes().startswith(MARK):
+        raise ValueError(moved(shown(old), shown(vault_file), shown(password_file)))
+    if not others and vault.startswith(MARK):
+        opened(vault, password if password_file.exists() else None, shown(vault_file), shown(password_file))
     return password
 
 

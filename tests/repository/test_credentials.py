@@ -87,9 +87,9 @@ def test_every_credential_that_is_named_is_in_the_map_and_each_is_used() -> None
 
 
 def test_nothing_beside_the_map_lists_credentials() -> None:
-    """What uses one names it as a value: `role_password: "{{ vault_... }}"`, and in `role_names` for messages. The authority's two are made together."""
+    """What uses one names it as a value: `role_password: "{{ vault_... }}"`, and in `role_names` for messages."""
     found = {str(place): listed(text) for place, text in TEXTS.items() if place.suffix == ".yml"}
-    assert {place: names for place, names in found.items() if names} == {"playbooks/create_vault.yml": {"vault_ca_key", "vault_ca_certificate"}}
+    assert {place: names for place, names in found.items() if names} == {}
     assert listed("{vault_ca_key: 1, a: [vault_nexus_pass], b: [{name: vault_redis_password}], c: vault_models_password, '{{ vault_nexus_user }}': 2}") == {
         *("vault_ca_key", "vault_nexus_pass", "vault_redis_password")
     }
