@@ -122,7 +122,7 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
 def foreign_names(role: str, path: Path) -> Iterator[str]:
     """Yield the variables that a file of a role names, in an expression or a sentence, and that are not the role's own."""
     others = "|".join(name for name in NAMES if name != role)
-    foreign = re.compile(rf"(?<![\w.])(?:(?:hostvars|groups)(?:\[|\.[a-z]|\s*\|)|(?:__)?(?:{others}|lab|vault)_[a-z]\w*)")
+    foreign = re.compile(rf"(?<![\w.])(?:hostvars\b|groups(?:\[|\.[a-z]|\s*\|)|(?:__)?(?:{others}|lab|vault)_[a-z]\w*)")
     for number, text in texts_of(path):
         for match in foreign.finditer(re.sub(rf"\b_*{role}_\w+", "", text)):
             if match[0] not in NO_VARIABLES:
@@ -145,7 +145,8 @@ def test_a_role_names_nothing_but_its_own_variables(role: Path) -> None:
         ("main.yml", "- debug:\n    msg: >-\n      {{ first_model_dag\n      ~ lab_dir }}\n", ["2: lab_dir"]),
         ("main.yml", "- fail: {msg: Write the right vault_nexus_pass into the vault.}\n  when: groups.lab | length\n", ["1: vault_nexus_pass", "2: groups.l"]),
         ("main.yml", "# lab_dir\n- mlops.lab.lab_dag_run:\n    run: |\n      echo {{ __verdict_run\n      | trim }} # .vault_password\n", ["3: __verdict_run"]),
-        ("page.j2", "# lab_dir\n{{ hostvars[\n'a'].x }} {{ first_model_lab_dir }}\n{{ mlflow_server_port\n}}\n", ["2: hostvars[", "4: mlflow_server_port"]),
+        ("page.j2", "# lab_dir\n{{ hostvars[\n'a'].x }} {{ first_model_lab_dir }}\n{{ mlflow_server_port\n}}\n", ["2: hostvars", "4: mlflow_server_port"]),
+        ("main.yml", "running: >-\n  {{ first_model_hosts | map('extract', hostvars)\n  | map(attribute='running') }}\n", ["1: hostvars"]),
         ("README.md", "# Uses `lab_dir`\n```yaml\na: '{{ lab_dir }}'\n```\nAsk for `vault_nexus_pass`.\n", ["1: lab_dir", "5: vault_nexus_pass"]),
     ],
 )

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, run_tool
 from tests.unit.plays import play
 
+WIRING = yaml.safe_load((ROOT / "playbooks/group_vars/all/airflow_stack.yml").read_text(encoding="utf-8"))
 # Whatever a host runs is started by a shell of its own, which knows whose engine is meant.
 SHELL = '#!/bin/sh\nHOST={host} PATH={folder}:$PATH\nexport HOST PATH\nexec /bin/sh "$@"\n'
 # The worker is a file with the hash of its definition. Its replacement takes a second, in which a log tells who begins and who ends.
@@ -67,6 +69,7 @@ class Lab:
             "airflow_stack_project": "lab",
             "airflow_stack_image": "lab/airflow:3.3.2",
             "airflow_stack_worker_hosts": self.names[1:],
+            "airflow_stack_worker_running": WIRING["airflow_stack_worker_running"],
             **values,
         }
         block = {
@@ -134,6 +137,12 @@ def test_workers_are_replaced_some_after_the_others_and_then_nothing_is_done(lab
 def test_all_at_once_where_it_is_asked_for(lab: Lab) -> None:
     output = lab.run(airflow_stack_worker_serial="100%")
     assert turns(output, lab.replaced()) == [set(lab.names)], output
+
+
+@pytest.mark.deep
+def test_a_role_that_is_not_told_of_the_others_replaces_all_of_them_all_the_same(lab: Lab) -> None:
+    output = lab.run(airflow_stack_worker_running={})
+    assert turns(output, lab.replaced()) == [{"control", "w1", "w2"}, {"w3", "w4"}, {"w5"}], output
 
 
 @pytest.mark.deep
