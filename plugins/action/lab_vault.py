@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.filter.short_name import short_name
 from ansible_collections.mlops.lab.plugins.modules.lab_vault import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.vaults import MARK, moved, opened
@@ -38,11 +39,6 @@ DAYS = 3650
 def random_password() -> str:
     """Return a random text that needs no quotes anywhere."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(LENGTH))
-
-
-def short_name(name: str) -> str:
-    """Return the name by which a user knows a credential: redis for vault_redis_password."""
-    return name.removeprefix("vault_").removesuffix("_password")
 
 
 def authority(lab: str) -> tuple[str, str]:

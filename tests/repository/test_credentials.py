@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.filter.short_name import short_name
 
 import role_docs
 from tests.conftest import ROOT, Run
@@ -109,9 +110,7 @@ def test_the_guide_says_of_every_secret_that_a_worker_knows_how_it_is_changed(va
     found = values("lab_worker_secrets", "lab_renewable")
     renewed = {name for names in re.findall(r"make renew NAME=([a-z_,]+)", table) for name in names.split(",")}
     assert renewed <= set(found["lab_renewable"])
-    assert renewed | {name.removeprefix("vault_").removesuffix("_password") for name in NAME.findall(table)} == {
-        name.removeprefix("vault_").removesuffix("_password") for name in found["lab_worker_secrets"]
-    }
+    assert renewed | {short_name(name) for name in NAME.findall(table)} == {short_name(name) for name in found["lab_worker_secrets"]}
 
 
 def test_a_new_entry_is_made_demanded_looked_for_and_explained(values: Any, tool: Run, tmp_path: Path) -> None:
