@@ -155,12 +155,15 @@ def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_go
         "verdict_guide",
     )
     commands = ("verdict_password_command", "verdict_train_command")
-    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", *commands)
+    advice = ("nexus_repositories_trust_hint", "awx_vault_command", "lab_backup_start_command", "mlflow_server_move_command", "preflight_credentials_hint")
+    found = place.values(lab, *reads, "package_index_publish", "lab_reports_dir", "airflow_image_lock_dir", "lab_name", *commands, *advice)
     assert [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if not Path(path).exists()] == []
     assert not [path for path in (*(found[name] for name in reads), *found["package_index_publish"]) if Path(path).is_relative_to(ROOT)]
     assert (found["lab_reports_dir"], found["airflow_image_lock_dir"]) == (f"{lab}/reports", f"{lab}/locks")
     assert found["lab_name"] == "churn-lab"
     assert found["verdict_password_command"] == f"ansible-playbook mlops.lab.password -i {lab}/hosts.yml"
+    assert not [found[name] for name in advice if not re.search("ansible-playbook mlops[.]lab[.](provision|create_vault|site) ", found[name])]
+    assert not [found[name] for name in advice if re.search("make |playbooks/", found[name])], "it has no Makefile and no checkout"
     assert found["verdict_train_command"] == f"ansible-playbook mlops.lab.train -i {lab}/hosts.yml"
 
 

@@ -37,6 +37,7 @@ def stop(tool: Run, path: Path, task: dict[str, Any], hosts: str = "first,", doc
         "sensitive_files_staging_dirs": [f"{staging}/{{{{ inventory_hostname }}}}"],
         "sensitive_files_async_dir": "",
         "sensitive_files_remote_tmp": "",
+        "lab_command": "make VERB",
     }
     done = tool(
         ["ansible-playbook", path / "play.yml", "-i", hosts, "-e", json.dumps(values)],
@@ -81,6 +82,5 @@ def test_other_hosts_stop_and_are_cleaned(tool: Run, tmp_path: Path) -> None:
 def test_an_engine_that_does_not_answer_is_named_whatever_failed(tool: Run, tmp_path: Path) -> None:
     task = {FAIL: {"msg": "the image is not there"}}
     assert stop(tool, tmp_path, task, docker="echo 'no daemon at its socket' >&2; exit 1") == [
-        'Do a thing: the image is not there (The Docker engine on first does not answer: "no daemon at its socket"; '
-        "playbooks/provision.yml installs and starts it.)"
+        'Do a thing: the image is not there (The Docker engine on first does not answer: "no daemon at its socket"; `make provision` installs and starts it.)'
     ]
