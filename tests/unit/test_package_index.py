@@ -211,6 +211,57 @@ def test_links_of_a_project_are_followed_and_those_to_nothing_are_left_out(proje
     assert copied_of(project, tmp_path / "copy") == ["src/tiny/more.py", "src/tiny/shared", "src/tiny/shared/more.py"]
 
 
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_what_git_ignores_is_in_no_wheel(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: bool) -> None:
+    (tmp_path / "shared").mkdir()
+    for name in ("src/tiny/credentials.json", "src/tiny/new.csv", "src/tiny/kept.log", "src/tiny/gone.py", "data/all.parquet", "../shared/x.log", "sub/a.py"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x", encoding="utf-8")
+    (project / "src/tiny/shared").symlink_to("../../../shared")
+    (project / ".gitignore").write_text("credentials.json\n/data/\n*.log\n", encoding="utf-8")
+    (project / ".env").write_text("x", encoding="utf-8")
+    top = tmp_path if below else project
+    git(top, "init", "-q")
+    git(project / "sub", "init", "-q")
+    git(project, "add", "-f", "src/tiny/kept.log", "src/tiny/gone.py", "pyproject.toml")
+    (project / "src/tiny/gone.py").unlink()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))  # as a hook sets it
+    (top / ".git/config").write_text("[core]\nfsmonitor = false\nhooksPath = /nowhere\n", encoding="utf-8")
+    wanted = [".gitignore", "src/tiny/kept.log", "src/tiny/new.csv", "src/tiny/shared", "src/tiny/shared/x.log", "sub", "sub/a.py"]
+    assert copied_of(project, tmp_path / "copy") == wanted
+
+
+NAMED = [
+    "[tool.hatch.build.targets.wheel]\nartifacts = ['*.csv']\n",
+    "[tool.hatch.build.targets.wheel.force-include]\n'src/tiny/x/wanted.csv' = 'tiny/a.csv'\n",
+    "[tool.poetry]\ninclude = [{path = 'src/tiny/**/*.csv', format = 'wheel'}]\n",
+    "[tool.setuptools.package-data]\ntiny = ['x/*.csv', '*']\n",
+    "[tool.setuptools.package-data]\n'*' = ['*.csv', '**/*']\n",
+]
+
+
+@pytest.mark.parametrize("settings", NAMED)
+def test_what_the_settings_of_a_project_name_is_in_its_wheel_though_git_ignores_it(project: Path, tmp_path: Path, settings: str) -> None:
+    for name in ("src/tiny/x/wanted.csv", "src/tiny/x/credentials.json"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("x", encoding="utf-8")
+    (project / "pyproject.toml").write_text(f"[project]\nname = 'tiny'\n{settings}", encoding="utf-8")
+    (project / ".gitignore").write_text("*.csv\n*.json\n", encoding="utf-8")
+    git(project, "init", "-q")
+    assert copied_of(project, tmp_path / "copy") == [".gitignore", "src/tiny/x", "src/tiny/x/wanted.csv"]
+
+
+def test_a_project_in_a_folder_that_git_ignores_is_copied_as_one_without_git(project: Path, tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*\n", encoding="utf-8")
+    git(tmp_path, "init", "-q")
+    assert copied_of(project, tmp_path / "copy") == []
+    assert (tmp_path / "copy/src/tiny/__init__.py").is_file()
+
+
 @pytest.mark.parametrize(("to", "copied"), [(".", []), ("../..", []), ("../../../one", ["src/tiny/link", "src/tiny/link/link"])])
 def test_a_circle_of_links_ends(project: Path, tmp_path: Path, to: str, copied: list[str]) -> None:
     for one, other in (("one", "other"), ("other", "one")):
@@ -266,9 +317,6 @@ def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_
         folder.mkdir()
         (folder / wheel.name).write_bytes(wheel.read_bytes())
 
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True, capture_output=True)
-
     def built(*, again: bool = True) -> dict[str, str]:
         before = len(builds)
         build_wheel.wheel_of(project, tmp_path / "cache")
@@ -278,18 +326,18 @@ def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_
     monkeypatch.setattr(build_wheel, "build", build)
     declared = project / "pyproject.toml"
     declared.write_text(BY_GIT["SETUPTOOLS_SCM_PRETEND_VERSION"], encoding="utf-8")
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-qm", "All")
-    git("tag", "tiny-lab-1.4.2")
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "All")
+    git(project, "tag", "tiny-lab-1.4.2")
     assert built() == {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.4.2"}
     assert built(again=False)
-    git("tag", "v1.5")
+    git(project, "tag", "v1.5")
     assert built() == {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.5"}
     for variable, text in BY_GIT.items():
         declared.write_text(text, encoding="utf-8")
-        git("commit", "--allow-empty", "-qam", variable)
-        git("tag", "-f", "v1.6")
+        git(project, "commit", "--allow-empty", "-qam", variable)
+        git(project, "tag", "-f", "v1.6")
         assert built() == {variable: "1.6"}
     gone = project / "src/tiny/gone.py"
     gone.touch()

@@ -35,8 +35,12 @@ from packaging.version import InvalidVersion, Version
 # The time stamp (1980-01-01, in seconds) of all files in a wheel: the first that a zip archive can hold.
 EPOCH = "315532800"
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "node_modules")
+# What build tools read all the same: which files are left out of a wheel.
+READ = {".gitignore", ".gitattributes"}
 # What tools leave beside pyproject.toml; deeper, a package may be called so.
 LEFT_OUT_BESIDE = {"build", "dist", "reports", "venv"}
+# What makes a folder a project.
+DECLARED = ("pyproject.toml",)
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
 # Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool.
@@ -54,15 +58,74 @@ class NoWheelError(Exception):
     """A project that gives no wheel; the text is one sentence for the operator."""
 
 
+def run_git(folder: Path, *arguments: str) -> str | None:
+    """Return what git says in a folder, whatever a user's settings and hooks are; None when it fails, or is not there."""
+    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # a hook's GIT_DIR names another repository
+    # a project of somebody else's is read like one's own: its build runs its code anyway
+    settings = [part for setting in ("core.hooksPath=/dev/null", "core.fsmonitor=false", "safe.directory=*") for part in ("-c", setting)]
+    with contextlib.suppress(OSError):
+        done = subprocess.run(["git", "-C", str(folder), *settings, *arguments], env=around, capture_output=True, check=False)
+        if done.returncode == 0:
+            return os.fsdecode(done.stdout)
+    return None
+
+
+def listed(project: Path) -> set[Path] | None:
+    """Return the paths in a project that belong to it by git, with the directories above them; None for a project outside a work tree.
+
+    What git ignores may be a secret, or data of any size: only what the project's settings name for the wheel belongs to it.
+    """
+
+    def paths(folder: Path, *options: str) -> set[Path]:
+        said = run_git(project / folder, "ls-files", "-z", *options)
+        return {folder / name for name in (said or "").split("\0") if name}
+
+    found = paths(Path(), "--cached", "--others", "--exclude-standard")
+    if not found & {Path(name) for name in DECLARED}:  # the folder may be one that a repository above it ignores
+        return None
+    for inner in [path for path in found if (project / path).is_dir() and not (project / path).is_symlink()]:  # repositories within this one
+        found |= paths(inner, "--cached", "--others", "--exclude-standard")
+    if patterns := named(project):
+        found |= paths(Path(), "--others", "--ignored", *(f"--exclude={pattern}" for pattern in patterns))
+    return found | {above for path in found for above in path.parents}
+
+
+def named(project: Path) -> list[str]:
+    """Return what the settings of build backends name for the wheel though git may ignore it, as patterns of git."""
+    try:
+        tool = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {})
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):  # which has its sentence where the version is looked for
+        return []
+
+    def found(path: str, kind: type) -> Any:
+        return value if isinstance(value := at(tool, path), kind) else kind()
+
+    patterns = list[Any]()
+    for place in ("hatch.build", "hatch.build.targets.wheel"):
+        patterns += found(f"{place}.artifacts", list)
+        patterns += [f"/{path}" for path in found(f"{place}.force-include", dict)]
+    patterns += [f"/{entry.get('path') if isinstance(entry, dict) else entry}" for entry in found("poetry.include", list)]
+    for package, files in found("setuptools.package-data", dict).items():
+        within = "" if package == "*" else f"{package.replace('.', '/')}/"
+        # one for every file names none
+        patterns += [f"**/{within}{pattern}" for pattern in files if re.search(r"[^*/.?]", str(pattern))] if isinstance(files, list) else []
+    return [pattern for pattern in patterns if isinstance(pattern, str)]
+
+
 def copy_project(project: Path, copy: Path) -> str:
     """Copy what belongs to a project, with the same modes everywhere, and return the SHA-256 of it.
 
-    A copy, since build backends leave files in the project and take old ones from there into the wheel.
+    A copy, since build backends leave files in the project and take old ones from there into the wheel. What git ignores stays behind.
     What links lead to is copied, but for links to nothing, and to a directory that they are in, which would not end.
 
     Raises:
         NoWheelError: something in it cannot be read, or is neither a file nor a directory.
     """
+    wanted = listed(project)
+
+    def ignored(path: Path) -> bool:
+        inside = path.relative_to(project)
+        return wanted is not None and inside not in wanted and not any((project / above).is_symlink() for above in inside.parents)
 
     def left_out(directory: str, names: list[str]) -> set[str]:
         here = Path(directory)
@@ -70,7 +133,8 @@ def copy_project(project: Path, copy: Path) -> str:
         above = {os.path.realpath(path) for path in (here, *here.parents, *here.resolve().parents)}
         links = [here / name for name in names if (here / name).is_symlink()]
         # not copytree's ignore_dangling_symlinks, which looks for relative links in the working directory
-        return LEFT_OUT(directory, names) | beside | {link.name for link in links if not link.exists() or os.path.realpath(link) in above}
+        endless = {link.name for link in links if not link.exists() or os.path.realpath(link) in above}
+        return (LEFT_OUT(directory, names) - READ) | beside | endless | {name for name in names if ignored(here / name)}
 
     try:
         shutil.copytree(project, copy, ignore=left_out)
@@ -83,8 +147,10 @@ def copy_project(project: Path, copy: Path) -> str:
             path.chmod(0o755)
             continue
         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(copy)}\0{path.stat().st_mode:o}\0{len(content)}\0".encode() + content)
+        digest.update(f"{path.relative_to(copy)}\0{path.stat().st_mode:o}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as content:
+            while part := content.read(2**20):
+                digest.update(part)
     return digest.hexdigest()
 
 
