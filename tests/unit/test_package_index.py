@@ -351,6 +351,41 @@ def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_
     assert built() == {"UV_DYNAMIC_VERSIONING_BYPASS": "1.6.1.dev20020101000000"}, "a file that is gone is a change, too"
 
 
+def test_a_tool_that_asks_git_for_the_files_of_a_package_finds_those_of_the_project(
+    project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def build(copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+        for words in (["rev-parse", "HEAD"], ["ls-files"], ["status", "--porcelain"]):
+            found.append(subprocess.run(["git", "-C", str(copy), *words], capture_output=True, text=True, check=True).stdout)
+        folder.mkdir()
+        (folder / wheel.name).write_bytes(wheel.read_bytes())
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "hooks").mkdir()
+    hook = tmp_path / "hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    odd = f"[core]\nhooksPath = {tmp_path}/hooks\n[commit]\ngpgSign = true\n[init]\ntemplateDir = {tmp_path}/hooks\n[user]\nuseConfigOnly = true\n"
+    (tmp_path / "home/.gitconfig").write_text(odd, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "2001-01-01T00:00:00Z")
+    (project / "pyproject.toml").write_text(f"{SCM}[project]\nname = 'tiny'\nversion = '1.0'\n", encoding="utf-8")
+    (project / "src/tiny/rates.csv").write_text("x", encoding="utf-8")
+    (project / ".gitignore").write_text("*.csv\n", encoding="utf-8")
+    git(project, "init", "-q")
+    git(project, "add", "-f", "src/tiny/rates.csv")
+    for cache in ("one", "other"):
+        build_wheel.wheel_of(project, tmp_path / cache)
+    assert found[:3] == found[3:] and found[1:3] == [".gitignore\npyproject.toml\nsrc/tiny/__init__.py\nsrc/tiny/rates.csv\n", ""]
+    assert [path.name for path in (tmp_path / "one").iterdir()] == [path.name for path in (tmp_path / "other").iterdir()]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build_wheel.NoWheelError, match=r"asks git for the project's files, and git init fails in a copy of it; is git there[?]$"):
+        build_wheel.wheel_of(project, tmp_path / "one")
+
+
 @pytest.mark.parametrize("text", WRITTEN)
 def test_a_version_that_is_written_needs_no_git(project: Path, tmp_path: Path, text: str) -> None:
     (project / "pyproject.toml").write_text(text, encoding="utf-8")

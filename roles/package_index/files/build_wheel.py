@@ -39,6 +39,8 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "*.egg-info", "n
 READ = {".gitignore", ".gitattributes"}
 # What tools leave beside pyproject.toml; deeper, a package may be called so.
 LEFT_OUT_BESIDE = {"build", "dist", "reports", "venv"}
+# Tools that ask git which files belong to the package.
+ASK_GIT = {"setuptools-scm", "setuptools-git", "hatch-vcs", "pdm-backend"}
 # What makes a folder a project.
 DECLARED = ("pyproject.toml",)
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
@@ -58,9 +60,15 @@ class NoWheelError(Exception):
     """A project that gives no wheel; the text is one sentence for the operator."""
 
 
+NOBODY = {f"GIT_{who}_{what}": f"{EPOCH} +0000" if what == "DATE" else "mlops.lab" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL", "DATE")}
+"""Who commits, and when, in the variables of git: the same everywhere, so that what is built is the same."""
+
+
 def run_git(folder: Path, *arguments: str) -> str | None:
     """Return what git says in a folder, whatever a user's settings and hooks are; None when it fails, or is not there."""
     around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # a hook's GIT_DIR names another repository
+    if arguments[0] != "ls-files":  # which has to know what a user ignores in all projects
+        around |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull} | NOBODY
     # a project of somebody else's is read like one's own: its build runs its code anyway
     settings = [part for setting in ("core.hooksPath=/dev/null", "core.fsmonitor=false", "safe.directory=*") for part in ("-c", setting)]
     with contextlib.suppress(OSError):
@@ -161,20 +169,49 @@ def at(table: Any, path: str) -> Any:
     return table
 
 
+def declared_in(copy: Path) -> dict[str, Any]:
+    """Return the pyproject.toml of a project.
+
+    Raises:
+        NoWheelError: it cannot be read.
+    """
+    try:
+        return tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise NoWheelError(f"its pyproject.toml cannot be read: {error}.") from None
+
+
+def needed_by(copy: Path) -> set[str]:
+    """Return the names of the packages that build a project.
+
+    Raises:
+        NoWheelError: its pyproject.toml cannot be read.
+    """
+    needed = set[str]()
+    for line in at(declared_in(copy), "build-system.requires") or []:
+        with contextlib.suppress(InvalidRequirement):
+            needed.add(canonicalize_name(Requirement(line).name))
+    return needed
+
+
+def make_repository(copy: Path) -> None:
+    """Make the copy a git repository, always the same one, for tools that ask git which files belong to a package.
+
+    Raises:
+        NoWheelError: git fails, or is not there.
+    """
+    for arguments in (["init", "-q", "--template="], ["add", "-A", "--force"], ["commit", "-q", "--allow-empty", "--no-gpg-sign", "-m", "All"]):
+        if run_git(copy, *arguments) is None:
+            raise NoWheelError(f"the tool that builds it asks git for the project's files, and git {arguments[0]} fails in a copy of it; is git there?")
+
+
 def by_git(project: Path, copy: Path) -> dict[str, str]:
     """Return the variable with the version of a project that takes it from git; nothing for another project.
 
     Raises:
         NoWheelError: git gives none.
     """
-    try:
-        declared = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise NoWheelError(f"its pyproject.toml cannot be read: {error}.") from None
-    needed = set[str]()
-    for line in declared.get("build-system", {}).get("requires", []):
-        with contextlib.suppress(InvalidRequirement):
-            needed.add(canonicalize_name(Requirement(line).name))
+    declared, needed = declared_in(copy), needed_by(copy)
     tool, fields = declared.get("tool", {}), declared.get("project", {})
     variable = next((variable for does, variable in BY_GIT.values() if does(needed, tool)), "")
     name = str(fields.get("name") or at(tool, "poetry.name") or "")
@@ -261,6 +298,9 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
             make = partial(build, copy, built, variables)
             if variables:
                 digest = hashlib.sha256(f"{digest}{variables}".encode()).hexdigest()
+            if needed_by(copy) & ASK_GIT:
+                make_repository(copy)
+                digest = hashlib.sha256(f"{digest}.git".encode()).hexdigest()  # a wheel that was built without lacks files
         else:
             raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
         folder = cache / digest
