@@ -28,12 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "dags"))
 from lab_experiment import storable  # noqa: E402 (the path above comes first)
 
 LAB = ROOT / os.environ.get("LAB", "inventories/lab")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mlops.lab" / "wheels"
+"""Where `make publish` keeps the wheels that it built: package_index_publish_cache, unless somebody set another one."""
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 PROJECT = {
@@ -101,6 +105,7 @@ make run EXPERIMENT={name}
 ```
 
 After a change, raise the version in `pyproject.toml` and in the lab's `environments/{name}.in`, then publish and run again.
+`make publish` says what to write there.
 """,
 }
 
@@ -190,6 +195,8 @@ def _project(project: Path) -> Package:
         raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({error}).") from None
     about = _table(content, "project") or _table(content, "tool", "poetry")
     name, version = about.get("name"), about.get("version", "")
+    if _table(content, "tool", "poetry-dynamic-versioning").get("enable") is True:
+        version = ""  # what is written is a place for that of git
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not isinstance(version, str):
         raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read (it says no name, or a version that is no text).")
     named = list(dict.fromkeys(_named(project, content)))
@@ -199,10 +206,54 @@ def _project(project: Path) -> Package:
     for places in (named, expected, _discovered(project)):
         found = [(above, path) for above, path in places if path.is_relative_to(above)]
         if files := [(above, file) for above, path in found for file in _files(path, bare=places is named)]:
-            return Package(name, version, *_read(dict.fromkeys(files), project))
+            return Package(name, version or _source_version(project, content, [file for _above, file in files]), *_read(dict.fromkeys(files), project))
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
     usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
     raise Problem(f"PROJECT names {project}, which has neither {f'{looked} nor ' if looked else ''}{usual}.")
+
+
+def _source_version(project: Path, content: dict[str, Any], files: list[Path]) -> str:
+    """The version that a build backend is told to read in a file; empty where that is not plain to see, or where git gives it."""
+    tool = _table(content, "tool")
+    said = _table(tool, "setuptools", "dynamic").get("version")
+    attribute = said.get("attr") if isinstance(said, dict) else None
+    found: list[tuple[Path, tuple[str, ...]]] = []
+    for backend in (_table(tool, "hatch", "version"), _table(tool, "pdm", "version")):
+        if isinstance(backend.get("path"), str) and not {"pattern", "expression"} & {*backend}:
+            found.append((project / backend["path"], ("__version__", "VERSION")))
+    if isinstance(attribute, str):
+        module, _, name = attribute.rpartition(".")
+        path = module.replace(".", "/")
+        found += [(file, (name,)) for file in files if f"/{file.as_posix()}".endswith((f"/{path}.py", f"/{path}/__init__.py"))]
+    if str(_table(content, "build-system").get("build-backend", "")).startswith("flit"):
+        found += [(file, ("__version__",)) for file in files[:1]]
+    for file, names in found:
+        with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            for node in ast.parse(file.read_bytes()).body:
+                if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    if any(isinstance(target, ast.Name) and target.id in names for target in targets):
+                        return _valid(node.value.value)
+    return ""
+
+
+def _valid(version: object) -> str:
+    """A version as an index has it; empty for what is none."""
+    try:
+        return str(Version(version)) if isinstance(version, str) else ""
+    except InvalidVersion:
+        return ""
+
+
+def published(name: str) -> str:
+    """Return the version of a package whose wheel `make publish` made or used last, here; empty when there is none."""
+    found: list[tuple[float, str]] = []
+    for wheel in CACHE.glob("*/*.whl"):
+        with contextlib.suppress(InvalidWheelFilename, OSError):
+            named, version = parse_wheel_filename(wheel.name)[:2]
+            if named == canonicalize_name(name):
+                found.append((wheel.parent.stat().st_mtime, str(version)))
+    return max(found, default=(0, ""))[1]
 
 
 def _table(content: Any, *keys: str) -> dict[str, Any]:
@@ -617,10 +668,19 @@ def main() -> int:
         if asked.project is None:
             raise Problem(f"PROJECT is missing; write the folder of the package or its wheel, as in make experiment NAME={asked.name} PROJECT=../{asked.name}.")
         package = package_of(asked.project)
-        pin = f"{package.name}=={package.version}" if package.version else package.name
+        version = package.version or published(package.name)
+        pin = f"{package.name}=={version}" if version else package.name
         head = f"# What experiments/{asked.name}.yml needs. The lock beside it is made by `make run` and `make lab`; commit both.\n"
         file, text = LAB / "experiments" / f"{asked.name}.yml", experiment(asked.name, package)
-        write({file: text, LAB / "environments" / f"{asked.name}.in": f"{head}{pin}\n"})
+        needs = LAB / "environments" / f"{asked.name}.in"
+        write({file: text, needs: f"{head}{pin}\n"})
+        if not version:
+            print(
+                f"No version of {package.name} is known here: run `make publish PROJECT={shlex.quote(str(asked.project))}`, and write {package.name}==<version>"
+            )
+            print(f"as it is printed there into {needs}. Without it the first lock takes the newest release, and stays with it.")
+        elif not package.version:
+            print(f"{needs} asks for {pin}, which `make publish` built last.")
         if any(NEEDED in line for line in text.splitlines() if not line.startswith("#")):
             print(f"Put values in the place of '{NEEDED}' in {file}.")
         print(f"Next: make run EXPERIMENT={asked.name}, which locks the environment and checks the file before anything runs.")

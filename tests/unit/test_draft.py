@@ -20,7 +20,7 @@ from tests.unit.conftest import ROOT
 def draft(lab: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run tools/draft.py for a lab's folder."""
     command: list[str | Path] = [sys.executable, ROOT / "tools" / "draft.py", *arguments]
-    return subprocess.run(command, env={**os.environ, "LAB": str(lab)}, text=True, capture_output=True, check=False)
+    return subprocess.run(command, env={**os.environ, "LAB": str(lab), "XDG_CACHE_HOME": str(lab / "cache")}, text=True, capture_output=True, check=False)
 
 
 def project(folder: Path, source: str, about: str = "[project]\nname = 'theirs'\nversion = '1.2'\n", module: str = "theirs.py") -> Path:
@@ -164,6 +164,42 @@ def test_where_nothing_looks_like_a_training_the_draft_is_right_all_the_same(tmp
     found, _ = drafted(tmp_path, project(tmp_path / "3d", "", "[project]\nname = '3d-shapes'\n[tool.flit.module]\nname = 'shapes'", "shapes.py"), "two")
     assert found["train"]["call"] == "shapes:train"
     assert (tmp_path / "environments" / "two.in").read_text().endswith("\n3d-shapes\n")
+
+
+DYNAMIC = "[build-system]\nrequires = []\nbuild-backend = '{backend}'\n[project]\nname = 'the.irs'\ndynamic = ['version']\n"
+READ = {
+    "hatchling.build": "[tool.hatch.version]\npath = 'theirs/_about.py'",
+    "pdm.backend": "[tool.pdm.version]\nsource = 'file'\npath = 'theirs/_about.py'",
+    "setuptools.build_meta": "[tool.setuptools]\npackages = ['theirs']\n[tool.setuptools.dynamic]\nversion = {attr = 'theirs._about.__version__'}",
+    "flit_core.buildapi": "[tool.flit.module]\nname = 'theirs'",
+    "git": "[tool.setuptools]\npackages = ['theirs']\n[tool.setuptools_scm]",
+    "poetry": "[tool.poetry]\nname = 'the.irs'\nversion = '0.0.0'\npackages = [{include = 'theirs'}]\n[tool.poetry-dynamic-versioning]\nenable = true",
+}
+
+
+@pytest.mark.parametrize("backend", [*READ])
+def test_a_version_that_pyproject_does_not_say_is_that_of_the_source_or_the_one_that_was_published_last(tmp_path: Path, backend: str) -> None:
+    about = READ[backend] if backend == "poetry" else DYNAMIC.format(backend=backend) + READ[backend]
+    folder = project(tmp_path / "theirs", "__version__: str = '1.3-rc1'\ndef train(): pass\n", about, module="theirs/__init__.py")
+    project(folder, "__version__ = '1.3.rc1'\n", about, module="theirs/_about.py")
+    for number, name in enumerate(("the_irs-1.2.0", "the_irs-1.1.0", "theirs-3.0", "the_irs-1.0.0")):
+        wheel = tmp_path / "cache" / "mlops.lab" / "wheels" / str(number) / f"{name}-py3-none-any.whl"
+        wheel.parent.mkdir(parents=True)
+        wheel.touch()
+        os.utime(wheel.parent, (9 - number, 9 - number))
+    (tmp_path / "cache" / "mlops.lab" / "wheels" / "4").mkdir()
+    (tmp_path / "cache" / "mlops.lab" / "wheels" / "4" / "nothing.whl").touch()
+    done = draft(tmp_path, "experiment", "mine", folder)
+    version = "1.2.0" if backend in ("git", "poetry") else "1.3rc1"
+    assert (tmp_path / "environments" / "mine.in").read_text().endswith(f"\nthe.irs=={version}\n"), done.stderr
+    assert (f"mine.in asks for the.irs=={version}, which `make publish` built last." in done.stdout) == (version == "1.2.0")
+
+
+def test_where_no_version_is_known_the_draft_says_how_to_get_one(tmp_path: Path) -> None:
+    folder = project(tmp_path / "the irs", "def train(): pass\n", DYNAMIC.format(backend="git") + READ["git"], module="theirs/__init__.py")
+    done = draft(tmp_path, "experiment", "mine", folder)
+    assert f"No version of the.irs is known here: run `make publish PROJECT='{folder}'`, and write the.irs==<version>" in done.stdout, done.stderr
+    assert (tmp_path / "environments" / "mine.in").read_text().endswith("\nthe.irs\n")
 
 
 CLASSES = """

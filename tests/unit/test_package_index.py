@@ -25,6 +25,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.mlops.lab.plugins.action import lab_preflight
+from ansible_collections.mlops.lab.plugins.filter.other_versions import other_versions
 from ansible_collections.mlops.lab.plugins.filter.wheel_on_page import wheel_on_page
 from ansible_collections.mlops.lab.plugins.module_utils import package_index
 from passlib.hash import sha512_crypt
@@ -449,6 +450,49 @@ def test_the_form_says_what_twine_would_say(wheel: Path) -> None:
     assert fields["requires_dist"] == [b"six", b"attrs>1"] and fields["requires_python"] == [b">=3.9"]
     assert fields["sha256_digest"] == [build_wheel.describe(wheel)["hashes"]["sha256"].encode()]
     assert wheel.read_bytes() in build_wheel.form(wheel)
+
+
+# -------------------------------------------------------------------- environments that ask for another version
+
+
+def test_environments_that_ask_for_another_version_are_named_with_what_to_write(tmp_path: Path) -> None:
+    folder = tmp_path / "environments"
+    (folder / "project-churn").mkdir(parents=True)
+    (folder / "same-project").mkdir()
+    files = {
+        "old.in": "# Ours\nchurn==0.1.0\n",
+        "parts.txt": "Churn[fast]>=0.3 ; python_version > '3'\nchurn-more==0.1.0\n",
+        "bare.in": "churn\npandas\n",
+        "bare.lock": "churn-more==0.2.0\nchurn==0.1.0 \\\n    --hash=sha256:12\n",
+        "unlocked.in": "churn\n",
+        "range.toml": "[project]\ndependencies = ['churn>=0.1']\n",
+        "range.lock": "churn==0.2.1\n",
+        "same.in": "churn==0.2\n",
+        "same.lock": "churn==0.2.0\n",
+        "other.in": "pandas==3.0\n",
+        "wrong.in": "churn==\n",
+        "twice.in": "churn==0.1.0\n",
+        "twice.txt": "churn==0.1.0\n",
+        "project-churn/pyproject.toml": "[project]\nname = 'churn'\nversion = '0.1.0'\n",
+        "project-churn/uv.lock": "",
+        "same-project/pyproject.toml": "[project]\nname = 'churn'\ndynamic = ['version']\n",
+        "same-project/uv.lock": "",
+        "same-project.lock": "churn==0.2.0\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    wheels = [{"name": "churn", "version": "0.2.0"}, {"name": "nothing", "version": "1"}]
+    task = {"debug": {"msg": "{{ wheels | mlops.lab.other_versions(folder=folder) | join('\n') }}"}, "register": "result"}
+    done = play(tmp_path, [{**task, "vars": {"wheels": wheels, "folder": str(folder)}}])
+    assert done.result["msg"].splitlines() == [
+        "churn 0.2.0 is in the index; environments/bare.in asks for churn without a version, and its lock has 0.1.0: write churn==0.2.0 there to use it.",
+        "churn 0.2.0 is in the index; environments/old.in asks for churn==0.1.0: write churn==0.2.0 there to use it.",
+        'Churn 0.2.0 is in the index; environments/parts.txt asks for Churn[fast]>=0.3; python_version > "3": '
+        'write Churn[fast]==0.2.0; python_version > "3" there to use it.',
+        "churn 0.2.0 is in the index; environments/project-churn is of churn 0.1.0: copy the project's pyproject.toml and uv.lock there to use it.",
+        "churn 0.2.0 is in the index; environments/range.toml asks for churn>=0.1, and its lock has 0.2.1: write churn==0.2.0 there to use it.",
+    ]
+    assert other_versions(wheels, str(tmp_path / "nowhere")) == []
 
 
 # -------------------------------------------------------------------- sentences

@@ -311,6 +311,7 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
             unfinished = folder.with_suffix(f".{os.getpid()}")
             shutil.copytree(built, unfinished)
             unfinished.rename(folder)
+        os.utime(folder)  # tools/draft.py takes the version that was published last
     return describe(next(folder.glob("*.whl")))
 
 
