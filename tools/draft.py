@@ -22,7 +22,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,49 @@ After a change, raise the version in `pyproject.toml` and in the lab's `environm
 }
 
 KINDS = {
-    "data": re.compile(r"^(data|load|read|get|fetch|make)(_?(data|dataset|table|xy|frame|features|training))?(_.*)?$"),
+    "data": re.compile(r"^(data|load|read|get|fetch|make)(_.*)?$|^(load|read|get|fetch|make)(data|dataset|table|xy|frame|features)$"),
     "estimator": re.compile(r"^(make|build|create|get|new)?_?(model|estimator|pipeline|classifier|regressor)$"),
-    "train": re.compile(r"^(train|fit)(_.*)?$"),
+    "train": re.compile(r"^(train|fit|main_train|run_train(ing)?)(_.*)?$"),
     "evaluate": re.compile(r"^(evaluate|score|test|validate)(_.*)?$"),
 }
 """What a function is likely for, by its name; the first kind that fits counts, the most telling one first."""
+
+DATA = re.compile(r"(.*_)?(data|dataset|datasets|table|tables|xy|x_y|frame|frames|dataframe|df|features|samples)", re.IGNORECASE)
+"""How what gives data is called."""
+
+NEITHER = re.compile(
+    r"(.*_)?(configs?|configuration|settings|loggers?|log|logging|args?|arguments|parsers?|paths?|dir|directory|params?|parameters|hyperparameters|env"
+    r"|environment|secrets?|tokens?|passwords?|credentials|device|version|client|session|connection|schema|names?|columns|seed|optimizer|yaml|toml)(_.*)?",
+    re.IGNORECASE,
+)
+"""What a package of any kind has: neither data nor a training nor the judgement of a model."""
+
+NO_DATA = re.compile(
+    r"(.*_)?(models?|estimators?|pipelines?|classifiers?|regressors?|metrics?|scor(es?|ers?)|loss|plots?|figures?|callbacks?)(_.*)?", re.IGNORECASE
+)
+"""What is loaded and made beside data."""
+
+SPLITS = re.compile(
+    r"train_(test|val|valid|validation|dev)(_(?!model).*)?|.*train_test_split.*|fit_(and_)?transform(_.*)?"
+    r"|(train|fit|test|score|validate)_(.*_)?(split|loader|dataloader|size|ids|indices)"
+)
+"""What is called like a training or a judgement, and parts or changes a table."""
+
+EXACT = {"train", "train_model", "fit", "fit_model", "main_train", "run_training", "evaluate", "evaluate_model", "data", "load_data", "get_data"}
+"""Names that leave no doubt."""
+
+PART_OF_TRAINING = re.compile(r"(.*_)?(epoch|step|batch|fold|one|scaler|encoder|vectorizer|tokenizer|imputer|transformer|preprocessor)(_.*)?")
+"""What a function is called that does a part of a training."""
+
+NO_TABLE = {"None", "str", "int", "float", "bool", "dict", "list", "tuple", "object", "Any", "Path", "Namespace", "Logger"}
+"""Types that say nothing of a table, or that it is none."""
+
+TABLE = re.compile(r"((train|training|raw|input)_)?(df|data|table|dataset|frame|dataframe|samples|records)(_train)?")
+"""An argument that takes what a function gives that loads data."""
+
+X = re.compile(r"(train_)?(x|features|df|data|table|frame|inputs)(_train)?", re.IGNORECASE)
+Y = re.compile(r"(train_)?(y|targets?|labels?)(_train)?", re.IGNORECASE)
+"""Arguments that take the two parts of what such a function gives."""
 
 ESTIMATOR = re.compile(r".*(Estimator|Classifier|Regressor)")
 """What the class of a model is derived from, by scikit-learn's names."""
@@ -160,6 +197,10 @@ class Function:
     """Of a class what it makes: ``estimator`` or ``object``."""
     logs: list[str] | None = None
     """The metrics that it logs to MLflow, as far as they are written there, when it gives nothing else; None for others."""
+    types: dict[str, str] = field(default_factory=dict)
+    """The types of its arguments, as they are written; ``return`` has that of its result."""
+    parts: int = 0
+    """How many things it gives as a tuple; 0 for one thing, and -1 where that is not plain."""
 
     @property
     def name(self) -> str:
@@ -430,7 +471,25 @@ def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function
     by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
     if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
         return
-    yield Function(call, dict(_arguments(node)), doc, yields, makes, None if makes or yields else _logged(node))
+    yield Function(call, dict(_arguments(node)), doc, yields, makes, None if makes or yields else _logged(node), _types(node), _parts(node))
+
+
+def _types(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, str]:
+    """The types that are written for arguments, and for the result."""
+    found = {argument.arg: argument.annotation for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} | {"return": node.returns}
+    return {name: ast.unparse(said).strip("'\"") for name, said in found.items() if said}
+
+
+def _parts(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many things a function gives as a tuple, by what it says, or else by what it returns; 0 for one thing, and -1 where that is not plain."""
+    said = node.returns
+    if isinstance(said, ast.Subscript) and ast.unparse(said.value).lower().endswith("tuple"):
+        parts = said.slice.elts if isinstance(said.slice, ast.Tuple) else [said.slice]
+        return -1 if any(isinstance(part, ast.Constant) and part.value is ... for part in parts) else len(parts)
+    if said and not ast.unparse(said).lower().endswith("tuple"):
+        return 0
+    lengths = {len(value.elts) if isinstance(value, ast.Tuple) else 0 for child in _inside(node) if isinstance(child, ast.Return) and (value := child.value)}
+    return lengths.pop() if len(lengths) == 1 else -1 if lengths or said else 0
 
 
 def _inside(node: ast.AST) -> Iterator[ast.AST]:
@@ -507,15 +566,73 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | bool | int | float | None) and storable.unstorable(value) is None
 
 
+def _rank(kind: str, function: Function) -> int | None:
+    """How well a function fits a kind by its name: 0 is best; None when it does not."""
+    name = function.name
+    if not KINDS[kind].match(name) or function.yields or function.makes:
+        return None
+    if kind == "estimator":
+        return 0
+    bare = _bare(name)
+    called_data = bool(DATA.fullmatch(bare))
+    if (NEITHER.fullmatch(bare) and not (called_data and kind == "data")) or SPLITS.fullmatch(name):
+        return None
+    if kind == "data":
+        said = function.types.get("return", "").rpartition(".")[2]
+        if said in NO_TABLE - {"dict", "list", "tuple", "object", "Any"} or (
+            not called_data and (NO_DATA.fullmatch(bare) or (re.match("(get|make)_", name) and not said))
+        ):
+            return None
+        return 0 if called_data else 1 if "_" not in name else 2
+    if called_data:  # train_data, validate_df
+        return None
+    return 0 if name in EXACT else 2 if PART_OF_TRAINING.fullmatch(name) else 1
+
+
+def _bare(name: str) -> str:
+    """A name up to a word like ``from``: load_data_from_path loads data."""
+    return re.split(r"_(?:from|by|for|with|of|in|to|as|at|using|and)_", name)[0]
+
+
+def _best(kind: str, functions: list[Function]) -> list[Function]:
+    """The functions that may be of a kind, the likeliest first: names that say it exactly, then shorter ones, then as they stand in the package."""
+    ranked = [(rank, function.name not in EXACT, function.name.count("_"), function) for function in functions if (rank := _rank(kind, function)) is not None]
+    return [function for *_rank_of, function in sorted(ranked, key=lambda one: one[:3])]
+
+
 def sorted_out(functions: list[Function]) -> dict[str, Function]:
-    """Return the functions by what they are likely for; of several the first one."""
+    """Return the functions by what they are likely for."""
     found: dict[str, Function] = {}
     for kind in ("estimator", "train", "evaluate", "data"):
-        for function in functions:
-            if kind not in found and function not in found.values() and not function.yields and not function.makes and KINDS[kind].match(function.name):
-                found[kind] = function
+        if best := [function for function in _best(kind, functions) if function not in found.values()]:
+            found[kind] = best[0]
     classes = (function for function in functions if function.makes == "estimator")
     return found if "estimator" in found or not (made := next(classes, None)) else {**found, "estimator": made}
+
+
+def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict[str, object], Function | None]:
+    """The arguments of a function, filled with what the one function gives that loads data, and that one; None where it is not plain what goes where."""
+    loads = [other for other in _best("data", functions) if _rank("data", other) == 0]
+    missing = [name for name, value in function.arguments.items() if value == NEEDED]
+    if len(loads) != 1 or loads[0].parts not in (0, 2):
+        return function.arguments, None
+    step = f"steps.{loads[0].name.lower()}"
+    gives = loads[0].types.get("return", "").rpartition(".")[2]
+
+    def takes(name: str) -> bool:
+        said = function.types.get(name, "").rpartition(".")[2]
+        if said and gives and said != gives and "Any" not in (said, gives):
+            return False
+        return (bool(said) and said == gives and said not in NO_TABLE) or bool(TABLE.fullmatch(name))
+
+    if loads[0].parts:
+        places = [[name for name in missing if kind.fullmatch(name)] for kind in (X, Y)]
+        given = {names[0]: f"{{{{ {step}.{part} }}}}" for part, names in enumerate(places) if len(names) == 1}
+        wanted = 2
+    else:
+        given = {name: f"{{{{ {step} }}}}" for name in missing if takes(name)}
+        wanted = 1
+    return ({**function.arguments, **given}, loads[0]) if len(given) == wanted else (function.arguments, None)
 
 
 def experiment(name: str, package: Package) -> str:
@@ -535,6 +652,8 @@ def experiment(name: str, package: Package) -> str:
         '#   show what the model is given, such as input_example: "{{ steps.<name> }}" with a step that makes the table',
     ]
     others = [function for function in functions if function not in known.values() and not KINDS["data"].match(function.name)]
+    others = [function for function in others if not NEITHER.fullmatch(_bare(function.name)) and not SPLITS.fullmatch(function.name)]
+    others.sort(key=lambda function: function.name not in ("main", "run"))
     logs = known.get("train") or next((function for function in others if function.logs is not None and not function.name.startswith("log")), None)
     if "estimator" in known and "data" in known:
         if ranges := _ranges(known["estimator"]):
@@ -547,11 +666,16 @@ def experiment(name: str, package: Package) -> str:
         used = [known["estimator"], known["data"]]
         deploy = ["deploy: {target: endpoint} # puts every new version in service"]
     elif logs and logs.logs is not None:
-        used = [logs]
-        lines += ["# The function gives no model, but logs to MLflow: so there is neither train nor register, which need one.", *_of_logs(logs), ""]
+        arguments, data = _filled_by_data(logs, functions)
+        used = [logs, *([data] if data else [])]
+        steps_of_logs = _of_logs(replace(logs, arguments=arguments))
+        lines += ["# The function gives no model, but logs to MLflow: so there is neither train nor register, which need one."]
+        lines += [*_loads(data), *(steps_of_logs[1:] if data and steps_of_logs[0] == "steps:" else [*([""] if data else []), *steps_of_logs]), ""]
     elif "train" in known:
-        used = [known["train"]]
-        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(known['train'].arguments)}"]
+        arguments, data = _filled_by_data(known["train"], functions)
+        used = [known["train"], *([data] if data else [])]
+        lines += [*_loads(data), *([""] if data else [])]
+        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(arguments)}"]
         if "evaluate" in known:
             used.append(known["evaluate"])
             arguments = {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
@@ -572,6 +696,13 @@ def experiment(name: str, package: Package) -> str:
             line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_value(function.arguments)}}}"
             lines.append(f"{line} # {function.doc}" if function.doc else line)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _loads(function: Function | None) -> list[str]:
+    """The step of a function that loads data."""
+    if function is None:
+        return []
+    return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
 
 
 def _of_logs(function: Function) -> list[str]:

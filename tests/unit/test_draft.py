@@ -275,6 +275,68 @@ def test_what_loads_data_is_no_training(tmp_path: Path) -> None:
     assert found["train"]["call"] == "theirs:train" and "# No function looks like one that trains: name yours here." in text
 
 
+CHOICES = {
+    "load_data": "def load_config(path): pass\ndef get_logger(name): pass\ndef get_args(): pass\ndef load_model(path): pass\ndef load_data(path): pass",
+    "load_wine": "def get_device(): pass\ndef load_params(): pass\ndef load_wine() -> pd.DataFrame: pass",
+    "load_data_from_path": "def load_data_config(): pass\ndef get_data_path(): pass\ndef get_n(n) -> int: pass\ndef load_data_from_path(path): pass",
+    "get_features": "def make_plots(): pass\ndef read_yaml(file): pass\ndef load(): pass\ndef get_features(table): pass",
+    "load_model_data": "def load_model(path): pass\ndef load_model_data(): pass",
+}
+
+
+@pytest.mark.parametrize("name", [*CHOICES])
+def test_what_loads_something_else_is_no_data(tmp_path: Path, name: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"{CHOICES[name]}\ndef make_model(n_jobs=1): pass\n"))
+    assert found["cross_validation"]["data"]["call"] == f"theirs:{name}"
+
+
+TRAININGS = {
+    "train_model": "def train_test_split_by_date(df): pass\ndef fit_transform_all(df): pass\ndef train_on_fold(x): pass\ndef train_model(x): pass",
+    "main_train": "def temporal_train_test_split(df): pass\ndef train_one_epoch(x): pass\ndef main_train(x): pass",
+    "fit_forest": "def fit_scaler(x): pass\ndef train_loader(x): pass\ndef train_data(): pass\ndef fit_forest(x): pass",
+    "train_with_config": "def train_with_config(x): pass\ndef validate_df(x): pass",
+    "main": "def parse_args(): pass\ndef temporal_train_test_split(df): pass\ndef clean(x): pass\ndef main(x): pass",
+    "train_final_model": "def train_final_model(x): pass",
+}
+
+
+@pytest.mark.parametrize("name", [*TRAININGS])
+def test_what_parts_a_table_or_does_a_part_is_no_training(tmp_path: Path, name: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"def validate_config(x): pass\ndef score_model(model): pass\n{TRAININGS[name]}\n"))
+    assert found["train"]["call"] == f"theirs:{name}"
+    if name != "main":
+        assert found["train"]["evaluate"]["call"] == "theirs:score_model"
+
+
+WIRED = {
+    "def load_data(path): return 1\ndef train(df, rate=0.1): pass": {"df": "{{ steps.load_data }}", "rate": 0.1},
+    "def get_orders_table() -> pd.DataFrame: pass\ndef train(orders: pandas.DataFrame, cfg): pass": {"orders": "{{ steps.get_orders_table }}", "cfg": "..."},
+    "def load_data():\n    def inner(): return 1\n    return 1, 2\ndef train(X, y): pass": {"X": "{{ steps.load_data.0 }}", "y": "{{ steps.load_data.1 }}"},
+    "def load_data() -> tuple[A, B]: pass\ndef train(features, target, n): pass": {
+        "features": "{{ steps.load_data.0 }}",
+        "target": "{{ steps.load_data.1 }}",
+        "n": "...",
+    },
+    "def load_data() -> tuple[A, B]: pass\ndef train(df): pass": {"df": "..."},
+    "def load_data() -> tuple[A, ...]: pass\ndef train(X, y): pass": {"X": "...", "y": "..."},
+    "def load_data(): return 1, 2, 3\ndef train(df): pass": {"df": "..."},
+    "def load_data(): pass\ndef load_raw_data(): pass\ndef train(df): pass": {"df": "..."},
+    "def load_data() -> pd.Series: pass\ndef train(df: pd.DataFrame): pass": {"df": "..."},
+    "def load_data() -> dict: pass\ndef train(cfg: dict): pass": {"cfg": "..."},
+    "def load_data(): pass\ndef train(df, data): pass": {"df": "...", "data": "..."},
+    "def load_data(): pass\ndef train(df=None): pass": {"df": None},
+}
+
+
+@pytest.mark.parametrize("source", [*WIRED])
+def test_an_argument_that_one_function_can_fill_gets_its_result(tmp_path: Path, source: str) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", source))
+    assert found["train"]["with"] == WIRED[source]
+    wired = "{{ steps." in str(WIRED[source])
+    assert [step["call"] for step in found["steps"]] == (["theirs:" + source[4:].partition("(")[0]] if wired else [])
+    assert not wired or "What else" not in text
+
+
 LOGS = """
 import mlflow
 def load_data(): return 1
@@ -297,9 +359,9 @@ def {name}(table, rate=0.1, seed=7){gives}:
 )
 def test_what_only_logs_is_searched_by_what_it_logs(tmp_path: Path, name: str, gives: str, metric: str, wanted: tuple[str, str]) -> None:
     found, _ = drafted(tmp_path, project(tmp_path / "theirs", LOGS.format(name=name, gives=gives, metric=metric)))
-    objective = {"call": f"theirs:{name}", "with": {"table": "...", "rate": "{{ params.rate }}", "seed": 7}, "metric": wanted[0]}
+    objective = {"call": f"theirs:{name}", "with": {"table": "{{ steps.load_data }}", "rate": "{{ params.rate }}", "seed": 7}, "metric": wanted[0]}
     assert (found["search"]["objective"], found["search"]["direction"], set(found["search"]["space"])) == (objective, [wanted[1]], {"rate"})
-    assert not found["train"] and not found["register"] and not found["deploy"] and not found["steps"]
+    assert not found["train"] and not found["register"] and not found["deploy"] and [step["name"] for step in found["steps"]] == ["load_data"]
 
 
 def test_what_only_logs_and_has_nothing_to_try_is_a_step(tmp_path: Path) -> None:
@@ -307,6 +369,8 @@ def test_what_only_logs_and_has_nothing_to_try_is_a_step(tmp_path: Path) -> None
     found, _ = drafted(tmp_path, project(tmp_path / "theirs", source))
     assert [(step["name"], step["with"]) for step in found["steps"]] == [("train", {"table": "..."})]
     assert not found["search"] and not found["train"] and not found["register"]
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"{source}def load_data(): pass\n"), "other")
+    assert [(step["name"], step["with"]) for step in found["steps"]] == [("load_data", {}), ("train", {"table": "{{ steps.load_data }}"})]
 
 
 @pytest.mark.parametrize("more", ["mlflow.sklearn.log_model(1)", "mlflow.autolog()", "return 1"])
