@@ -218,13 +218,15 @@ class Package:
     module: str
     """Its first module."""
     functions: list[Function]
+    unread: list[str]
+    """What cannot be read, a sentence without its end for each file: a newer Python may read it."""
 
 
 def package_of(project: Path) -> Package:
     """Read a project's folder or a wheel.
 
     Raises:
-        Problem: It is neither, has no module, or one of its files is no Python.
+        Problem: It is neither, has no module, or none of its files is Python.
     """
     return _wheel(project) if project.suffix == ".whl" else _project(project)
 
@@ -389,11 +391,11 @@ def _wheel(wheel: Path) -> Package:
             raise Problem(str(problem).replace(str(folder), str(wheel))) from None
 
 
-def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[Function]]:
-    """The first module of some files, each with the folder that it is imported from, and their public functions.
+def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[Function], list[str]]:
+    """The first module of some files, each with the folder that it is imported from, their public functions, and what of them cannot be read.
 
     Raises:
-        Problem: One is no Python.
+        Problem: None of them is Python.
     """
     modules = {file: [part for part in file.relative_to(above).with_suffix("").parts if part != "__init__"] for above, file in files}
     public = {file: parts for file, parts in modules.items() if "tests" not in parts and CALL.fullmatch(f"{'.'.join(parts)}:f")}
@@ -402,35 +404,41 @@ def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[
     shown = [(file, parts) for file, parts in public.items() if not any(part.startswith("_") for part in parts)]
     private = {tuple(parts): file for file, parts in public.items() if any(part.startswith("_") for part in parts)}
     found: dict[str, Function] = {}
-    for function in (function for file, parts in shown for function in _functions(file, parts, private)):
-        found.setdefault(function.call, function)
-    return next(iter(public.values()))[0], list(found.values())
+    unread: dict[Path, str] = {}
+    for file, parts in shown:
+        for function in _functions(file, parts, private, unread):
+            found.setdefault(function.call, function)
+    sentences = [f"{file.relative_to(project) if file.is_relative_to(project) else file}{words}" for file, words in unread.items()]
+    if unread and all(file in unread for file, _parts in shown):
+        raise Problem(f"PROJECT names {project}, of which no file can be read: {'; '.join(sentences)}. Mend it; nothing was written meanwhile.")
+    return next(iter(public.values()))[0], list(found.values()), sentences
 
 
-def _functions(file: Path, module: list[str], private: dict[tuple[str, ...], Path]) -> Iterator[Function]:
-    """The functions and classes of a module, and those that a package takes from a private module and so gives as its own."""
-    for node in _statements(_parsed(file)):
+def _functions(file: Path, module: list[str], private: dict[tuple[str, ...], Path], unread: dict[Path, str]) -> Iterator[Function]:
+    """The functions and classes of a module, and those that a package takes from a private module and so gives as its own; what cannot be read is noted."""
+    for node in _statements(_parsed(file, unread)):
         if isinstance(node, ast.ImportFrom) and file.name == "__init__.py":
             above = module[: len(module) + 1 - node.level] if node.level else []
             source = private.get((*above, *(node.module or "").split(".")))
             names = {alias.name: alias.asname or alias.name for alias in node.names}
-            for inner in _statements(_parsed(source)) if source else []:
+            for inner in _statements(_parsed(source, unread)) if source else []:
                 if name := names.get(_name(inner), _name(inner) if "*" in names else ""):
                     yield from _callable(inner, module, name)
         else:
             yield from _callable(node, module, _name(node))
 
 
-def _parsed(file: Path) -> list[ast.stmt]:
+def _parsed(file: Path, unread: dict[Path, str]) -> list[ast.stmt]:
+    """What a file says; nothing, and a note, where it is no Python, or one that is newer than this."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of somebody else's text
             return ast.parse(file.read_bytes()).body
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        line = f", line {error.lineno}," if isinstance(error, SyntaxError) and error.lineno else ""
         words = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
-        python = ".".join(map(str, sys.version_info[:2]))
-        raise Problem(f"{file}{line}: this cannot be read as Python {python} ({words}); mend it, and nothing was written meanwhile.") from None
+        unread[file] = f"{line} cannot be read as Python {'.'.join(map(str, sys.version_info[:2]))} ({words})"
+        return []
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -643,6 +651,7 @@ def experiment(name: str, package: Package) -> str:
         "---",
         f"# Drafted from the package {package.name}. `make run EXPERIMENT={name}` locks its environment, says what is wrong, and runs.",
         "# dags/README.md explains every key.",
+        *(f"# Left out: {''.join(filter(str.isprintable, sentence))}. Its functions can be named here all the same." for sentence in package.unread),
         f"description: What {name} predicts, and from what",
         f"environment: {_value(name)}",
         "",
@@ -805,6 +814,8 @@ def main() -> int:
         file, text = LAB / "experiments" / f"{asked.name}.yml", experiment(asked.name, package)
         needs = LAB / "environments" / f"{asked.name}.in"
         write({file: text, needs: f"{head}{pin}\n"})
+        for sentence in package.unread:
+            print(f"Left out: {sentence}. The draft says so, too.")
         if not version:
             print(
                 f"No version of {package.name} is known here: run `make publish PROJECT={shlex.quote(str(asked.project))}`, and write {package.name}==<version>"

@@ -429,9 +429,20 @@ def test_a_wheel_is_read_as_its_project_is(tmp_path: Path) -> None:
     assert found["train"]["call"] == "other.fit:train" and "\nchurn==0.1.0\n" in (tmp_path / "environments" / "mine.in").read_text()
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("other/wrong.py", "x = 1\ndef train(:\n")
-    done = draft(tmp_path, "experiment", "wrong", wheel)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"{wheel}/other/wrong.py, line 2: this cannot be read as Python 3."), done.stderr
+    found, text = drafted(tmp_path, wheel, "wrong")
+    assert found["train"]["call"] == "other.fit:train"
+    assert re.search(r"^# Left out: other/wrong.py, line 2, cannot be read as Python 3[.]\d+ \(.*\). Its functions can be named here", text, re.MULTILINE)
+
+
+def test_a_file_that_is_no_python_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = project(tmp_path / "theirs", "from ._rows import *\nfrom .fit import train\n", module="theirs/__init__.py")
+    project(folder, "def train(rate=0.1): pass\n", module="theirs/fit.py")
+    for name in ("_rows", "newer"):
+        project(folder, "type Row = = dict[str, float]\ndef load(): pass\n", module=f"theirs/{name}.py")
+    done = draft(tmp_path, "experiment", "mine", folder)
+    assert document.read(tmp_path / "experiments" / "mine.yml")["train"]["call"] == "theirs.fit:train", done.stderr
+    for said in (done.stdout, (tmp_path / "experiments" / "mine.yml").read_text()):
+        assert len(re.findall(r"^(?:# )?Left out: theirs/(?:_rows|newer).py, line 1, cannot be read as Python ", said, re.MULTILINE)) == 2
 
 
 @pytest.mark.parametrize(
@@ -441,7 +452,7 @@ def test_a_file_that_is_no_python_is_a_sentence(tmp_path: Path, source: bytes) -
     (project(tmp_path / "theirs", "") / "theirs.py").write_bytes(source)
     done = draft(tmp_path, "experiment", "mine", tmp_path / "theirs")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-    assert re.match(rf"{tmp_path}/theirs/theirs.py(, line \d)?: this cannot be read as Python 3.", done.stderr), done.stderr
+    assert re.search(r"/theirs, of which no file can be read: theirs.py(, line \d,)? cannot be read as Python 3.", done.stderr), done.stderr
     assert not (tmp_path / "experiments").exists()
 
 
