@@ -379,6 +379,54 @@ def test_what_logs_and_gives_a_model_is_a_training(tmp_path: Path, more: str) ->
     assert found["search"] is None and found["train"]["call"] == "theirs:train" and found["register"]["name"] == "mine"
 
 
+CLICK = """
+import click
+from click import option
+@click.group()
+def cli(): pass
+@cli.command()
+@click.pass_context
+@click.argument("path")
+@click.argument("more", default="all")
+@option("--epochs", "-e", default=3, help="How many.")
+@click.option("-r", "rate", default=0.5)
+@click.option("--test-share", required=True)
+@click.option("--limit", default=LIMIT)
+@click.option("--note")
+@click.option("--none", default=None)
+@click.option("--dry", default=False)
+@click.option("--shuffle/--no-shuffle", default=True)
+@click.option("--tracking-uri", required=True)
+def train(ctx, **rest): pass
+@click.command
+def evaluate(): pass
+"""
+
+
+def test_a_command_of_click_gets_a_command_line(tmp_path: Path) -> None:
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", CLICK))
+    line = ["--tracking-uri={{ mlflow_tracking_uri }}", "--test-share=...", "-r", "0.5", "--epochs=3", "all", "..."]
+    assert sorted(found["train"]["with"].pop("args")) == sorted(line) and found["train"]["with"] == {"standalone_mode": False}
+    assert re.search(r"'?[.]{3}'?, all, ", text) and "cli" not in text, "in the order of the places"
+    assert found["train"]["evaluate"]["with"] == {"args": [], "standalone_mode": False}
+    logs = CLICK.replace("**rest): pass", "**rest): mlflow.log_metric('accuracy', 1)")
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", logs), "other")
+    assert "--epochs={{ params.epochs }}" in found["search"]["objective"]["with"]["args"] and set(found["search"]["space"]) == {"epochs", "rate"}
+
+
+TYPER = """
+@app.command()
+def train(
+    path: Path = typer.Argument(...), epochs: int = typer.Option(3, "--epochs"), rate: float = Option(default=0.5), seed: int = typer.Option(SEED),
+    name: str = typer.Option(None), more: str = typer.Option(), less: Annotated[int, typer.Option()] = 4): pass
+"""
+
+
+def test_the_default_that_typer_reads_is_the_default(tmp_path: Path) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", TYPER))
+    assert found["train"]["with"] == {"path": "...", "epochs": 3, "rate": 0.5, "seed": "...", "name": None, "more": "...", "less": 4}
+
+
 NAMED = "[project]\nname = 'the-project'\nversion = '1.2'\n"
 POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
 
