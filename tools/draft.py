@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import configparser
 import contextlib
 import keyword
 import math
@@ -234,16 +235,35 @@ def package_of(project: Path) -> Package:
 
 
 def _project(project: Path) -> Package:
+    content: dict[str, Any] = {}
+    advice = "Write one, or name the project's wheel"
     try:
         content = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        wrong = str(error)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({error}).") from None
+        raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({error}). {advice}.") from None
+    else:
+        wrong = "it says no name, or a version that is no text"
     about = _table(content, "project") or _table(content, "tool", "poetry")
+    members = _texts(_table(content, "tool", "uv", "workspace").get("members"))
+    if members and not about:
+        folders = sorted(
+            str(path.relative_to(project))
+            for member in members
+            if member.strip("./")
+            for path in project.glob(member.lstrip("/"))
+            if (path / "pyproject.toml").is_file()
+        )
+        raise Problem(f"PROJECT names {project}, which is a workspace, and no package itself: name one of its members, {', '.join(folders)}.")
+    if not about:
+        about, settings = _old_settings(project)
+        content = {**content, "tool": {**_table(content, "tool"), "setuptools": {**settings, **_table(content, "tool", "setuptools")}}}
     name, version = about.get("name"), about.get("version", "")
     if _table(content, "tool", "poetry-dynamic-versioning").get("enable") is True:
         version = ""  # what is written is a place for that of git
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not isinstance(version, str):
-        raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read (it says no name, or a version that is no text).")
+        raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({wrong}). {advice}.")
     named = list(dict.fromkeys(_named(project, content)))
     expected = [(place, place / module) for module in _modules(name) for place in (project / "src", project)]
     # a project churn-model with a package churn is that package, and not its module model
@@ -255,6 +275,34 @@ def _project(project: Path) -> Package:
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
     usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
     raise Problem(f"PROJECT names {project}, which has neither {f'{looked} nor ' if looked else ''}{usual}.")
+
+
+def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What setup.cfg and setup.py say in plain words, as a pyproject.toml would have it: name and version, and the settings of setuptools."""
+    about: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    with contextlib.suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        for call in ast.walk(ast.parse((project / "setup.py").read_bytes())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("setup"):
+                for part in call.keywords:
+                    with contextlib.suppress(ValueError, TypeError):  # what is computed
+                        key, value = (part.arg or "").replace("_", "-"), ast.literal_eval(part.value)
+                        (about if key in ("name", "version") else settings)[key] = value
+    written = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+        written.read(project / "setup.cfg", encoding="utf-8")
+    for key in ("name", "version"):
+        if said := written.get("metadata", key, fallback=""):
+            about[key] = said
+    if attribute := re.match(r"attr:\s*(\S+)", str(about.get("version", ""))):
+        settings["dynamic"] = {"version": {"attr": attribute[1]}}
+    if re.match(r"(attr|file):", str(about.get("version", ""))):
+        about["version"] = ""
+    if modules := written.get("options", "py_modules", fallback="").split():
+        settings["py-modules"] = modules
+    if where := written.get("options.packages.find", "where", fallback=""):
+        settings["packages"] = {"find": {"where": [where]}}
+    return about, settings
 
 
 def _source_version(project: Path, content: dict[str, Any], files: list[Path]) -> str:

@@ -73,7 +73,13 @@ def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_overwritten(tmp_pat
     with zipfile.ZipFile(tmp_path / "nothing.whl", "w") as archive:
         archive.writestr("theirs.py", "")
     wine = ROOT / "examples" / "wine_cultivars"
+    for name, text in {"space": "[tool.uv.workspace]\nmembers = ['p/*', '.', '']\n", "space/p/one": "", "computed": ""}.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "pyproject.toml").write_text(text)
+    (tmp_path / "computed" / "setup.py").write_text("setup(name=NAME)")
     cases: dict[tuple[str | Path, ...], str] = {
+        ("experiment", "other", tmp_path / "space"): "which is a workspace, and no package itself: name one of its members, p/one.",
+        ("experiment", "other", tmp_path / "computed"): "(it says no name, or a version that is no text). Write one, or name the project's wheel.",
         ("experiment", "mine", wine): "mine.yml is there already, and nothing is overwritten",
         ("experiment", "Mine!", wine): "NAME has 'Mine!'; write small letters, digits and hyphens",
         ("experiment", "project", wine): "(project is taken)",
@@ -458,6 +464,24 @@ def test_a_module_is_found_that_is_not_called_as_its_project(tmp_path: Path, mod
     found, text = drafted(tmp_path, project(tmp_path / "theirs", "def train(): pass\n", about, module))
     assert found["train"]["call"] == called and "# steps:" not in text, "each function once"
     assert re.search(r"^[Tt]he[-.]project==1\.2$", (tmp_path / "environments" / "mine.in").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("files", "pin"),
+    [
+        ({"setup.cfg": "[metadata]\nname = the-irs\nversion = 1.2\n[options]\npy_modules = theirs\n"}, "the-irs==1.2"),
+        ({"setup.cfg": "[metadata]\nname = the-irs\nversion = attr: theirs.__version__\n[options]\npy_modules = theirs\n"}, "the-irs==3.1"),
+        ({"setup.py": "from setuptools import setup\nsetup(name='the-irs', version='1.2', py_modules=['theirs'], url=URL)\n"}, "the-irs==1.2"),
+        ({"setup.py": "import setuptools\nsetuptools.setup()\n", "setup.cfg": "[metadata]\nname = theirs\n", "pyproject.toml": "[build-system]\n"}, "theirs"),
+    ],
+)
+def test_a_project_of_before_pyproject_is_read(tmp_path: Path, files: dict[str, str], pin: str) -> None:
+    folder = project(tmp_path / "theirs", "__version__ = '3.1'\ndef train(): pass\n")
+    (folder / "pyproject.toml").unlink()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert drafted(tmp_path, folder)[0]["train"]["call"] == "theirs:train"
+    assert (tmp_path / "environments" / "mine.in").read_text().endswith(f"\n{pin}\n")
 
 
 def test_a_package_is_no_namespace_of_its_modules(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -435,6 +436,63 @@ def test_a_directory_that_is_no_project_is_named_in_one_sentence(tmp_path: Path)
         build_wheel.main([str(tmp_path / "cache"), str(tmp_path)])
     assert str(stopped.value).startswith(f"package_index_publish names {tmp_path}, but ")
     assert str(stopped.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("files", [{"setup.py": "setup()"}, {"setup.cfg": "[metadata]\nname = tiny\n"}])
+def test_a_project_of_before_pyproject_is_built(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    seen: list[str] = []
+
+    def build(copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+        seen.extend(sorted(path.name for path in copy.iterdir()))
+        folder.mkdir()
+        (folder / wheel.name).write_bytes(wheel.read_bytes())
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    (tmp_path / "old").mkdir()
+    for name, text in files.items():
+        (tmp_path / "old" / name).write_text(text, encoding="utf-8")
+    assert build_wheel.wheel_of(tmp_path / "old", tmp_path / "cache")["filename"] == wheel.name
+    assert seen == (["setup.py"] if "setup.py" in files else ["pyproject.toml", "setup.cfg"]), "`build` takes no setup.cfg alone"
+
+
+@pytest.mark.parametrize(
+    ("old", "variables"),
+    [
+        ({"setup.py": "setup(use_scm_version=True)", "setup.cfg": "[metadata]\nname = tiny-old\n"}, {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.5"}),
+        ({"setup.py": "setup(use_scm_version=False)", "setup.cfg": "[metadata]\nversion = 1.0\n"}, {}),
+        ({"setup.py": "setup(version='1')", "setup.cfg": "no section"}, {}),
+    ],
+)
+def test_a_project_of_before_pyproject_may_take_its_version_from_git(tmp_path: Path, old: dict[str, str], variables: dict[str, str]) -> None:
+    for name, text in old.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "All")
+    git(tmp_path, "tag", "tiny-old-1.5")
+    assert build_wheel.by_git(tmp_path, tmp_path) == variables
+
+
+def test_a_workspace_is_no_package(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("packages/one", "packages/two", "packages/three", "packages/empty"):
+        (tmp_path / name).mkdir(parents=True)
+        if name != "packages/empty":
+            (tmp_path / name / "pyproject.toml").touch()
+    declared = tmp_path / "pyproject.toml"
+    declared.write_text("[tool.uv.workspace]\nmembers = ['packages/*', 'nowhere', '.', '', '/x']\nexclude = ['packages/three']\n", encoding="utf-8")
+    with pytest.raises(build_wheel.NoWheelError, match=r"^it is a workspace, and no package itself: name one of its members, packages/one, packages/two[.]$"):
+        build_wheel.wheel_of(tmp_path, tmp_path / "cache")
+
+    def build(_copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+        folder.mkdir()
+        with zipfile.ZipFile(folder / "unknown-0.0.0-py3-none-any.whl", "w") as archive:
+            archive.writestr("unknown-0.0.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: UNKNOWN\nVersion: 0.0.0\n")
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    declared.write_text("[tool.ruff]\n", encoding="utf-8")
+    with pytest.raises(build_wheel.NoWheelError, match=r"^its settings say no name: write a section \[project\]"):
+        build_wheel.wheel_of(tmp_path, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists(), "nothing that a second run would take"
 
 
 def test_the_form_says_what_twine_would_say(wheel: Path) -> None:

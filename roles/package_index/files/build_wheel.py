@@ -9,6 +9,7 @@ would send it. Exits with 1 and one sentence on standard error when a project gi
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import email.parser
 import hashlib
@@ -42,7 +43,7 @@ LEFT_OUT_BESIDE = {"build", "dist", "reports", "venv"}
 # Tools that ask git which files belong to the package.
 ASK_GIT = {"setuptools-scm", "setuptools-git", "hatch-vcs", "pdm-backend"}
 # What makes a folder a project.
-DECLARED = ("pyproject.toml",)
+DECLARED = ("pyproject.toml", "setup.py", "setup.cfg")
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
 # Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool.
@@ -170,15 +171,25 @@ def at(table: Any, path: str) -> Any:
 
 
 def declared_in(copy: Path) -> dict[str, Any]:
-    """Return the pyproject.toml of a project.
+    """Return the pyproject.toml of a project; empty for one that has setup.py or setup.cfg alone.
 
     Raises:
         NoWheelError: it cannot be read.
     """
     try:
         return tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NoWheelError(f"its pyproject.toml cannot be read: {error}.") from None
+
+
+def setup_cfg(copy: Path) -> configparser.ConfigParser:
+    """Return the setup.cfg of a project; empty where there is none that can be read, which the build says."""
+    found = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+        found.read(copy / "setup.cfg", encoding="utf-8")
+    return found
 
 
 def needed_by(copy: Path) -> set[str]:
@@ -191,7 +202,22 @@ def needed_by(copy: Path) -> set[str]:
     for line in at(declared_in(copy), "build-system.requires") or []:
         with contextlib.suppress(InvalidRequirement):
             needed.add(canonicalize_name(Requirement(line).name))
+    with contextlib.suppress(OSError):  # the way of before pyproject.toml
+        if b"use_scm_version" in (copy / "setup.py").read_bytes():
+            needed.add("setuptools-scm")
     return needed
+
+
+def members_of(project: Path) -> list[str]:
+    """Return the folders of the packages in a workspace of uv, from its folder on; none where it is no workspace, or a package itself."""
+    declared = declared_in(project)
+    found, left_out = at(declared, "tool.uv.workspace.members"), at(declared, "tool.uv.workspace.exclude") or []
+    if not isinstance(found, list) or "project" in declared:
+        return []
+    folders, others = (
+        {path for pattern in map(str, patterns) if pattern.strip("./") for path in project.glob(pattern.lstrip("/"))} for patterns in (found, left_out)
+    )
+    return sorted(str(path.relative_to(project)) for path in folders - others if (path / "pyproject.toml").is_file())
 
 
 def make_repository(copy: Path) -> None:
@@ -214,8 +240,9 @@ def by_git(project: Path, copy: Path) -> dict[str, str]:
     declared, needed = declared_in(copy), needed_by(copy)
     tool, fields = declared.get("tool", {}), declared.get("project", {})
     variable = next((variable for does, variable in BY_GIT.values() if does(needed, tool)), "")
-    name = str(fields.get("name") or at(tool, "poetry.name") or "")
-    if not variable or "version" in fields:
+    settings = setup_cfg(copy)
+    name = str(fields.get("name") or at(tool, "poetry.name") or settings.get("metadata", "name", fallback=""))
+    if not variable or "version" in fields or settings.has_option("metadata", "version"):
         return {}
     try:
         dirty = git_version.git(project, "status", "--porcelain", "--", ".")
@@ -292,8 +319,12 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
             if not project.is_file():
                 raise NoWheelError("there is no such file.")
             make, digest = partial(take, project, built), hashlib.sha256(f"{project.name}\0".encode() + project.read_bytes()).hexdigest()
-        elif (project / "pyproject.toml").is_file():
+        elif members := members_of(project):
+            raise NoWheelError(f"it is a workspace, and no package itself: name one of its members, {', '.join(members)}.")
+        elif any((project / declared).is_file() for declared in DECLARED):
             digest = copy_project(project, copy)
+            if not any((copy / declared).is_file() for declared in DECLARED[:2]):  # which `build` wants to see one of
+                (copy / "pyproject.toml").write_text("[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n", encoding="utf-8")
             variables = by_git(project, copy)
             make = partial(build, copy, built, variables)
             if variables:
@@ -302,11 +333,15 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
                 make_repository(copy)
                 digest = hashlib.sha256(f"{digest}.git".encode()).hexdigest()  # a wheel that was built without lacks files
         else:
-            raise NoWheelError("it has no pyproject.toml, so it is no project that a wheel can be built from.")
+            raise NoWheelError(f"it has none of {', '.join(DECLARED)}, so it is no project that a wheel can be built from.")
         folder = cache / digest
         if not folder.exists():
             make()
             for wheel in built.glob("*.whl"):
+                if canonicalize_name(metadata(wheel)["Name"]) == "unknown":  # what setuptools calls a project without a name
+                    raise NoWheelError(
+                        "its settings say no name: write a section [project] with name and version into its pyproject.toml, or name another folder."
+                    )
                 wheel.with_suffix(".form").write_bytes(form(wheel))
             unfinished = folder.with_suffix(f".{os.getpid()}")
             shutil.copytree(built, unfinished)
