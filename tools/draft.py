@@ -34,12 +34,13 @@ from packaging.version import InvalidVersion, Version
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "dags"))
-from lab_experiment import storable  # noqa: E402 (the path above comes first)
+from lab_experiment import document, storable  # noqa: E402 (the path above comes first)
 
 LAB = ROOT / os.environ.get("LAB", "inventories/lab")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mlops.lab" / "wheels"
 """Where `make publish` keeps the wheels that it built: package_index_publish_cache, unless somebody set another one."""
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+"""How a new project may be called, whose package has this name, too."""
 
 PROJECT = {
     "pyproject.toml": """\
@@ -888,14 +889,19 @@ def main() -> int:
     """Write what was asked for; returns the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n\n")[2], prog="tools/draft.py")
     parser.add_argument("what", choices=("project", "experiment"))
-    parser.add_argument("name", nargs="?", default="", help="small letters, digits and hyphens")
+    parser.add_argument("name", nargs="?", default="", help="letters, digits, - and _; of a new project small letters")
     parser.add_argument("project", nargs="?", type=Path, help="folder of the project, or a wheel; of a new one ../<name> unless named")
     asked = parser.parse_args()
     try:
         if not asked.name or (asked.project is None and re.search(r"[/\\]|\.whl$|^\.+$", asked.name)):  # a path is what PROJECT has
             raise Problem(f"NAME is missing; write it, as in make {asked.what} NAME=churn PROJECT={asked.name or '../churn'}.")
-        if not NAME.fullmatch(asked.name) or len(asked.name) > 60 or asked.name == "project":
-            raise Problem(f"NAME has {asked.name!r}; write small letters, digits and hyphens, the first a letter, as in churn (project is taken).")
+        allowed = (
+            "letters, digits, - and _, the first a letter or digit" if asked.what == "experiment" else "small letters, digits, - and _, the first a letter"
+        )
+        if not re.fullmatch(document.NAME, asked.name) or (asked.what == "project" and (not NAME.fullmatch(asked.name) or len(asked.name) > 60)):
+            raise Problem(f"NAME has {asked.name!r}; write {allowed}, as in {_allowed(asked.name)}.")
+        if asked.name == "project":
+            raise Problem("NAME has 'project', which is the environment in the lab's image; write another one, as in churn.")
         if asked.what == "project":
             module = asked.name.replace("-", "_")
             if keyword.iskeyword(module) or module in sys.stdlib_module_names:  # neither can be imported as a package of one's own
@@ -929,6 +935,12 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 1
     return 0
+
+
+def _allowed(name: str) -> str:
+    """The nearest name that a project and an experiment may have."""
+    near = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("0123456789-")[:60].rstrip("-")
+    return near if NAME.fullmatch(near) and near != "project" else "churn"
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.action import lock_environments
 
 from lab_experiment import document
 from tests.unit.conftest import ROOT
@@ -81,8 +82,11 @@ def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_overwritten(tmp_pat
         ("experiment", "other", tmp_path / "space"): "which is a workspace, and no package itself: name one of its members, p/one.",
         ("experiment", "other", tmp_path / "computed"): "(it says no name, or a version that is no text). Write one, or name the project's wheel.",
         ("experiment", "mine", wine): "mine.yml is there already, and nothing is overwritten",
-        ("experiment", "Mine!", wine): "NAME has 'Mine!'; write small letters, digits and hyphens",
-        ("experiment", "project", wine): "(project is taken)",
+        ("experiment", "My exp!", wine): "NAME has 'My exp!'; write letters, digits, - and _, the first a letter or digit, as in my-exp.",
+        ("experiment", "_", wine): "the first a letter or digit, as in churn.",
+        ("experiment", "x" * 101, wine): f"as in {'x' * 60}.",
+        ("project", "My_Exp", tmp_path / "class"): "NAME has 'My_Exp'; write small letters, digits, - and _, the first a letter, as in my-exp.",
+        ("experiment", "project", wine): "NAME has 'project', which is the environment in the lab's image; write another one, as in churn.",
         ("experiment", "other"): "PROJECT is missing; write the folder of the package or its wheel",
         ("experiment",): "NAME is missing; write it, as in make experiment NAME=churn PROJECT=../churn.",
         ("experiment", wine): f"NAME is missing; write it, as in make experiment NAME=churn PROJECT={wine}.",
@@ -134,10 +138,11 @@ def test_a_search_tries_what_a_model_can_gain_by_and_every_draft_is_right(tmp_pa
     assert found["cross_validation"]["data"] == {"call": "theirs:data", "with": {"seed": 1}}
 
 
-@pytest.mark.parametrize("name", ["null", "yes", "e5"])
+@pytest.mark.parametrize("name", ["null", "yes", "e5", "my_exp", "My-Exp", "2026_q1", "1e5", "True"])
 def test_a_name_that_yaml_has_a_meaning_for_is_a_name(tmp_path: Path, name: str) -> None:
     found, _ = drafted(tmp_path, project(tmp_path / "theirs", "def make_model(n_jobs=1): pass\ndef data(): pass\n"), name)
     assert (found["environment"], found["register"]["name"], found["search"]) == (name, name, None)
+    assert lock_environments.NAME.fullmatch(name) and [*lock_environments.files_of(tmp_path / "environments")] == [name]
 
 
 TRAINING = """
