@@ -17,7 +17,7 @@ import mlflow.models
 import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
 
-from lab_experiment import callables, storable
+from lab_experiment import callables, storable, wrapped
 from lab_experiment.failures import Failure
 
 ALIAS = "champion"
@@ -81,12 +81,12 @@ def champion_of(client: Any, name: str) -> str | None:
 def load(uri: str) -> Any:
     """Load a model from MLflow, or from the folder that it was fetched to.
 
-    It is what it was when it was logged: a scikit-learn estimator, a booster, a ``PythonModel``.
+    It is what it was when it was logged: a scikit-learn estimator, a booster, a ``PythonModel``, a package's own class.
     """
     flavors = mlflow.models.Model.load(uri).flavors  # of a folder this asks nobody, as get_model_info does
     module = flavors["python_function"]["loader_module"]
     if module.startswith("mlflow.pyfunc"):
-        return mlflow.pyfunc.load_model(uri).unwrap_python_model()
+        return wrapped.unwrap(mlflow.pyfunc.load_model(uri).unwrap_python_model())
     return importlib.import_module(module).load_model(uri)
 
 

@@ -195,9 +195,19 @@ def kind_of(estimator: Any, y: Any) -> str:
 
 
 def fit(estimator: Any, x: Any, y: Any) -> Any:
-    """Fit an estimator; what its ``fit`` returns is taken if that can predict, as with scikit-learn, else the estimator itself."""
+    """Fit an estimator; what its ``fit`` returns is taken if that can predict, as with scikit-learn, else the estimator itself.
+
+    Raises:
+        Failure: It has no ``fit``, or nobody can predict.
+    """
+    kind = f"cross_validation.estimator: a {type(estimator).__module__}.{type(estimator).__qualname__}"
+    if not hasattr(estimator, "fit"):
+        raise Failure(f"{kind} has no fit; allowed: an object with fit(X, y) and predict(X)", final=True)
     returned = estimator.fit(x, y)
-    return returned if hasattr(returned, "predict") else estimator
+    fitted = returned if hasattr(returned, "predict") else estimator
+    if not hasattr(fitted, "predict"):
+        raise Failure(f"{kind} has no predict; allowed: an object with fit(X, y) and predict(X)", final=True)
+    return fitted
 
 
 def score(model: Any, x: Any, y: Any, scorers: list[str]) -> dict[str, float]:

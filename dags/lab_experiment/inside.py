@@ -301,10 +301,11 @@ class Work:
             import joblib
 
             with callables.told_as(f"track: reading the model from {returned} failed with"):
-                self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
-            return {**answer, "model": True}
-        no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else ""
-        return {**answer, "model": hasattr(returned, "predict"), "returned": no_model}
+                returned = self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
+        kind = f"a {type(returned).__module__}.{type(returned).__qualname__}, which has no predict"
+        no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else kind
+        # Without MLflow a model is a file of the run, whatever it can do.
+        return {**answer, "model": hasattr(returned, "predict") or not (no_model != kind or _mlflow_here()), "returned": no_model}
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation

@@ -38,6 +38,8 @@ def of_model(model: object, *also: str) -> list[str]:
             return super().find_class(module_name, global_name)
 
     Recorder(io.BytesIO(cloudpickle.dumps(model))).load()  # our own bytes, made in this line
+    if "keras" in modules:  # what it computes with is in no pickle
+        modules.add(importlib.import_module("keras").backend.backend())
     by_module = importlib.metadata.packages_distributions()
     roots = {name for module in modules for name in by_module.get(module, [])}
     return pinned({*roots, *by_module["mlflow"], "pandas", *also})

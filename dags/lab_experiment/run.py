@@ -277,12 +277,12 @@ class Training:
                     print(f"[train] the package logged its model itself: {logged.uri} in the run {run.info.run_id}", flush=True)
                     self._load(logged.uri)
                     return logged, dict(run.data.metrics)
-        if answer["returned"]:
-            raise Failure(
-                f"train: the training returned {answer['returned']}; allowed is a model, the path of a file it wrote that ends in .joblib, .pkl or .pickle, "
-                f"the address of a model in MLflow, or a run of its own in MLflow that holds a model{away}"
-            )
-        return None, {}
+        raise Failure(
+            f"train: the training returned {answer['returned']}; allowed is a model with predict (put what has none into a class that has), the path "
+            "of a file it wrote that ends in .joblib, .pkl or .pickle, the address of a model in MLflow, or a run of its own in MLflow that holds a model"
+            f"{away}",
+            final=True,
+        )
 
     def _load(self, uri: str) -> None:
         self.job.package.ask("load", folder=self._fetched(uri), uri=uri)

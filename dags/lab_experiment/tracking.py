@@ -17,6 +17,7 @@ import queue
 import shutil
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,18 +33,19 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a log 
 os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")  # a worker need not reach the store that MLflow has its files in
 os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
 
+import cloudpickle
 import mlflow
 import mlflow.artifacts
 import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from lab_experiment import callables, examples, pages, references, requirements, storable
+from lab_experiment import callables, examples, pages, references, requirements, storable, wrapped
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure
 
 FLAVORS = {"sklearn": "mlflow.sklearn", "lightgbm": "mlflow.lightgbm", "xgboost": "mlflow.xgboost"}
-"""MLflow's module for a model by the package its class comes from."""
+"""MLflow's module for a model by the package its class comes from; all others are wrapped."""
 
 KIND = "mlflow.experimentKind"
 """Tag of an experiment that MLflow's pages follow: without it they open on GenAI."""
@@ -343,8 +345,10 @@ def log_model(run_id: str, folder: Path, flavor: str) -> Logged:
 def save_model(folder: Path, model: Any, example: Any) -> str:
     """Write a model in MLflow's format for its kind, with signature, input example and pinned requirements; gives the flavor (``mlflow.sklearn``).
 
+    A model of any other class is wrapped (:mod:`lab_experiment.wrapped`).
+
     Raises:
-        Failure: It is of no kind that MLflow's formats here hold, or MLflow refuses.
+        Failure: It cannot be pickled, or MLflow refuses.
     """
     shutil.rmtree(folder, ignore_errors=True)
     with failures("writing the model in MLflow's format"):
@@ -354,8 +358,15 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
             return "mlflow.pyfunc"
         package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
         if package is None:
-            kind = f"{type(model).__module__}.{type(model).__qualname__}"
-            raise Failure(f"train: the training returned a {kind}; allowed are models of {', '.join(FLAVORS)} and an mlflow.pyfunc.PythonModel", final=True)
+            _refuse_unless_pickled(model)
+            made = wrapped.wrap(model)
+            if example is not None:
+                more["signature"] = examples.describe(example, model.predict(example))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*Add type hints")  # which the wrapper must not have
+                mlflow.pyfunc.save_model(folder, python_model=made, pip_requirements=requirements.of_model(made), **more)
+            callables.say(f"[track] a {kind_of(model)} is kept as a model of mlflow.pyfunc, which calls its predict")
+            return "mlflow.pyfunc"
         flavor = importlib.import_module(FLAVORS[package])
         if example is not None:
             more["signature"] = examples.describe(example, model.predict(example))
@@ -363,6 +374,24 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
         also = ["skops"] if "skops_trusted_types" in held else []
         flavor.save_model(model, str(folder), pip_requirements=requirements.of_model(model, *also), **more, **held)
         return FLAVORS[package]
+
+
+def kind_of(model: Any) -> str:
+    """The class of a model with its module."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def _refuse_unless_pickled(model: Any) -> None:
+    """Refuse a model that cannot be kept.
+
+    Raises:
+        Failure: cloudpickle cannot hold it.
+    """
+    try:
+        cloudpickle.dumps(model)
+    except Exception as error:
+        words = "allowed: a model that can be pickled, without open files, connections, locks or generators in it"
+        raise Failure(f"train: cloudpickle cannot hold the {kind_of(model)} that was trained ({storable.raised(error, True)}); {words}", final=True) from None
 
 
 def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
