@@ -439,7 +439,7 @@ class CrossValidation(Part):
 class Evaluate(Part):
     """The evaluation on held-back data: by a call that returns metrics, by data and scikit-learn's scorers, or by both."""
 
-    call: Function = key("What returns a mapping of metric names to numbers; `{{ model }}` is the model.", None)
+    call: Function = key("What returns a number, or a mapping, a dataclass or a NamedTuple of them; `{{ model }}` is the model.", None)
     with_: Arguments = key(ARGUMENTS, None)
     plots: Annotated[
         list[

@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import callables, folders, storable
+from lab_experiment import callables, folders, results, storable
 from lab_experiment.callables import say
 from lab_experiment.failures import Failure, Mistakes, Stopped
 from lab_experiment.references import UnmetReference, decoded, of, references, resolve
@@ -273,8 +273,8 @@ class Work:
     def fit(self, params: dict[str, Any]) -> dict[str, Any]:
         """Train.
 
-        Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``returned``: what it gave that can be no model, in words;
-        ``elsewhere``: MLflow's address, if the package changed it.
+        Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``metrics`` that it returned beside the model; ``returned``:
+        what it gave that can be no model, in words; ``elsewhere``: MLflow's address, if the package changed it.
         """
         train = self.document["train"]
         self.trained = {**self.values, "params": params}
@@ -302,10 +302,12 @@ class Work:
 
             with callables.told_as(f"track: reading the model from {returned} failed with"):
                 returned = self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
+        returned, metrics = results.of_training(train["call"], returned)
+        self.trained["model"] = returned
         kind = f"a {type(returned).__module__}.{type(returned).__qualname__}, which has no predict"
         no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else kind
         # Without MLflow a model is a file of the run, whatever it can do.
-        return {**answer, "model": hasattr(returned, "predict") or not (no_model != kind or _mlflow_here()), "returned": no_model}
+        return {**answer, "model": hasattr(returned, "predict") or not (no_model != kind or _mlflow_here()), "returned": no_model, "metrics": metrics}
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation
@@ -397,7 +399,7 @@ class Work:
             with callables.told_as("track: scoring on train.evaluate.data failed with"), warned_as_usual():
                 metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
         if evaluate.get("call"):
-            metrics |= metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))
+            metrics |= results.metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))
         return metrics
 
     def save(self, folder: str) -> dict[str, str]:
@@ -478,27 +480,6 @@ def resolved(key: str, value: Any, values: Mapping[str, Any]) -> Any:
         return resolve(value, values)
     except UnmetReference as error:
         raise Failure(f"{key} has {error}") from None
-
-
-def metrics_of(call: str, result: Any) -> dict[str, float]:
-    """Turn what an evaluation returned into metrics; those of a mapping within a mapping get names with a dot.
-
-    Raises:
-        Failure: It is not a mapping of names to numbers.
-    """
-    if not isinstance(result, Mapping):
-        raise Failure(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is a mapping of metric names to numbers", final=True)
-    metrics: dict[str, float] = {}
-    try:
-        for name, value in storable.flat(result):
-            number = storable.number(value)
-            if number is None:
-                raise Failure(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number", final=True)
-            same = sum(other == name or other.startswith(f"{name} (") for other in metrics) if name in metrics else 0
-            metrics[f"{name} ({same + 1})" if same else name] = number
-    except ValueError as error:
-        raise Failure(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}", final=True) from None
-    return metrics
 
 
 @contextmanager

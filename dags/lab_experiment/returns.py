@@ -6,10 +6,15 @@ Looked at where the package is, before anything runs. What is not said, or canno
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 import inspect
+import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 Functions = Mapping[str, tuple[str, Callable[..., Any]]]
@@ -37,7 +42,16 @@ def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: in
             place = ".".join(["steps", step, *path.split(".")[:depth]])
             allowed = ", ".join(f"{{{{ {place}.{name} }}}}" for name in names) or f"{{{{ {place} }}}} as a whole"
             yield key, f"{key} has '{{{{ {reference} }}}}', and {place} is {_shown(kind)} by the annotation of {call}; allowed: {allowed}."
-    wanted: list[tuple[str, Callable[[Any], bool], str]] = [("train.evaluate", _may_be_mapping, "a mapping of metric names to numbers")]
+    wanted: list[tuple[str, Callable[[Any], bool], str]] = [
+        ("train.evaluate", _may_be_metrics, "a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers"),
+        ("cross_validation.data", _may_be_data, DATA),
+        ("train.evaluate.data", _may_be_data, DATA),
+        ("cross_validation.estimator", lambda kind: _may_have(kind, "fit", inspect.isclass(estimator)), "an object with fit(X, y) and predict(X)"),
+    ]
+    estimator = functions.get("cross_validation.estimator", ("", None))[1]
+    if not _may_log(functions.get("train", ("", None))[1]):
+        words = "a model with predict, or a tuple, a mapping, a dataclass, a NamedTuple with one such part; or the path of a file with it"
+        wanted.append(("train", _may_bring_model, words))
     if numbers:
         allowed = "a number" if numbers == 1 else f"a list of {numbers} numbers, as there are directions"
         wanted.insert(0, ("search.objective", lambda kind: _may_be_numbers(kind, numbers), allowed))
@@ -47,7 +61,9 @@ def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: in
             yield f"{key}.call", f"{key}.call has {call!r}, which returns {_shown(kind)} by its annotation; allowed: {allowed}."
     if metric:
         name, scorers = metric
-        made = _metrics(annotation(functions.get("train.evaluate", ("", None))[1]))
+        call, function = functions.get("train.evaluate", ("", None))
+        kind = annotation(function)
+        made = [call.partition(":")[2]] if kind in (int, float) else _metrics(kind)
         if made and name not in (*made, *scorers):
             key = "register.champion.metric"
             yield key, f"{key} has {name!r}; allowed: a metric of train.evaluate: {', '.join(dict.fromkeys([*made, *scorers]))}."
@@ -174,22 +190,112 @@ def _may_be_numbers(kind: Any, count: int) -> bool:
     return _may_be_number(kind) if count == 1 else _may_hold_numbers(made_by)
 
 
-def _may_be_mapping(kind: Any) -> bool:
+DATA = (
+    "(X, y) or (X, y, groups). From one frame: return frame.drop(columns=[target]), frame[target]; "
+    "of four parts, as train_test_split gives them, let a step return them and a function the two that are wanted here"
+)
+"""What data are to be, in words."""
+
+
+def _may_be_metrics(kind: Any, above: tuple[Any, ...] = ()) -> bool:
     if len(members := _members(kind)) > 1:
-        return any(map(_may_be_mapping, members))
+        return any(_may_be_metrics(member, above) for member in members)
+    member, made_by = members[0], _class_of(members[0])
+    if member in above:
+        return True
+    if _is_typed_dict(made_by) or dataclasses.is_dataclass(made_by) or hasattr(made_by, "_fields"):
+        return all(_may_be_metrics(part, (*above, member)) for part in (_parts(member) or {}).values())
+    return issubclass(made_by, Mapping) or _may_be_number(member) or not (issubclass(made_by, str | bytes | complex | Set | list | tuple) or made_by in PLAIN)
+
+
+def _may_be_data(kind: Any) -> bool:
+    """Whether a value of a kind can be two or three parts of data."""
+    if len(members := _members(kind)) > 1:
+        return any(map(_may_be_data, members))
+    made_by, arguments = _class_of(members[0]), typing.get_args(members[0])
+    if issubclass(made_by, tuple) and hasattr(made_by, "_fields"):
+        return len(made_by._fields) in (2, 3)
+    if made_by is tuple and arguments and Ellipsis not in arguments:
+        return len(arguments) in (2, 3)
+    return issubclass(made_by, tuple | list) or not (_is_known(made_by) or dataclasses.is_dataclass(made_by))
+
+
+TABLES = ("numpy", "pandas", "polars", "pyarrow", "scipy")
+"""Packages whose classes hold data, and neither are nor have a model."""
+
+
+def _is_known(made_by: Any) -> bool:
+    """Whether a class is one of data, by which nobody predicts, and which is no pair of them."""
+    plain = issubclass(made_by, str | bytes | bytearray | complex | Mapping | Set | list) or made_by in PLAIN
+    return plain or str(made_by.__module__).partition(".")[0] in TABLES
+
+
+def _may_have(kind: Any, method: str, exactly: bool = False) -> bool:
+    """Whether an object of a kind may have a method. Unless it is exactly of that class, it may be of one derived from it, which has more."""
+    if len(members := _members(kind)) > 1:
+        return any(_may_have(member, method) for member in members)
     made_by = _class_of(members[0])
-    return issubclass(made_by, Mapping) or not (
-        issubclass(made_by, str | bytes | complex | Set | list | tuple) or made_by in PLAIN or dataclasses.is_dataclass(made_by)
-    )
+    return hasattr(made_by, method) or "__getattr__" in dir(made_by) or not (exactly or _is_known(made_by) or issubclass(made_by, tuple))
+
+
+def _may_bring_model(kind: Any) -> bool:
+    """Whether the result of a training may be a model, or have one among its parts, or say where one is."""
+    if len(members := _members(kind)) > 1:
+        return any(map(_may_bring_model, members))
+    member, made_by = members[0], _class_of(members[0])
+    if made_by in (str, types.NoneType):
+        return True
+    parts = _parts(member) if made_by not in PLAIN else None
+    if parts and not hasattr(made_by, "predict"):
+        return any(_may_have(part, "predict") for part in parts.values())
+    if issubclass(made_by, Mapping) and len(typing.get_args(member)) == 2:
+        return _may_have(typing.get_args(member)[1], "predict")
+    return issubclass(made_by, Mapping | tuple) or _may_have(member, "predict")
+
+
+def _may_log(function: Any) -> bool:
+    """Whether a training may log its model to MLflow itself: its package speaks of MLflow, or needs something that does."""
+    name = str(getattr(function, "__module__", None) or "").partition(".")[0]
+    if "mlflow" in sys.modules or not name:
+        return True
+    try:
+        found = importlib.util.find_spec(name)
+        assert found
+        folders = [Path(folder) for folder in found.submodule_search_locations or []]
+        files = [file for folder in folders for file in folder.rglob("*.py")] or [Path(str(found.origin))]
+        return any(b"mlflow" in file.read_bytes() for file in files) or _needs_mlflow(importlib.metadata.packages_distributions().get(name, []))
+    except Exception:  # it has no source, or no metadata, that could be read
+        return True
+
+
+def _needs_mlflow(distributions: Sequence[str]) -> bool:
+    """Whether distributions, or what they need, need MLflow."""
+    waiting, seen = list(distributions), set()
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name.startswith("mlflow"):
+            return True
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            lines = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        waiting += [found[0] for line in lines if "extra ==" not in line and (found := re.match(r"[A-Za-z0-9._-]+", line))]
+    return False
 
 
 def _metrics(kind: Any, above: tuple[Any, ...] = ()) -> list[str] | None:
     """The names of all metrics in a mapping of a kind, those of a mapping in it with a dot; None where there may be others."""
     [member, *others] = _members(kind)
-    if others or member in above or not _is_typed_dict(_class_of(member)):
+    made_by = _class_of(member)
+    if others or member in above or not (_is_typed_dict(made_by) or dataclasses.is_dataclass(made_by) or hasattr(made_by, "_fields")):
         return None
     names: list[str] = []
     for name, one in (_parts(member) or {}).items():
+        if name.isdigit():  # a NamedTuple's parts have numbers, too
+            continue
         below = [name] if hasattr(_class_of(one), "__float__") else [f"{name}.{inner}" for inner in _metrics(one, (*above, member)) or []]
         if not below:
             return None

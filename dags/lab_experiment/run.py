@@ -198,12 +198,14 @@ class Training:
         train = job.document["train"]
         logged, metrics = self.fit()
         plots: list[str] = []
+        measured = metrics
         if train["evaluate"]:
             evaluated = job.package.ask("evaluate")
-            metrics, plots = evaluated["metrics"], evaluated["plots"]
+            measured, plots = evaluated["metrics"], evaluated["plots"]
+            metrics = measured if logged else {**measured, **metrics, **measured}  # the evaluation's come first, and count
         champion = (job.document["register"] or {}).get("champion")
-        if champion and champion["metric"] not in metrics:
-            raise Failure(f"register.champion.metric has {champion['metric']!r}; the evaluation gave {', '.join(sorted(metrics)) or 'none'}", final=True)
+        if champion and champion["metric"] not in measured:  # by which the present champion is measured, too
+            raise Failure(f"register.champion.metric has {champion['metric']!r}; the evaluation gave {', '.join(sorted(measured)) or 'none'}", final=True)
         names = storable.metric_names(metrics)
         if metrics:
             print(f"[metrics] {', '.join(f'{name}={value:.6g}' for name, value in metrics.items())}", flush=True)
@@ -250,7 +252,7 @@ class Training:
         return {name: logged[name] for name in means if name in logged} or {name: logged[name] for name in values if name in logged}
 
     def fit(self) -> tuple[tracking.Logged | None, dict[str, float]]:
-        """Train. Gives where the model is if the package logged it itself, and the metrics that the package then logged."""
+        """Train. Gives where the model is if the package logged it itself, and the metrics that the package then logged, or returned beside the model."""
         answer = self.job.package.ask("fit", params=self.params)
         where = answer.get("elsewhere", "")
         if where:
@@ -269,7 +271,7 @@ class Training:
                 raise Failure(f"{failure}{away}") from None
             return tracking.Logged(uri, _model_id(uri)), {}
         if answer["model"]:
-            return None, {}
+            return None, answer.get("metrics", {})
         with tracking.failures("looking for a run that the package started"):
             for run in tracking.own_runs(self.job.client, self.job.run["mlflow_run_id"], "train"):
                 logged = tracking.model_of(self.job.client, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import sys
@@ -513,6 +514,34 @@ def yields_texts() -> Iterator[str]: yield ""
 def scores() -> Scores: ...
 def open_scores() -> Open: ...
 def nested_scores() -> Nested: ...
+
+@dataclasses.dataclass
+class Report:
+    auc: float
+    by_class: Counts
+
+class Triple(NamedTuple):
+    recall: float
+    precision: float
+
+class Model:
+    def fit(self, x, y): ...
+    def predict(self, x): ...
+
+class Base: ...
+
+class Trained(NamedTuple):
+    model: Model
+    auc: float
+
+def report() -> Report: ...
+def triple() -> Triple: ...
+def model() -> Model: ...
+def base() -> Base: ...
+def trained() -> Trained: ...
+def trained_pair() -> tuple[Model, dict[str, float]]: ...
+def whole_numbers() -> tuple[int, int]: ...
+def four() -> tuple[list, list, list, list]: ...
 """
 
 
@@ -582,13 +611,59 @@ def test_an_objective_that_says_it_returns_no_number_is_a_mistake(theirs: Callab
         (
             "several",
             "f1",
-            "train.evaluate.call has 'theirs:several', which returns list[float] by its annotation; allowed: a mapping of metric names to numbers.",
+            "train.evaluate.call has 'theirs:several', which returns list[float] by its annotation; "
+            "allowed: a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers.",
+        ),
+        *((name, metric, "") for name, metric in (("number", "number"), ("report", "auc"), ("report", "f1"), ("triple", "recall"))),
+        ("number", "auc", "register.champion.metric has 'auc'; allowed: a metric of train.evaluate: number, f1."),
+        ("report", "acu", "register.champion.metric has 'acu'; allowed: a metric of train.evaluate: auc, by_class.n, f1."),
+        ("triple", "acu", "register.champion.metric has 'acu'; allowed: a metric of train.evaluate: recall, precision, f1."),
+        *(
+            (
+                name,
+                "f1",
+                f"train.evaluate.call has 'theirs:{name}', which returns a {kind} by its annotation; "
+                "allowed: a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers.",
+            )
+            for name, kind in (("tables", "Tables"), ("text", "str"))
         ),
     ],
 )
 def test_a_champions_metric_that_nothing_makes_is_a_mistake(theirs: Callable[[str], None], name: str, metric: str, says: str) -> None:
     theirs(RESULTS)
     assert said_of_results(functions={"train.evaluate": name}, metric=(metric, ["f1"])) == ([says] if says else [])
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "says"),
+    [
+        *(("train", name, "") for name in ("model", "base", "trained", "trained_pair", "silent", "anything", "nothing", "text", "place", "perhaps")),
+        *(
+            ("train", name, f"{kind} by its annotation; allowed: a model with predict, or a tuple")
+            for name, kind in (("number", "a float"), ("mapping", "dict[str, float]"), ("triple", "a Triple"), ("whole_numbers", "tuple[int, int]"))
+        ),
+        *(("cross_validation.data", name, "") for name in ("two", "several", "anything", "triple", "pair", "base")),
+        *(
+            ("cross_validation.data", name, f"{kind} by its annotation; allowed: (X, y) or (X, y, groups). From one frame: return frame.drop(")
+            for name, kind in (("mapping", "dict[str, float]"), ("four", "tuple[list, list, list, list]"), ("number", "a float"), ("report", "a Report"))
+        ),
+        ("train.evaluate.data", "four", "tuple[list, list, list, list] by its annotation; allowed: (X, y) or (X, y, groups)."),
+        *(("cross_validation.estimator", name, "") for name in ("model", "base", "Model", "silent")),
+        ("cross_validation.estimator", "Base", "a Base by its annotation; allowed: an object with fit(X, y) and predict(X)."),
+        ("cross_validation.estimator", "two", "tuple[float, float] by its annotation; allowed: an object with fit(X, y) and predict(X)."),
+    ],
+)
+def test_results_that_can_be_neither_models_nor_data_are_mistakes(theirs: Callable[[str], None], key: str, name: str, says: str) -> None:
+    theirs(RESULTS.replace("perhaps() -> Optional[Tables]", "perhaps() -> Optional[Model]"))
+    said = said_of_results(functions={key: name})
+    assert len(said) == bool(says) and all(sentence.startswith(f"{key}.call has 'theirs:{name}', which returns {says}") for sentence in said), said
+
+
+def test_a_training_that_may_log_its_model_itself_may_return_what_it_likes(theirs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs(RESULTS + "# by mlflow\n")
+    assert said_of_results(functions={"train": "number"}) == []
+    monkeypatch.setattr(importlib.metadata, "requires", {"theirs": ["six", "Their_Logs>=1 ; python_version > '3'"], "their-logs": ["mlflow-skinny"]}.get)
+    assert returns._needs_mlflow(["theirs"]) and not returns._needs_mlflow(["six"])
 
 
 def test_an_objective_that_logs_need_not_return_a_number(theirs: Callable[[str], None], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from lab_experiment import cross_validation, inside, pages, run, storable, tracking
+from lab_experiment import cross_validation, pages, results, run, storable, tracking
 from lab_experiment.__main__ import main
 from lab_experiment.failures import Failure, Stopped
 from lab_experiment.job import Job
@@ -70,7 +70,7 @@ def test_metrics_that_are_no_numbers_or_have_strange_names_are_recorded_as_mlflo
         ({"a": datetime.date(2026, 1, 1)}, "as metric 'a'; allowed is a number"),
         ({"a": None}, "returned None as metric 'a'; allowed is a number"),
         ({"a": {"b": [1]}}, "returned [1] as metric 'a.b'; allowed is a number"),
-        ([1], "returned a list; allowed is a mapping of metric names to numbers"),
+        ([1], "returned a list; allowed is a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers"),
         ({"b": 1}, "register.champion.metric has 'auc'; the evaluation gave b"),
     ],
 )
@@ -84,11 +84,20 @@ def test_what_is_no_metric_is_a_sentence_before_anything_is_registered(theirs: M
     assert not mlflow.MlflowClient().search_model_versions("name = 'unvalued'")
 
 
+def test_a_training_may_return_numbers_beside_its_model_and_an_evaluation_one_number(theirs: Make) -> None:
+    champion = {"metric": "score", "direction": "maximize", "margin": 0}
+    functions = {"train": lambda: (DecisionTreeClassifier().fit([[0], [1]], [0, 1]), {"loss": 0.25, "score": 7}), "score": lambda model: 0.5}
+    one = theirs(functions, TRAINED, register={"name": "beside", "description": "", "champion": champion})
+    outcome = run.train(one)["result"]
+    assert outcome["champion"]["promoted"] and outcome["metrics"] == {"score": 0.5, "loss": 0.25}, "the evaluation counts"
+    assert mlflow.get_run(one.run["mlflow_run_id"]).data.metrics == outcome["metrics"]
+
+
 def test_metrics_that_hold_themselves_are_a_sentence() -> None:
     circle: dict[str, Any] = {}
     circle["again"] = circle
     with pytest.raises(Failure, match="returned a mapping of metrics that cannot be read: it holds itself"):
-        inside.metrics_of("theirs:score", circle)
+        results.metrics_of("theirs:score", circle)
 
 
 def test_a_training_is_recorded_and_registered_once_however_often_it_is_tried(

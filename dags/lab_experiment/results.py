@@ -1,0 +1,107 @@
+"""What the results of foreign functions are taken for: the model among what a training returned, and the metrics of a training or an evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lab_experiment import storable
+from lab_experiment.failures import Failure
+
+
+def named(value: Any) -> dict[str, Any] | None:
+    """The fields of a NamedTuple, a dataclass, or an object of attrs or pydantic by name; None of anything else."""
+    kind = type(value)
+    names: Iterable[str]
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        names = kind._fields
+    elif dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+    elif hasattr(kind, "__attrs_attrs__"):
+        names = [field.name for field in kind.__attrs_attrs__]
+    elif isinstance(getattr(kind, "model_fields", None), Mapping) and hasattr(kind, "model_dump"):
+        names = list(kind.model_fields)
+    else:
+        return None
+    return {name: getattr(value, name, None) for name in names}
+
+
+def _opened(value: Any) -> Any:
+    """A value with mappings in the place of such objects."""
+    fields = named(value)
+    return value if fields is None else {name: _opened(one) for name, one in fields.items()}
+
+
+def of_training(call: str, returned: Any) -> tuple[Any, dict[str, float]]:
+    """The model among what a training returned, and the numbers beside it; what was returned itself, where no part of it can predict.
+
+    Args:
+        call: The function, ``package.module:function``.
+        returned: A model, or a tuple, a mapping, a NamedTuple, a dataclass with a model among its parts.
+
+    Raises:
+        Failure: Several parts can predict.
+    """
+    function = call.partition(":")[2]
+    parts = None if hasattr(returned, "predict") else named(returned)
+    if parts is None and isinstance(returned, tuple):
+        parts = {str(number): part for number, part in enumerate(returned)}
+    elif parts is None and isinstance(returned, Mapping):
+        parts = {str(name): part for name, part in returned.items()}
+    models = {name: part for name, part in (parts or {}).items() if hasattr(part, "predict") and not isinstance(part, type)}
+    if not parts or not models:
+        return returned, {}
+    if len({id(model) for model in models.values()}) > 1:
+        words = "allowed is one model, and numbers beside it"
+        raise Failure(f"train: {call} returned a {type(returned).__name__} in which {' and '.join(models)} have predict; {words}", final=True)
+    metrics: dict[str, float] = {}
+    bare = [name for name, part in parts.items() if name.isdigit() and _number(part) is not None]
+    for name, part in parts.items():
+        if name in models:
+            continue
+        if name in bare:  # of a tuple, where numbers have no names
+            name = function if len(bare) == 1 else f"{function}_{name}"
+        found = _opened(part)
+        if isinstance(found, Mapping):
+            metrics |= {f"{name}.{inner}" if inner in metrics else inner: value for inner, value in _numbers(found).items()}
+        elif (number := _number(found)) is not None:
+            metrics[name] = number
+    return next(iter(models.values())), metrics
+
+
+def _number(value: Any) -> float | None:
+    return None if isinstance(value, bool) else storable.number(value)
+
+
+def _numbers(parts: Mapping[Any, Any]) -> dict[str, float]:
+    """The numbers in a mapping; what else a training returns is no metric."""
+    try:
+        return {name: number for name, value in storable.flat(parts) if (number := _number(value)) is not None}
+    except ValueError:  # it holds itself
+        return {}
+
+
+def metrics_of(call: str, result: Any) -> dict[str, float]:
+    """Turn what an evaluation returned into metrics: one number is named after the function, those of a mapping within a mapping get names with a dot.
+
+    Raises:
+        Failure: It is neither a number nor a mapping, a NamedTuple or a dataclass of numbers.
+    """
+    result = _opened(result)
+    if not isinstance(result, Mapping) and storable.number(result) is not None:
+        result = {call.partition(":")[2]: result}
+    if not isinstance(result, Mapping):
+        allowed = "a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers"
+        raise Failure(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is {allowed}", final=True)
+    metrics: dict[str, float] = {}
+    try:
+        for name, value in storable.flat({name: _opened(value) for name, value in result.items()}):
+            number = storable.number(value)
+            if number is None:
+                raise Failure(f"train.evaluate: {call} returned {storable.short(value)} as metric {storable.short(name)}; allowed is a number", final=True)
+            same = sum(other == name or other.startswith(f"{name} (") for other in metrics) if name in metrics else 0
+            metrics[f"{name} ({same + 1})" if same else name] = number
+    except ValueError as error:
+        raise Failure(f"train.evaluate: {call} returned a mapping of metrics that cannot be read: {error}", final=True) from None
+    return metrics

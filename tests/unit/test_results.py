@@ -1,0 +1,103 @@
+"""What the results of foreign functions are taken for. Plain Python."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import pytest
+
+from lab_experiment import results
+from lab_experiment.failures import Failure
+
+
+class Model:
+    """What has predict."""
+
+    def predict(self, x: Any) -> Any:
+        """The same."""
+        return x
+
+
+class Pair(NamedTuple):
+    """A result with names."""
+
+    fitted: Any
+    auc: float
+
+
+class Scores(NamedTuple):
+    """Metrics with names."""
+
+    auc: float
+    f1: Fraction
+
+
+@dataclasses.dataclass
+class Trained:
+    """A result of many kinds."""
+
+    model: Any
+    scores: Any
+    seconds: float
+    name: str = "best"
+    converged: bool = True
+
+
+class Fields:
+    """As a class of attrs looks."""
+
+    __attrs_attrs__ = (type("Field", (), {"name": "auc"}),)
+    auc = 0.5
+
+
+MODEL = Model()
+
+
+@pytest.mark.parametrize(
+    ("returned", "metrics"),
+    [
+        (MODEL, {}),
+        ((MODEL, {"auc": 0.9, "name": "best", "by_class": {"a": 1}}), {"auc": 0.9, "by_class.a": 1.0}),
+        (({"auc": 0.9}, MODEL), {"auc": 0.9}),
+        ((MODEL, 0.9), {"fit": 0.9}),
+        ((MODEL, 0.9, 3), {"fit_1": 0.9, "fit_2": 3.0}),
+        ((MODEL, Scores(0.9, Fraction(1, 2)), [1, 2], None, "text"), {"auc": 0.9, "f1": 0.5}),
+        ({"model": MODEL, "again": MODEL, "auc": 0.9, "more": {"auc": 0.8, "f1": 0.7}}, {"auc": 0.9, "more.auc": 0.8, "f1": 0.7}),
+        (Pair(MODEL, 0.9), {"auc": 0.9}),
+        (Trained(MODEL, {"auc": 0.9}, 2.5), {"auc": 0.9, "seconds": 2.5}),
+    ],
+)
+def test_the_part_that_predicts_is_the_model_and_numbers_beside_it_are_metrics(returned: Any, metrics: dict[str, float]) -> None:
+    assert results.of_training("theirs:fit", returned) == (MODEL, metrics)
+
+
+@pytest.mark.parametrize("returned", [None, "models:/m-1", 0.5, (1, 2), {"auc": 0.9}, Scores(1, Fraction(1)), (Model, 1)])
+def test_what_has_no_part_that_predicts_stays_what_it_is(returned: Any) -> None:
+    assert results.of_training("theirs:fit", returned) == (returned, {})
+
+
+def test_two_models_are_a_sentence() -> None:
+    with pytest.raises(Failure, match=r"train: theirs:fit returned a dict in which a and b have predict; allowed is one model, and numbers") as caught:
+        results.of_training("theirs:fit", {"a": Model(), "b": Model(), "c": 1})
+    assert caught.value.final
+
+
+@pytest.mark.parametrize(
+    ("returned", "metrics"),
+    [
+        (0.9, {"score": 0.9}),
+        (Fraction(1, 2), {"score": 0.5}),
+        (Scores(0.9, Fraction(1, 2)), {"auc": 0.9, "f1": 0.5}),
+        ({"test": Scores(0.9, Fraction(1, 2))}, {"test.auc": 0.9, "test.f1": 0.5}),
+        (Trained(1, {"auc": Scores(1.0, Fraction(1))}, 2, 3, True), {"model": 1.0, "scores.auc": None, "seconds": 2.0}),  # type: ignore[arg-type]
+        (Fields(), {"auc": 0.5}),
+    ],
+)
+def test_a_number_and_named_numbers_are_metrics(returned: Any, metrics: dict[str, float | None]) -> None:
+    if None in metrics.values():
+        with pytest.raises(Failure, match=r"as metric 'scores.auc'; allowed is a number"):
+            results.metrics_of("theirs:score", returned)
+        return
+    assert results.metrics_of("theirs:score", returned) == metrics
