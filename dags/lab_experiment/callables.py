@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import returns, storable
+from lab_experiment import commands, returns, storable
 from lab_experiment.failures import Failure, Stopped
 
 Function = Callable[..., Any]
@@ -79,7 +79,8 @@ def check(
             _refuse_others(call, locked)
             function = load(call)
             _refuse_borrowed(function)
-            functions[key] = call, function
+            function = commands.behind(function) if arguments else function
+            functions[key] = call, function.callback if arguments and commands.is_command(function) else function
             found += [(where, f"{key}{words}") for where, words in _unfit(key, call, function, arguments)]
         except LookupError as error:
             found.append((f"{key}.call", f"{key}.call has {call!r}; {error.args[0]}."))
@@ -228,7 +229,12 @@ def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
     Raises:
         Failure: It is an asynchronous generator.
     """
-    result = function(**arguments)
+    if arguments:  # a command line without any reads its own, which is empty
+        function = commands.behind(function)
+    if arguments and commands.is_command(function):
+        result = commands.run(function, arguments)
+    else:
+        result = function(**{**commands.defaults(function, arguments), **arguments})
     if inspect.isasyncgen(result):
         raise Failure(f"{name} {ASYNC_GENERATOR}")
     if inspect.isawaitable(result):
@@ -323,6 +329,10 @@ def _ours(file: str) -> bool:
 
 def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What does not fit between a function and the arguments given: the key where it is said, and the end of a sentence."""
+    if commands.is_command(function):
+        names, needed = commands.parameters(function)
+        unknown, missing, allowed = [one for one in arguments if one not in names], [one for one in needed if one not in arguments], ", ".join(names) or "none"
+        return _unfitting(key, name, unknown, missing, allowed)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):  # some functions written in C do not tell
@@ -332,16 +342,23 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
     takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
     taken = {parameter.name for parameter in by_name}
     unknown = [] if takes_any else [argument for argument in arguments if argument not in taken]
-    missing = [parameter.name for parameter in by_name if parameter.default is parameter.empty and parameter.name not in arguments]
+    missing = [parameter.name for parameter in by_name if not commands.has_default(parameter) and parameter.name not in arguments]
     return [
-        *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
-        *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
+        *_unfitting(key, name, unknown, missing, allowed),
         *((f"{key}.call", f".call has {name!r}, which {words}.") for words in _unawaited(key, function)),
         *(
             (f"{key}.call", f".call has {name!r}, whose argument {parameter.name!r} cannot be given by name; allowed: functions that take arguments by name.")
             for parameter in parameters
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),
+    ]
+
+
+def _unfitting(key: str, name: str, unknown: Sequence[str], missing: Sequence[str], allowed: str) -> list[tuple[str, str]]:
+    """Arguments that a function does not have, and those that it lacks."""
+    return [
+        *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
+        *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
     ]
 
 
