@@ -268,7 +268,39 @@ def telling(key: str, name: str, arguments: Mapping[str, Any]) -> Iterator[None]
         if isinstance(error, SystemExit) and error.code in (None, 0):
             return
         tell(error)
-        raise Failure(f"{key}: {name}({shown_arguments(arguments)}) {ended(error)}") from None
+        raise Failure(f"{key}: {name}({shown_arguments(arguments)}) {ended(error)}", final=comes_again(error, name)) from None
+
+
+LASTING = (ValueError, TypeError, LookupError, AttributeError, NameError, AssertionError, ArithmeticError, ImportError, SyntaxError, NotImplementedError)
+"""What is raised for what code or its data are, wherever it is raised: the next try would raise it again."""
+
+
+def comes_again(error: BaseException, call: str) -> bool:
+    """Whether trying again is of no use after an exception of a package's function.
+
+    It is of use after whatever the network, a disk, the memory or another process may have to do with, be it only what was being handled when the exception was
+    raised, and after an exception of a library that nobody here knows.
+
+    Args:
+        error: The exception.
+        call: The function, ``package.module:function``; exceptions that its package raises, or that are of a class of its own, come again.
+    """
+    if _passing(error):
+        return False
+    if isinstance(error, LASTING):
+        return True
+    package = call.partition(":")[0].partition(".")[0]
+    frames = list(traceback.walk_tb(error.__traceback__))
+    by = {type(error).__module__.partition(".")[0]} | ({str(frames[-1][0].f_globals.get("__name__")).partition(".")[0]} if frames else set())
+    return isinstance(error, Exception) and (package in by or bool(_hint(error)))
+
+
+def _passing(error: BaseException, seen: tuple[BaseException, ...] = ()) -> bool:
+    """Whether an exception, or one that it came of, may be gone at the next try."""
+    if isinstance(error, (OSError, MemoryError)) and not (seen and isinstance(error, FileNotFoundError)):  # what looks for a cache finds none, and goes on
+        return True
+    above = [error.__cause__, None if error.__suppress_context__ else error.__context__, *getattr(error, "exceptions", ())]
+    return any(_passing(one, (*seen, error)) for one in above if isinstance(one, BaseException) and one not in seen)
 
 
 def ended(error: BaseException) -> str:
@@ -294,12 +326,13 @@ def shown_arguments(arguments: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
+def told_as(beginning: str, first_line: bool = False, call: str = "") -> Iterator[None]:
     """Turn whatever is raised within into one sentence, below its own traceback.
 
     Args:
         beginning: What the sentence begins with; the exception's type and words follow.
         first_line: Leave out all but the first line of its words.
+        call: The function of a package that does it, if one does; trying again is then of no use after what :func:`comes_again`.
 
     Raises:
         Failure: Something was raised. A failure is passed on as it is.
@@ -310,7 +343,7 @@ def told_as(beginning: str, first_line: bool = False) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         tell(error)
-        raise Failure(f"{beginning} {storable.raised(error, first_line)}{_hint(error)}") from None
+        raise Failure(f"{beginning} {storable.raised(error, first_line)}{_hint(error)}", final=bool(call) and comes_again(error, call)) from None
 
 
 def tell(error: BaseException) -> None:

@@ -65,10 +65,11 @@ def run(
             raise Failure("cross_validation.splitter needs groups, but cross_validation.data returned (X, y); allowed is (X, y, groups)")
         splits = list(splitter.split(x, y, groups))
     skip = settings.get("bad_folds", "error") == "skip"
+    call = (settings.get("estimator") or {}).get("call", "")
     for number, (train, test) in enumerate(splits):
         where = f"fold {number} of {len(splits)}"
         try:
-            with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:"):
+            with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:", call=call):
                 fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
             scores = _scored(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers, where, skip)
         except Failure as error:

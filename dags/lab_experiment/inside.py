@@ -322,7 +322,7 @@ class Work:
         make = self.estimator(self.trained)
         with self.ours("train"):
             fresh = make()
-            with callables.told_as(f"train: fitting {settings['estimator']['call']} raised"):
+            with callables.told_as(f"train: fitting {settings['estimator']['call']} raised", call=settings["estimator"]["call"]):
                 return cross_validation.fit(fresh, x, y)
 
     def _check_deployable(self, what: str, table: Any) -> None:
@@ -396,7 +396,7 @@ class Work:
             x, y = self.held_back
             kind = cross_validation.kind_of(model, y)
             scorers = cross_validation.scorers_of(evaluate.get("scoring"), kind)
-            with callables.told_as("track: scoring on train.evaluate.data failed with"), warned_as_usual():
+            with callables.told_as("track: scoring on train.evaluate.data failed with", call=evaluate["data"]["call"]), warned_as_usual():
                 metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
         if evaluate.get("call"):
             metrics |= results.metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))

@@ -268,7 +268,7 @@ class Training:
             try:
                 self._load(uri)
             except Failure as failure:
-                raise Failure(f"{failure}{away}") from None
+                raise Failure(f"{failure}{away}", failure.final) from None
             return tracking.Logged(uri, _model_id(uri)), {}
         if answer["model"]:
             return None, answer.get("metrics", {})

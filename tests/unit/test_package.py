@@ -111,6 +111,40 @@ def test_an_objective_that_returns_no_number_is_a_sentence(theirs: Make, code: s
 STEPS = {"sys.exit()": None, "sys.exit(0)": None, "sys.exit(4)": r"ended with exit code 4 \(sys\.exit\)", "os._exit(0)": "ended its process with exit code 0"}
 
 
+AGAIN = {
+    "return 1 / 0": True,
+    "return [][3]": True,
+    "return thiny": True,
+    "return json.loads('{')": True,
+    "raise Theirs('no such table')": True,
+    "raise RuntimeError('no such table')": True,
+    "raise Exception('no such table')": True,
+    "raise ConnectionResetError": False,
+    "raise TimeoutError": False,
+    "return open('/nowhere')": False,
+    "return bytearray(2**60)": False,
+    "raise IncompleteRead(b'')": True,  # of a library, but raised here
+    "return executor.submit(os._exit, 1).result()": False,
+    "sys.exit(1)": False,
+    "os._exit(1)": False,
+    "try: raise ConnectionError\n    except OSError: raise ValueError": False,
+    "try: raise ConnectionError\n    except OSError as error: raise Theirs from error": False,
+    "try: open('/nowhere')\n    except OSError: return 1 / 0": True,
+    "raise ExceptionGroup('several', [ValueError(), TimeoutError()])": False,
+}
+"""Whether trying again is of no use."""
+
+
+@pytest.mark.parametrize("code", AGAIN)
+def test_what_a_package_raises_for_what_it_is_is_not_tried_again(theirs: Make, code: str) -> None:
+    head = "import concurrent.futures, json, os, sys\nfrom http.client import IncompleteRead\nclass Theirs(Exception): ...\n"
+    executor = "concurrent.futures.ProcessPoolExecutor(1)"
+    process = theirs(f"{head}def f():\n    {code.replace('executor', executor)}\n", steps=[{"name": "first", "call": "theirs:f", "with": {}}])
+    with pytest.raises(Failure) as caught:
+        process.ask("steps")
+    assert caught.value.final == AGAIN[code], caught.value
+
+
 @pytest.mark.parametrize("code", STEPS)
 def test_a_step_that_exits_with_0_is_done_and_with_another_code_is_a_sentence(theirs: Make, code: str) -> None:
     process = theirs(f"import os, sys\ndef f(): {code}\n", steps=[{"name": "first", "call": "theirs:f", "with": {}}])

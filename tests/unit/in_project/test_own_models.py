@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import types
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,16 +68,18 @@ def scored_elsewhere(uri: str) -> Any:
 
 
 def test_a_packages_own_estimator_is_served_and_compared_like_any_other(theirs: Make, tmp_path: Path) -> None:
-    def registered(at: float, name: str) -> Any:
+    def registered(at: float, name: str) -> dict[str, Any]:
         functions = {"make": lambda: Threshold(at), "read": read}
-        return run.train(theirs(functions, FITTED, FOLDS, register={"name": name, **CHAMPION}, deploy={"target": "endpoint", "options": {}}))["result"]
+        done = run.train(theirs(functions, FITTED, FOLDS, register={"name": name, **CHAMPION}, deploy={"target": "endpoint", "options": {}}))
+        return dict(done["result"])
 
-    first = registered(10.0, "own")
+    name = f"own-{uuid.uuid4().hex[:8]}"
+    first = registered(10.0, name)
     assert first["champion"]["promoted"] and json.loads(first["example"])["dataframe_split"]["columns"] == ["a", "b"]
     assert scored_elsewhere(first["model_uri"]) == [["high"] * 5, ["a", "b"], ["a", "b"], False], "numpy sorts the classes"
     pinned = Path(mlflow.artifacts.download_artifacts(f"{first['model_uri']}/requirements.txt")).read_text().split()
     assert any(line.startswith("numpy==") for line in pinned)
-    second = registered(19.5, "own")
+    second = registered(19.5, name)
     assert second["champion"]["former_value"] == first["metrics"]["accuracy"], "the champion is measured as the object that the package made"
 
 

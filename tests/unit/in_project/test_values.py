@@ -89,7 +89,7 @@ def test_a_training_may_return_numbers_beside_its_model_and_an_evaluation_one_nu
     functions = {"train": lambda: (DecisionTreeClassifier().fit([[0], [1]], [0, 1]), {"loss": 0.25, "score": 7}), "score": lambda model: 0.5}
     one = theirs(functions, TRAINED, register={"name": "beside", "description": "", "champion": champion})
     outcome = run.train(one)["result"]
-    assert outcome["champion"]["promoted"] and outcome["metrics"] == {"score": 0.5, "loss": 0.25}, "the evaluation counts"
+    assert outcome["champion"]["value"] == 0.5 and outcome["metrics"] == {"score": 0.5, "loss": 0.25}, "the evaluation counts"
     assert mlflow.get_run(one.run["mlflow_run_id"]).data.metrics == outcome["metrics"]
 
 
