@@ -148,9 +148,12 @@ def typed(table: Any, schema: Any) -> Any:
     In a text file 1 and 1.0 are the same number.
 
     A column that cannot be brought there stays as it is; the model then says what is wrong with it.
+    Texts become objects: pandas 3 reads them as a type of their own, in which older releases of MLflow (2.22 and 3.4, for example) refuse every row.
     """
     wanted = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
     for name, kind in wanted.items():
+        if name in table.columns and table[name].dtype.name == "str":
+            table = table.assign(**{name: table[name].astype(object)})
         if name in table.columns and table[name].dtype != kind and getattr(kind, "kind", "") in "fiu" and table[name].dtype.kind in "fiub":
             try:
                 cast = table[name].astype(kind)
