@@ -48,8 +48,15 @@ def check(document: Mapping[str, Any], file: str, overrides: Mapping[str, Any], 
         key = next((key for key, _, _ in made if str(failure).startswith(f"{key}.call ")), "")
         raise Failure(f"{place(f'{key}.call')}: {failure}" if key else str(failure)) from None
     unconsumed = queues.unconsumed(document["queues"], queues_by_run)
-    others = [*_search_libraries(document), *_unwritable(document, environment), *_undeployable(document), *unconsumed, *data_files.missing(document)]
-    sentences = [f"{place(key)}: {words}" for key, words in [*found, *others]]
+    others = [
+        *_unfilled(document),
+        *_search_libraries(document),
+        *_unwritable(document, environment),
+        *_undeployable(document),
+        *unconsumed,
+        *data_files.missing(document),
+    ]
+    sentences = [f"{place(key)}: {words}" for key, words in [*found, *_unfilled(document), *others]]
     if sentences:
         raise Mistakes(list(dict.fromkeys(sentences)))
 
@@ -101,6 +108,25 @@ def _unwritable(document: Mapping[str, Any], environment: Environment) -> Iterat
         if document[key]:
             words = f"the environment {environment.name} has {found[1]}, and models are written by {supported}"
             yield key, f"{key} is there, but {words}; allowed: without {key}, or with such a version among the requirements."
+
+
+TO_FILL = "..."
+"""What a draft (tools/draft.py) has in the place of a value that nobody but the user knows."""
+
+
+def _unfilled(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Values that a draft left open: key and sentence."""
+
+    def within(value: object) -> bool:
+        return value == TO_FILL or (isinstance(value, (list, dict)) and any(map(within, value.values() if isinstance(value, dict) else value)))
+
+    values = [(f"{key}.with.{name}", value) for key, _, arguments in calls(document) for name, value in arguments.items()]
+    objective = (document["search"] or {}).get("objective")
+    if isinstance(objective, Mapping):
+        values.append(("search.objective.metric", objective.get("metric")))
+    for key, value in values:
+        if within(value):
+            yield key, f"{key} has {TO_FILL!r}, which a draft has where a value is to be filled in; allowed: a value in its place."
 
 
 def _search_libraries(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

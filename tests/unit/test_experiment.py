@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import re
@@ -694,6 +695,22 @@ def test_a_model_that_an_unsupported_mlflow_would_write_is_refused(pin: str, say
     found = list(checking._unwritable({"register": {"name": "churn"}, "deploy": {"target": "endpoint"}}, environment))
     assert [key for key, _ in found] == ["register", "deploy"][:says]
     assert all(f"the environment churn has {pin}, and models are written by 2.19 to 3.17; allowed: without {key}" in words for key, words in found)
+
+
+def test_what_a_draft_left_open_is_named_with_its_line(theirs: Callable[[str], None], tmp_path: Path) -> None:
+    theirs("def train(table, names, text, by): ...\n")
+    path = tmp_path / "open.yml"
+    path.write_text("train:\n  call: theirs:train\n  with:\n    table: ...\n    names: [a, '...']\n    text: 'and so on ...'\n    by: {1: ...}\n")
+    work = inside.Work(lambda _: None)
+    package = SimpleNamespace(ask=lambda operation, **what: getattr(work, operation)(**what))
+    with pytest.raises(Mistakes) as caught:
+        checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
+    end = "has '...', which a draft has where a value is to be filled in; allowed: a value in its place."
+    assert caught.value.sentences == [f"{path}, line {line}: train.with.{name} {end}" for line, name in ((4, "table"), (5, "names"), (7, "by"))]
+    draft = compile((ROOT / "tools" / "draft.py").read_text(encoding="utf-8"), "draft", "exec", ast.PyCF_ONLY_AST)
+    assert [ast.literal_eval(node.value) for node in ast.walk(draft) if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NEEDED"] == [
+        checking.TO_FILL
+    ]
 
 
 def test_data_that_is_not_there_is_named_with_its_line(theirs: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
