@@ -131,7 +131,11 @@ class Work:
 
     @contextmanager
     def ours(self, key: str, parent_id: str = "", tags: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Runs that a package starts in MLflow meanwhile are nested in ``parent_id``, and found by :func:`lab_experiment.tracking.own_runs`."""
+        """Runs that a package starts in MLflow meanwhile are nested in ``parent_id``, and found by :func:`lab_experiment.tracking.own_runs`.
+
+        Raises:
+            Failure: One of the package's functions failed; where its address of MLflow is why, it is said.
+        """
         root = self.run["mlflow_run_id"]
         above = {"mlflow.parentRunId": parent_id or root, "lab.parent_run_id": root, "lab.key": key.partition(" ")[0], "lab.kind": "package", **(tags or {})}
         mine = {"MLFLOW_RUN_CONTEXT": json.dumps(above), "MLFLOW_EXPERIMENT_ID": self.run["experiment_id"]}
@@ -139,6 +143,11 @@ class Work:
         os.environ.update(mine)
         try:
             yield
+        except Failure as failure:
+            if "MLFLOW_EXPERIMENT_ID" in str(failure) and (where := elsewhere(_address())):
+                words = "where the lab's experiment is not: let it call mlflow.set_experiment there, or leave the address as it is"
+                raise Failure(f"{failure}; the package set MLflow's address to {where}, {words}", failure.final) from None
+            raise
         finally:
             for name, value in before.items():
                 if value is None:
@@ -284,15 +293,7 @@ class Work:
         self._note("train", train, "training")
         if train.get("input_example") is not None:
             self._check_deployable("train.input_example is", resolved("train.input_example", train["input_example"], self.trained))
-        try:
-            returned = self.trained["model"] = self.call("train", train, self.trained)
-        except Failure as failure:
-            if (where := elsewhere(_end_runs())) and "MLFLOW_EXPERIMENT_ID" in str(failure):
-                raise Failure(
-                    f"{failure}; the package set MLflow's address to {where}, where the lab's experiment is not: let it call mlflow.set_experiment "
-                    "there, or leave the address as it is"
-                ) from None
-            raise
+        returned = self.trained["model"] = self.call("train", train, self.trained)
         answer = {"elsewhere": elsewhere(_end_runs())}
         text = str(returned) if isinstance(returned, (str, Path)) else ""
         if re.match(r"(models|runs):/", text):
@@ -508,7 +509,13 @@ def _end_runs() -> str:
     with suppress(Exception):
         while mlflow.active_run():
             mlflow.end_run()
-        return str(mlflow.get_tracking_uri())
+    return _address()
+
+
+def _address() -> str:
+    """The address of MLflow as the package left it, nothing if it does not use it."""
+    with suppress(Exception):
+        return str(sys.modules["mlflow"].get_tracking_uri())
     return ""
 
 

@@ -111,6 +111,21 @@ def test_an_objective_that_returns_no_number_is_a_sentence(theirs: Make, code: s
 STEPS = {"sys.exit()": None, "sys.exit(0)": None, "sys.exit(4)": r"ended with exit code 4 \(sys\.exit\)", "os._exit(0)": "ended its process with exit code 0"}
 
 
+AWAY = """
+import sys, types
+sys.modules["mlflow"] = types.SimpleNamespace(active_run=lambda: None, get_tracking_uri=lambda: "http://me:secret@away:5000")
+def f(): raise LookupError("no experiment, and MLFLOW_EXPERIMENT_ID is 3")
+"""
+
+
+def test_another_address_of_mlflow_is_named_where_its_experiment_is_missing(theirs: Make) -> None:
+    words = r"MLFLOW_EXPERIMENT_ID is 3.*; the package set MLflow's address to http://\*\*\*@away:5000, where the lab's experiment is not: let it call"
+    with pytest.raises(Failure, match=words):
+        value(theirs(AWAY))
+    with pytest.raises(Failure, match=words):
+        theirs(AWAY, steps=[{"name": "first", "call": "theirs:f", "with": {}}]).ask("steps")
+
+
 AGAIN = {
     "return 1 / 0": True,
     "return [][3]": True,
