@@ -77,9 +77,10 @@ def check(
         at(f"{key}.call has {call!r}, and importing {call.partition(':')[0]}")
         try:
             _refuse_others(call, locked)
-            function = load(call)
+            function: Any = load(call)
             _refuse_borrowed(function)
-            function = commands.behind(function) if arguments else function
+            if arguments:
+                function = commands.behind(function)
             functions[key] = call, function.callback if arguments and commands.is_command(function) else function
             found += [(where, f"{key}{words}") for where, words in _unfit(key, call, function, arguments)]
         except LookupError as error:

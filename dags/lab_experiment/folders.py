@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,36 @@ def alone(folder: Path, name: str = "lock") -> Iterator[None]:
     with (folder / KEPT / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+LARGE = 2**24
+"""Bytes of a file from which on a task beside others gets a link in the place of a copy."""
+
+
+def apart(folder: Path, name: str) -> Path:
+    """A working directory for a task that works beside others of its run, so that none overwrites a file of another.
+
+    It has the files of the run's folder, as far as they are not there yet or became newer: folders of its own with copies, of large files links.
+    """
+    own = folder / KEPT / name
+    for place, below, files in os.walk(folder):
+        here = Path(place)
+        if here == folder and KEPT in below:
+            below.remove(KEPT)
+        with suppress(OSError):  # what the task made in its place stays
+            (own / here.relative_to(folder)).mkdir(parents=True, exist_ok=True)
+        for source in [here / name for name in (*files, *below) if name in files or (here / name).is_symlink()]:
+            mine = own / source.relative_to(folder)
+            with suppress(OSError):  # as above; or one that another task of this package just removed
+                found = source.lstat()
+                if mine.is_symlink() or (mine.exists() and mine.stat().st_mtime >= found.st_mtime):
+                    continue
+                if source.is_symlink() or found.st_size > LARGE:
+                    mine.unlink(missing_ok=True)
+                    mine.symlink_to(source)
+                else:
+                    shutil.copy2(source, mine)
+    return own
 
 
 def keep(folder: Path, name: str, value: Any) -> None:

@@ -59,6 +59,8 @@ class Work:
     document: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
     """The run's folder."""
+    apart: str = ""
+    """The name of this task's own working directory, if it works beside others of the run; else it is the run's folder."""
     run: Mapping[str, str] = field(default_factory=dict)
     """See :attr:`lab_experiment.job.Job.run`."""
     data: list[Any] = field(default_factory=list)
@@ -80,7 +82,14 @@ class Work:
             "inputs": decoded(self.document["inputs"]),
             "mlflow_tracking_uri": MLFLOW,
         }
-        return {**known, "steps": self._steps(known)}
+        steps = self._steps(known)
+        self.go_there()
+        return {**known, "steps": steps}
+
+    def go_there(self) -> None:
+        """Make the task's folder the working directory: what a step wrote by a relative path is found there by every task."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folders.apart(self.folder, self.apart) if self.apart else self.folder)
 
     def _steps(self, known: Mapping[str, Any]) -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -97,6 +106,7 @@ class Work:
                     pass
                 except Exception as error:
                     say(f"[steps] the result of {step['name']} cannot be read back ({storable.raised(error)}); it is done again")
+                os.chdir(self.folder)  # whoever does it, for all
                 result = results[step["name"]] = self.call(f"steps.{step['name']}", step, {**known, "steps": results})
                 try:
                     folders.keep(self.folder, kept, result)
@@ -542,7 +552,9 @@ def serve(connection: Any) -> None:
         except (EOFError, OSError):
             return
         if asked["job"]:
-            work.document, work.folder, work.run = asked["job"]["document"], Path(asked["job"]["folder"]), asked["job"]["run"]
+            job = asked["job"]
+            work.document, work.folder, work.run, work.apart = job["document"], Path(job["folder"]).absolute(), job["run"], job.get("apart", "")
+            work.go_there()
         send(answer(work, lambda asked=asked: getattr(work, asked["do"])(**asked["with"])))  # type: ignore[misc]
         if asked["do"] == "finish":
             return

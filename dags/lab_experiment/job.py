@@ -42,6 +42,8 @@ class Job:
     """Which of the searchers this is, from 1."""
     of: int = 1
     """How many searchers there are."""
+    apart: str = ""
+    """The name of this task's own working directory, if it works beside others of the run, as searchers do."""
 
     @classmethod
     def of_request(cls, request: Mapping[str, Any]) -> Job:
@@ -59,6 +61,7 @@ class Job:
             lock=checked.get("lock", ""),
             number=part.get("searcher", 1),
             of=part.get("of", 1),
+            apart=f"searcher-{part['searcher']}" if "searcher" in part else "",
         )
 
     @cached_property
@@ -71,7 +74,8 @@ class Job:
         """The process that the package's code runs in, and with it the results of steps that another host did."""
         if self.run.get("steps"):
             handover.take(self.run["mlflow_run_id"], self.run["steps"], self.folder)
-        return Package(lambda: {"document": self.document, "folder": str(self.folder), "run": self.run}, self.environment.interpreter)
+        folder = str(self.folder.absolute())  # the package's process has another working directory
+        return Package(lambda: {"document": self.document, "folder": folder, "run": self.run, "apart": self.apart}, self.environment.interpreter)
 
     @cached_property
     def environment(self) -> Environment:

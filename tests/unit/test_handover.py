@@ -21,10 +21,11 @@ def prepare(folder, done):
     path = pathlib.Path(folder, "tables", "numbers.txt")
     path.parent.mkdir(exist_ok=True)
     path.write_text("42")
-    return {"file": str(path)}
+    pathlib.Path("factor.txt").write_text("2")
+    return {"file": str(path), "factor": "factor.txt"}
 
 def evaluate(prepared):
-    return {"answer": float(pathlib.Path(prepared["file"]).read_text())}
+    return {"answer": float(pathlib.Path(prepared["file"]).read_text()) * int(pathlib.Path(prepared["factor"]).read_text())}
 
 def train(prepared):
     from sklearn.dummy import DummyRegressor
@@ -83,7 +84,7 @@ def test_another_host_gets_results_and_files_and_does_no_step_again(lab: Lab, pa
     assert handed_over(lab, request["run"]) == ["steps.tar"]
     runs.rename(lab.folder / "runs of the other host")  # the same path on every host
     code, answer, output = lab.do("train", request, **site, **SHARED)
-    assert code == 0 and answer["result"]["metrics"] == {"answer": 42.0}, output
+    assert code == 0 and answer["result"]["metrics"] == {"answer": 84.0}, output
     assert "[steps] their results came from the host that did them" in output
     assert done.read_text() == "x" and not (runs / "handed-over").exists()
     assert handed_over(lab, request["run"]) == [], "it is there while the run goes on"
@@ -97,7 +98,7 @@ def test_what_somebody_else_put_there_and_what_is_too_much_is_not_taken(lab: Lab
     assert request["run"]["steps"].startswith("sha256:"), output
     assert requests.put(f"{stored(lab)}/{place(request['run'])}/steps.tar", data=b"planted", auth=login, timeout=30).ok
     code, answer, output = lab.do("train", at(request, lab.folder / "other"), **site, **SHARED)
-    assert code == 0 and answer["result"]["metrics"] == {"answer": 42.0}, output
+    assert code == 0 and answer["result"]["metrics"] == {"answer": 84.0}, output
     assert "could not be fetched from MLflow (they are not what the task `prepare` brought there): they are done again here" in output
     assert done.read_text() == "xx"
     large = lab.request(document(done), "large")

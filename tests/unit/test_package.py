@@ -10,13 +10,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lab_environments
-from lab_experiment import checking, output
+from lab_experiment import checking, folders, output
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
 
@@ -109,6 +110,43 @@ def test_an_objective_that_returns_no_number_is_a_sentence(theirs: Make, code: s
 
 
 STEPS = {"sys.exit()": None, "sys.exit(0)": None, "sys.exit(4)": r"ended with exit code 4 \(sys\.exit\)", "os._exit(0)": "ended its process with exit code 0"}
+
+
+FILES = """
+import pathlib
+def step():
+    pathlib.Path("out").mkdir(exist_ok=True)
+    pathlib.Path("out/a.txt").write_text("1")
+    pathlib.Path("large").write_bytes(bytes(2**24 + 1))
+    return "out/a.txt"
+def f(file):
+    model = pathlib.Path("out/model.txt")
+    found = int(pathlib.Path(file).read_text()) + 10 * model.exists() + (pathlib.Path("large").stat().st_size < 2**24)
+    model.write_text("")
+    pathlib.Path(file).write_text("5")
+    return found
+"""
+
+
+def test_a_file_that_a_step_wrote_by_a_relative_path_is_found_and_tasks_side_by_side_have_their_own(
+    package: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(package(FILES)))
+    objective = {"call": "theirs:f", "with": {"file": "{{ steps.first }}"}}
+    document = {"inputs": {}, "steps": [{"name": "first", "call": "theirs:step", "with": {}}], "search": {"objective": objective, "direction": ["minimize"]}}
+    folder = tmp_path / "run"
+
+    def task(apart: str) -> list[float]:
+        run = {"mlflow_run_id": "r", "experiment_id": "e", "search_run_id": "s"}
+        with closing(Package(lambda: {"document": document, "folder": str(folder), "run": run, "apart": apart})) as process:
+            return [process.ask("objective", params={})[0] for _ in range(2)]
+
+    assert task("searcher-1") == [1, 15], "which did the step; a trial finds what the one before it wrote"
+    assert task("searcher-2") == [1, 15], "nothing of the first one's"
+    assert task("searcher-1") == [15, 15], "another try goes on where the first was"
+    assert sorted(path.name for path in folder.rglob("*") if folders.KEPT not in path.parts) == ["a.txt", "large", "out"]
+    assert task("") == [1, 15]
+    assert {path.name for path in (folder / folders.KEPT / "searcher-2").rglob("*") if path.is_symlink()} == {"large"}
 
 
 AWAY = """

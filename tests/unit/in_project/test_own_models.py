@@ -24,7 +24,7 @@ from lab_experiment.job import Job
 Make = Callable[..., Job]
 
 FOLDS: dict[str, Any] = {"estimator": {"call": "theirs:make", "with": {}}, "data": {"call": "theirs:read", "with": {}}, "splitter": None, "scoring": []}
-EVALUATE = {"call": None, "with": {}, "plots": [], "data": {"call": "theirs:read", "with": {}}, "scoring": []}
+EVALUATE: dict[str, Any] = {"call": None, "with": {}, "plots": [], "data": {"call": "theirs:read", "with": {}}, "scoring": []}
 FITTED: dict[str, Any] = {"call": None, "with": {}, "input_example": None, "evaluate": EVALUATE}
 CHAMPION = {"description": "", "champion": {"metric": "accuracy", "direction": "maximize", "margin": 0}}
 
@@ -106,7 +106,7 @@ class Locked(Threshold):
 
     def __init__(self) -> None:
         super().__init__(1.0)
-        self.lines = (line for line in ())
+        self.lines = (line for line in "")
 
 
 @pytest.mark.parametrize(
