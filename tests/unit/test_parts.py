@@ -29,7 +29,7 @@ def test_a_part_that_is_one_says_its_system_s_name_even_where_it_is_empty() -> N
 
 
 def test_systems_may_be_a_list() -> None:
-    systems = [{"name": "airflow", "databases": [{"admin": "airflow"}]}, {"name": "models"}]
+    systems: list[dict[str, Any]] = [{"name": "airflow", "databases": [{"admin": "airflow"}]}, {"name": "models"}]
     assert parts(systems, "databases", ["name"]) == [{"name": "airflow", "admin": "airflow"}]
     assert parts([], "databases") == []
 
