@@ -257,6 +257,21 @@ def test_what_the_settings_of_a_project_name_is_in_its_wheel_though_git_ignores_
     assert copied_of(project, tmp_path / "copy") == [".gitignore", "src/tiny/x", "src/tiny/x/wanted.csv"]
 
 
+def test_what_git_ignores_in_a_package_is_named_unless_the_wheel_has_it(project: Path, tmp_path: Path, wheel: Path) -> None:
+    names = ("secret.json", "kept.csv", "data/x.csv", "__pycache__/a.pyc", "fast.so", "tracked.log")
+    for name in (*(f"src/tiny/{name}" for name in names), "data/all.csv"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("x", encoding="utf-8")
+    (project / ".gitignore").write_text("*.json\n*.csv\ndata/\n__pycache__\n*.so\n*.log\n", encoding="utf-8")
+    assert build_wheel.left_behind(project, wheel) == []
+    git(project, "init", "-q")
+    git(project, "add", "-f", "src/tiny/tracked.log")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("tiny/kept.csv", "x")
+    assert build_wheel.left_behind(project, wheel) == ["src/tiny/data", "src/tiny/secret.json"]
+    assert build_wheel.left_behind(wheel, wheel) == []
+
+
 def test_a_project_in_a_folder_that_git_ignores_is_copied_as_one_without_git(project: Path, tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*\n", encoding="utf-8")
     git(tmp_path, "init", "-q")

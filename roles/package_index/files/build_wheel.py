@@ -350,6 +350,21 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
     return describe(next(folder.glob("*.whl")))
 
 
+def left_behind(project: Path, wheel: Path) -> list[str]:
+    """Return the files and folders in a project's packages that git ignores and its wheel has not; a package may miss them."""
+    said = run_git(project, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory") if project.is_dir() else ""
+    paths = [Path(name) for name in (said or "").split("\0") if name]
+    with zipfile.ZipFile(wheel) as archive:
+        there = [f"/{name}" for name in archive.namelist()]
+    found = []
+    for path in paths:
+        made = LEFT_OUT("", [path.name]) or path.suffix in (".so", ".pyd", ".c", ".cpp")  # what builds and runs leave
+        in_package = (project / path.parent / "__init__.py").is_file()
+        if in_package and not made and not any(f"/{path.parent.name}/{path.name}/" in f"{name}/" for name in there):
+            found.append(str(path))
+    return sorted(found)
+
+
 def form_fields(wheel: Path) -> Iterator[tuple[str, str]]:
     """Yield the text fields of the upload form (name, value), in the order in which twine sends them."""
     description, fields = describe(wheel), metadata(wheel)
@@ -383,7 +398,8 @@ def main(arguments: list[str]) -> None:
     wheels = []
     for project in (path.resolve() for path in projects):
         try:
-            wheels.append({"project": str(project), **wheel_of(project, cache)})
+            about = wheel_of(project, cache)
+            wheels.append({"project": str(project), "left_behind": left_behind(project, Path(about["form"]).with_suffix(".whl")), **about})
         except NoWheelError as error:
             sys.exit(f"package_index_publish names {project}, but {error}")
     print(json.dumps(wheels))
