@@ -201,8 +201,6 @@ class Function:
     """The metrics that it logs to MLflow, as far as they are written there, when it gives nothing else; None for others."""
     types: dict[str, str] = field(default_factory=dict)
     """The types of its arguments, as they are written; ``return`` has that of its result."""
-    options: dict[str, str] | None = None
-    """Of a command of click how its arguments are written on a command line: ``--epochs``, or empty for one that has its place; None for others."""
     parts: int = 0
     """How many things it gives as a tuple; 0 for one thing, and -1 where that is not plain."""
 
@@ -531,8 +529,7 @@ def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function
     yields = _yields(node)
     options = _options(node)
     if options is not None:
-        arguments, flags = ({key: both[part] for key, both in options.items()} for part in (1, 0))
-        yield Function(call, arguments, doc, logs=_logged(node), options={key: str(flag) for key, flag in flags.items()})
+        yield Function(call, options, doc, logs=_logged(node))
         return
     by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
     if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
@@ -585,9 +582,9 @@ def _logged(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str] | None:
     return list(dict.fromkeys(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)))
 
 
-def _options(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, tuple[str, object]] | None:
-    """The arguments of a command of click, by its decorators, each as it is written and with its default; None for a plain function."""
-    found: dict[str, tuple[str, object]] = {}
+def _options(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, object] | None:
+    """The arguments of a command of click, by its decorators, with what a file gives them; None for a plain function."""
+    found: dict[str, object] = {}
     command = False
     for decorator in node.decorator_list:
         kind = re.fullmatch(r"(?:(.*)\.)?(command|option|argument)", ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator))
@@ -601,11 +598,9 @@ def _options(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, tuple[st
         needed = ast.unparse(said["required"]) == "True" if "required" in said else kind[2] == "argument" and "default" not in said
         several = {"multiple", "is_flag", "nargs", "count", "flag_value"} & {*said} or any("/" in word for word in words)
         if name and needed:
-            found[name] = (flags[-1] if flags else "", OURS.get(name, NEEDED))
+            found[name] = OURS.get(name, NEEDED)
         elif name and "default" in said and not several:
-            for _name, value in _argument(name, said["default"]):
-                if isinstance(value, str | int | float) and not isinstance(value, bool):  # the others are no words of a command line
-                    found[name] = (flags[-1] if flags else "", value)
+            found |= {name: value for name, value in _argument(name, said["default"]) if value is not None}
     return found if command else None
 
 
@@ -772,11 +767,11 @@ def experiment(name: str, package: Package) -> str:
         arguments, data = _filled_by_data(known["train"], functions)
         used = [known["train"], *([data] if data else [])]
         lines += [*_loads(data), *([""] if data else [])]
-        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_with(known['train'], arguments)}"]
+        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(arguments)}"]
         if "evaluate" in known:
             used.append(known["evaluate"])
             arguments = {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
-            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_with(known['evaluate'], arguments)}"]
+            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(arguments)}"]
         lines.append("")
     else:
         used = [function for function in others if not function.yields and not function.makes][:1]
@@ -790,7 +785,7 @@ def experiment(name: str, package: Package) -> str:
         for function in rest:
             step = function.name.lower() if function.name.lower() not in steps else re.sub(r"[.:]", "_", function.call.lower())
             steps.add(step)
-            line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_with(function)}}}"
+            line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_value(function.arguments)}}}"
             lines.append(f"{line} # {function.doc}" if function.doc else line)
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -799,14 +794,14 @@ def _loads(function: Function | None) -> list[str]:
     """The step of a function that loads data."""
     if function is None:
         return []
-    return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_with(function)}}}"]
+    return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
 
 
 def _of_logs(function: Function) -> list[str]:
     """The search for what a function logs best; a step when it has no argument that a search could try."""
     ranges = _ranges(function)
     if not ranges:
-        return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_with(function)}}}"]
+        return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
     metric = next(iter(function.logs or []), NEEDED)
     direction = ["minimize", "maximize"] if re.search(r"loss|err|mae|mse", metric, re.IGNORECASE) else ["maximize", "minimize"]
     return [
@@ -835,19 +830,7 @@ def _range(name: str, value: object) -> str:
 
 def _call(function: Function, arguments: dict[str, object] | None = None, metric: str = "") -> str:
     more = f", metric: {_value(metric)}" if metric else ""
-    return f'{{call: "{function.call}", with: {_with(function, arguments)}{more}}}'
-
-
-def _with(function: Function, arguments: dict[str, object] | None = None) -> str:
-    """The arguments of a call: its own, or others of the same names. A command of click takes a command line, and in its own mode gives no result."""
-    given = function.arguments if arguments is None else arguments
-    if function.options is None:
-        return _value(given)
-    line: list[object] = []
-    for name, value in given.items():
-        flag = function.options.get(name, "")
-        line += [f"{flag}={value}"] if flag.startswith("--") else [flag, str(value)] if flag else [str(value)]
-    return _value({"args": line, "standalone_mode": False})
+    return f'{{call: "{function.call}", with: {_value(function.arguments if arguments is None else arguments)}{more}}}'
 
 
 class _Dumper(yaml.SafeDumper):
