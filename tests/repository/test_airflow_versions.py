@@ -11,6 +11,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+from lab_experiment import inside
 from tests.conftest import AIRFLOWS, ROOT
 from tests.unit.rendering import Case
 
@@ -111,3 +112,12 @@ def test_there_is_an_environment_that_the_dags_and_workers_of_each_version_are_t
 def test_molecule_builds_images_for_the_oldest_version() -> None:
     values = next(play["vars"] for play in read("molecule/images/side_effect.yml") if "lab_airflow_version" in play.get("vars", {}))
     assert (values["lab_airflow_version"], values["lab_python_version"]) == list(AIRFLOWS.items())[-1]
+
+
+def test_the_client_of_mlflow_is_nowhere_newer_than_the_server() -> None:
+    version = read("roles/mlflow_server/defaults/main.yml")["mlflow_server_version"]
+    assert f"\nmlflow=={version} " in (ROOT / "roles/mlflow_server/files/requirements.txt").read_text(encoding="utf-8")
+    assert f"mlflow-skinny<={version}" in read("roles/airflow_image/defaults/main.yml")["airflow_image_lab_requirements"]
+    oldest, newest = (".".join(map(str, one)) for one in inside.CLIENTS)
+    assert f"mlflow-skinny>={oldest},<={version}" in read("roles/environments/defaults/main.yml")["environments_lab_requirements"]
+    assert version.startswith(f"{newest}.")
