@@ -459,7 +459,8 @@ class Train(Part):
     """The final training, with the best parameters, and its evaluation."""
 
     call: Function = key(
-        "The training. It returns the model; the path of a `.joblib`, `.pkl` or `.pickle` file that it wrote; a `models:/` or `runs:/` address; or nothing, "
+        "The training. It returns the model, alone or with numbers in a tuple, a mapping, a NamedTuple or a dataclass; the path of a `.joblib`, `.pkl` or "
+        "`.pickle` file that it wrote; a `models:/` or `runs:/` address; or nothing, "
         "when it logs a model to MLflow itself: its run is found, and its model taken.",
         None,
         "the estimator of `cross_validation`, fitted on its data",
