@@ -5,7 +5,7 @@
  *
  * CONFIG.json: home (directory for logs, archives and locks), job, parameters, environment (of the agent), credentials (by id), and jobs
  * (by name: jenkinsfile, workspace). The console goes to standard output, and what became of each build to <home>/builds/<job>/<number>/.
- * SIGTERM aborts the build as the button of a controller does. What the harness does not know is an error, never ignored. docs/jenkins.md
+ * SIGTERM aborts the build as the button of a controller does. What the harness does not know is an error, never ignored. CONTRIBUTING.md
  * says what all this proves and what only a real controller can.
  */
 import groovy.io.FileType
