@@ -16,12 +16,13 @@ TEMPLATES = yaml.safe_load((VARIABLES / "job_templates.yml").read_text(encoding=
 VERBS = [template for template in TEMPLATES["__awx_job_templates"] + TEMPLATES["__awx_backup_templates"] if isinstance(template["questions"], list)]
 #: what a verb only seems to depend on: whether the index is the lab's own, whose page the verdict neither shows nor opens
 APART = {"verify": {"index_url"}}
-SYSTEMS = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))["lab_systems"]
+SHARED = yaml.safe_load((ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"))
+SYSTEMS = SHARED["lab_systems"]
 
 
 def words(text: str) -> set[str]:
-    """Return what could be names of variables in a text. Of the map of systems only what is taken counts: lab_systems.models.project."""
-    found = set(re.findall(r"\blab_systems\.\w+\.\w+|\b[a-z_][a-z0-9_]+\b", text)) - {"lab_systems"}
+    """Return what could be names of variables in a text. Of the maps of systems and images only what is taken counts: lab_systems.models.project."""
+    found = set(re.findall(r"\blab_systems\.\w+\.\w+|\blab_images\.\w+|\b[a-z_][a-z0-9_]+\b", text)) - {"lab_systems", "lab_images"}
     for part in re.findall(r"lab_(?:own_)?systems(?:\.values\(\)| \|).*", text, re.S):
         keys = re.findall(r"(?:attribute=|selectattr\(|parts\()'+(?:value\.)?(\w+)'+", part)
         found |= {f"lab_systems.{system}.{key}" for key in keys for system in SYSTEMS}
@@ -48,9 +49,9 @@ def definitions() -> dict[str, set[str]]:
     for pattern in ("roles/*/defaults/main.yml", "roles/*/vars/**/*.yml", "playbooks/group_vars/all/*.yml"):
         for path in ROOT.glob(pattern):
             values = yaml.safe_load(path.read_text(encoding="utf-8").replace("!unsafe", ""))
-            found |= {name: words(yaml.safe_dump(value)) for name, value in (values or {}).items() if name != "lab_systems"}
+            found |= {name: words(yaml.safe_dump(value)) for name, value in (values or {}).items() if name not in ("lab_systems", "lab_images")}
     found |= {f"lab_systems.{name}.{key}": words(yaml.safe_dump(value)) for name, system in SYSTEMS.items() for key, value in system.items()}
-    return found
+    return found | {f"lab_images.{name}": words(image) for name, image in SHARED["lab_images"].items()}
 
 
 @pytest.mark.parametrize("template", VERBS, ids=lambda template: template["verb"])
