@@ -25,10 +25,6 @@ from ansible_collections.mlops.lab.plugins.filter.short_name import short_name
 from ansible_collections.mlops.lab.plugins.modules.lab_vault import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.vaults import MARK, moved, opened
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 #: characters of a random password
 LENGTH = 32
@@ -43,6 +39,12 @@ def random_password() -> str:
 
 def authority(lab: str) -> tuple[str, str]:
     """Return a private key and the certificate that it signed itself, both PEM, of a lab's certificate authority."""
+    # ansible-core needs it itself; ansible-test imports plugins without it
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
     key = ec.generate_private_key(ec.SECP256R1())
     # A certificate has room for 64 bytes.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{lab.encode()[:57].decode(errors='ignore')} lab CA")])

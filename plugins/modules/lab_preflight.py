@@ -185,7 +185,7 @@ options:
       airflow: {description: Variables with what Airflow's environment holds., type: list, elements: str, default: []}
       own: {description: Variables with what the lab itself needs., type: list, elements: str, default: []}
       allowed: {description: Variable with the addresses that packages may come from., type: str, default: ""}
-      published: {description: Variable with the directories of projects, and the wheels, that the lab uploads later., type: str, default: ""}
+      published: {description: "Variable with the directories of projects, and the wheels, that the lab uploads later.", type: str, default: ""}
   values_only:
     description: Look only whether Ansible can read the values of the inventory, and measure nothing.
     type: bool
