@@ -7,6 +7,8 @@ VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop drain remove_worker backup restore destroy
 .PHONY: $(VERBS) $(OTHER_VERBS) down
 
+# Of make test
+PROCESSES = 3
 LAB = inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
 override LAB := $(patsubst ~/%,$(HOME)/%,$(LAB))
@@ -56,8 +58,8 @@ down:
 check: vault ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
-test: venv-test ## run the tests, in three processes
-	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 40
+test: venv-test ## run the tests, in three processes; PROCESSES=2 leaves more to what else runs
+	@.venv/bin/pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 40
 
 test-hosts: venv-test ## make a lab of a bare host that runs systemd, and see what its user would see
 	@.venv/bin/pytest tests/molecule -m molecule
