@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.mlops.lab.plugins.action import lock_environments as locking
+from ansible_collections.mlops.lab.plugins.plugin_utils import environment_files
 
 try:
     from packaging.requirements import Requirement
@@ -60,13 +60,13 @@ def other_versions(wheels: Sequence[Mapping[str, Any]], folder: str) -> list[str
     """Return a sentence for each environment in a folder that asks for, or has locked, another version than that of one of the wheels."""
     published: dict[str, Version] = {canonicalize_name(wheel["name"]): Version(wheel["version"]) for wheel in wheels}
     found = list[str]()
-    for name, paths in locking.files_of(Path(folder)).items():
+    for name, paths in environment_files.files_of(Path(folder)).items():
         lock = Path(folder) / f"{name}.lock"
         locked = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
         try:
-            texts = locking.texts_of(paths[0])
-            asked = [entry.requirement for entry in locking.entries_of(name, paths)]
-        except locking.Unfit:  # which the next lock says
+            texts = environment_files.texts_of(paths[0])
+            asked = [entry.requirement for entry in environment_files.entries_of(name, paths)]
+        except environment_files.Unfit:  # which the next lock says
             continue
         if paths[0].is_dir():
             found += _of_a_project(paths[0], texts, locked, published)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.mlops.lab.plugins.action import lock_environments
+from ansible_collections.mlops.lab.plugins.plugin_utils import environment_files
 
 from lab_experiment import document
 from tests.unit.conftest import ROOT
@@ -142,7 +142,7 @@ def test_a_search_tries_what_a_model_can_gain_by_and_every_draft_is_right(tmp_pa
 def test_a_name_that_yaml_has_a_meaning_for_is_a_name(tmp_path: Path, name: str) -> None:
     found, _ = drafted(tmp_path, project(tmp_path / "theirs", "def make_model(n_jobs=1): pass\ndef data(): pass\n"), name)
     assert (found["environment"], found["register"]["name"], found["search"]) == (name, name, None)
-    assert lock_environments.NAME.fullmatch(name) and [*lock_environments.files_of(tmp_path / "environments")] == [name]
+    assert environment_files.NAME.fullmatch(name) and [*environment_files.files_of(tmp_path / "environments")] == [name]
 
 
 TRAINING = """

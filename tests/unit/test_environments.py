@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.mlops.lab.plugins.action import lock_environments as lock_action
+from ansible_collections.mlops.lab.plugins.plugin_utils import environment_files
 
 from tests.conftest import forms
 from tests.projects import EXPERIMENT, PINS, wheel
@@ -402,12 +402,12 @@ def test_a_pyproject_that_cannot_be_read_is_a_sentence(lock_environments: Locks,
 def test_dependencies_that_only_a_build_knows_are_a_sentence_of_that_environment(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "odd.toml"
     file.write_text(text)
-    with pytest.raises(lock_action.Unfit) as refused:
-        lock_action.entries_of("odd", [file])
+    with pytest.raises(environment_files.Unfit) as refused:
+        environment_files.entries_of("odd", [file])
     advice = "write one, or publish the project, and write <name>==<version> into odd.in instead."
     assert refused.value.sentences == [f"{file} has no list project.dependencies{words}; {advice}"]
     file.write_text("[project]\nname = 'odd'\ndynamic = ['version']\n[tool.poetry]\n")
-    assert lock_action.entries_of("odd", [file]) == []
+    assert environment_files.entries_of("odd", [file]) == []
 
 
 def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
