@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,14 @@ class Demands(NamedTuple):
         known = {name_of(line) for line in (*self.own, *self.added)}
         return self._replace(added=[*self.added, *(name for name in names if name_of(name) not in known)])
 
+    def met_by(self, versions: Mapping[str, str]) -> bool:
+        """Whether distributions are all that is demanded, in the very versions that the model was logged with.
+
+        Args:
+            versions: Normalised name -> version. A requirement of the model that leaves it open means the newest one of the index, which nobody knows here.
+        """
+        return all(PIN.fullmatch(line) for line in self.own) and all(_has(versions, line) for line in (*self.own, *self.added))
+
 
 def demanded(model: Path) -> Demands:
     """What a model directory of MLflow demands.
@@ -73,8 +81,6 @@ def demanded(model: Path) -> Demands:
 def in_image(demands: Demands, folder: Path) -> tuple[str, str] | None:
     """Key and interpreter of an environment in the image that has what is demanded, in the very versions that the model was logged with; None if there is none.
 
-    A requirement of the model that leaves the version open means the newest one of the index, which no image knows.
-
     Args:
         demands: What is demanded.
         folder: Where the image has environments, each with its lock beside it.
@@ -82,11 +88,7 @@ def in_image(demands: Demands, folder: Path) -> tuple[str, str] | None:
     for lock in sorted(folder.glob("*.lock")):
         text = lock.read_text(encoding="utf-8")
         pins = {name_of(name): version for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*?\])?==([^\s;\\]+)", text, re.MULTILINE)}
-        if (
-            f"# python: {demands.python}\n" in text
-            and all(PIN.fullmatch(line) for line in demands.own)
-            and all(_has(pins, line) for line in (*demands.own, *demands.added))
-        ):
+        if f"# python: {demands.python}\n" in text and demands.met_by(pins):
             key = os.readlink(folder / lock.stem)
             return key, str(folder / key / "bin" / "python")
     return None
@@ -98,7 +100,7 @@ def name_of(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
 
 
-def _has(pins: dict[str, str], line: str) -> bool:
+def _has(pins: Mapping[str, str], line: str) -> bool:
     """Whether a lock's pins satisfy a requirement."""
     try:
         return Requirement(line).specifier.contains(pins[name_of(line)], prereleases=True)

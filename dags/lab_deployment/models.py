@@ -140,7 +140,7 @@ def fetch(plan: Mapping[str, Any], space: Workspace) -> dict[str, Any]:
         (space.model / "registered_model_meta").unlink(missing_ok=True)  # MLflow's client notes there by which name it came; it is no part of the model
         listed = workspace.files(space.model)
         print(f"[fetch] {len(listed)} files, {sum(size for _, size in listed.values())} bytes", flush=True)
-        python = sys.executable if plan["environment"] == "project" else environments.of_model(space.model)
+        python = sys.executable if plan["environment"] == "project" else environments.of_model(space.model, or_this=plan["environment"] == "fitting")
         answer = space.folder / "predictions.json"
         processes.run([python, str(SCORING), "predict", str(space.model), str(answer)])
         found = {**json.loads(answer.read_text(encoding="utf-8")), "digest": workspace.digest(listed), "files": len(listed), "interpreter": python}

@@ -92,7 +92,7 @@ class Deployment:
     folder: Path
     """A folder for this deployment's own files; removed afterwards."""
     python: str
-    """The interpreter that made the expected predictions: the project's, or that of the environment the model demands."""
+    """The interpreter that made the expected predictions: the project's, or that of an environment of the model's own."""
     by: str
     """Who deploys: ``deploy/<id of the DAG run>``."""
     run: Callable[[Sequence[str]], None] = field(repr=False)
@@ -151,9 +151,12 @@ class Target(ABC):
         return []
 
     @classmethod
-    def environment(cls, options: Mapping[str, Any]) -> Literal["project", "model"]:
-        """Where the model's own predictions are made: in the project's environment, or in a new one that has what the model demands."""
-        return "project"
+    def environment(cls, options: Mapping[str, Any]) -> Literal["fitting", "project", "model"]:
+        """Where the model's own predictions are made: in the project's environment, in one of its own that has what the model demands, or in the fitting one.
+
+        That is the project's where it has the very versions that the model was logged with, else one of its own.
+        """
+        return "fitting"
 
     @abstractmethod
     def stage(self) -> None:

@@ -18,8 +18,10 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -680,6 +682,36 @@ def test_a_model_that_was_logged_in_an_environment_of_the_image_is_scored_there_
     assert f"Python {python}, in the image" in capsys.readouterr().out
     with pytest.raises(Failure, match="service of this host does not answer"):
         environments.of_model(model, also=["pyarrow"])
+
+
+@pytest.mark.parametrize(
+    ("python", "requirements", "here"),
+    [
+        ("", "packaging=={packaging}\nmlflow=={mlflow}\n", True),
+        ("", "packaging==1.0\nmlflow=={mlflow}\n", False),
+        ("", "packaging=={packaging}\nmlflow=={mlflow}\nno-such-booster==1.2\n", False),
+        ("", "packaging>=1\nmlflow=={mlflow}\n", False),
+        ("3.4", "packaging=={packaging}\nmlflow=={mlflow}\n", False),
+        ("unclear", "", True),
+    ],
+)
+def test_a_model_predicts_in_the_project_s_environment_where_that_has_the_very_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, requirements: str, here: bool
+) -> None:
+    """Any other one, such as of a booster that only its experiment's environment has, predicts in one of its own."""
+    from lab_deployment import environments
+
+    installed = {"packaging": metadata.version("packaging"), "mlflow": "3.17.2"}
+    monkeypatch.setattr(environments, "distributions", lambda: [SimpleNamespace(name=name, version=version) for name, version in installed.items()])
+    monkeypatch.setattr(environments.lab_environments, "made", lambda *_: ("k1", "/opt/environments/k1/bin/python"))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(tmp_path / "nothing"))
+    (tmp_path / "MLmodel").write_text("mlflow_version: 3.17.2\n")
+    (tmp_path / "requirements.txt").write_text(requirements.format(**installed))
+    if python != "unclear":
+        (tmp_path / "python_env.yaml").write_text(f"python: {python or '.'.join(map(str, sys.version_info[:2]))}.1\n")
+    assert environments.of_model(tmp_path, or_this=True) == (sys.executable if here else "/opt/environments/k1/bin/python")
+    if python != "unclear":
+        assert environments.of_model(tmp_path) == "/opt/environments/k1/bin/python"
 
 
 def test_environments_for_the_image_are_locked_or_named_before_it_is_built(lock_environments: Locks, tmp_path: Path) -> None:

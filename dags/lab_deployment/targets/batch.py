@@ -85,7 +85,7 @@ class Batch(Target):
         return sentences
 
     @classmethod
-    def environment(cls, options: Mapping[str, Any]) -> Literal["project", "model"]:
+    def environment(cls, options: Mapping[str, Any]) -> Literal["fitting", "project", "model"]:
         """What the model demands."""
         return "model"
 

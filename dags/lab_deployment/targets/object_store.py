@@ -57,10 +57,11 @@ class ObjectStore(Target):
         "connection": Option("id of the Airflow connection; needed for all but file://", str),
         "keep": Option("how many former models stay there, for readers that still use them and for going back", int, default=3),
         "environment": Option(
-            "where the model's predictions are made: in the project's environment, or in a new one with what the model demands",
+            "where the model's predictions are made: in the project's environment, in one of its own with what the model demands, or in the fitting one, "
+            "which is the project's where that has the very versions",
             str,
-            default="project",
-            choices=("project", "model"),
+            default="fitting",
+            choices=("fitting", "project", "model"),
         ),
     }  # fmt: skip
 
