@@ -14,6 +14,7 @@ description:
   - Runs the project's Python in a running worker container. It gets the model from MLflow's registry as a user's code would, and
     lets it predict on the input example that was logged with it.
   - Where the worker knows a service for models (C(LAB_MODELS_URL)), sends it the same rows and compares version and predictions.
+  - A model without an input example is loaded only. One of an environment without MLflow is not; the check says why.
   - Changes nothing. A check that fails is a result in RV(checks), not a failure of the module.
 options:
   uri:
@@ -32,6 +33,14 @@ options:
     description: Interpreter of the project's environment in the container.
     type: str
     default: /opt/project/bin/python
+  environment:
+    description: The environment of the experiment, whose Python loads the model; C(project) is that of O(python).
+    type: str
+    default: project
+  dags:
+    description: The folder of the lab's DAGs in the container, with the module that finds an environment.
+    type: str
+    default: /opt/airflow/dags
   endpoint:
     description: Ask the service for models as well.
     type: bool
@@ -68,7 +77,16 @@ from ansible_collections.mlops.lab.plugins.module_utils.engine import docker
 from ansible_collections.mlops.lab.plugins.module_utils.lab_api import containers, service_of
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted
 
-#: what runs in the worker; its last line is the result
+#: what finds an environment in the worker: its interpreter, and why MLflow is not in it, if so
+ENVIRONMENT = """
+import json, sys
+sys.path.append(sys.argv[2])
+import lab_environments
+found = lab_environments.provide(sys.argv[1])
+print(json.dumps([found.interpreter, lab_environments.header(found.lock or "").get("without", "")]))
+"""
+
+#: what loads the model in the worker; its last line is the result
 SCRIPT = """
 import base64, json, os, sys, time, urllib.parse, urllib.request
 import mlflow.pyfunc
@@ -78,14 +96,14 @@ def predict(uri):
     model = mlflow.pyfunc.load_model(uri)
     rows = model.input_example
     if rows is None:
-        raise SystemExit("The model has no input example.")
+        return [], []
     predictions = model.predict(rows)
     if hasattr(predictions, "values"):
         predictions = predictions.values.ravel()
     return rows, [str(value) for value in list(predictions)]
 rows, predictions = predict(uri)
 result = {"rows": len(rows), "predictions": predictions}
-if endpoint:
+if endpoint and predictions:
     # Since then another version may have been deployed.
     name, version = uri.split("/")[1:]
     try:
@@ -117,7 +135,8 @@ if result.get("live"):
             result["problem"] = f"{url}: {error}"
         break
     result["milliseconds"] = round(1000 * (time.monotonic() - started))
-print(json.dumps(result))
+print(json.dumps(result), flush=True)
+os._exit(0)  # threads of MLflow's client take most of a second to end
 """
 
 
@@ -136,23 +155,35 @@ class Model:
         """Take the module's parameters."""
         self.params = params
         self.result: dict[str, Any] = {}
+        self.comparable = True
 
     def predicts(self) -> str:
         """Load the model and let it predict; return what it said."""
-        uri, python = self.params["uri"], self.params["python"]
+        uri, python, environment = self.params["uri"], self.params["python"], self.params["environment"]
         if not uri:
             raise Failed("there is no registered model to load")
         worker = worker_of(containers([self.params["project"]]), self.params["service"])
-        script = ("exec", "--interactive", worker, python, "-", uri, str(self.params["endpoint"]))
-        done = docker(*script, stdin=SCRIPT, timeout=self.params["timeout"])
+        if environment != "project":
+            python, without = self.answer_of(worker, python, ENVIRONMENT, environment, self.params["dags"])
+            if without:
+                self.comparable = False
+                return f"not loaded back: the environment {environment} is without MLflow ({without})"
+        result = self.result = self.answer_of(worker, python, SCRIPT, uri, str(self.params["endpoint"]))
+        if not result["rows"]:
+            self.comparable = False
+            return f"{uri} loads in {worker}; it has no input example to predict from"
+        if not result["predictions"] or len(result["predictions"]) != result["rows"]:
+            raise Failed(f"{counted(len(result['predictions']), 'prediction')} for {counted(result['rows'], 'row')}")
+        return f"{uri} in {worker}: {', '.join(result['predictions'][:5])} for {counted(result['rows'], 'row')}"
+
+    def answer_of(self, worker: str, python: str, script: str, *arguments: str) -> Any:
+        """Run a script in the worker, and return what it said last."""
+        done = docker("exec", "--interactive", worker, python, "-", *arguments, stdin=script, timeout=self.params["timeout"])
         lines = done.stdout.strip().splitlines()
         if done.returncode or not lines:
             reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise Failed(f"{python} in {worker}: {reason}")
-        result = self.result = json.loads(lines[-1])
-        if not result["predictions"] or len(result["predictions"]) != result["rows"]:
-            raise Failed(f"{counted(len(result['predictions']), 'prediction')} for {counted(result['rows'], 'row')}")
-        return f"{uri} in {worker}: {', '.join(result['predictions'][:5])} for {counted(result['rows'], 'row')}"
+        return json.loads(lines[-1])
 
     def is_served(self) -> str:
         """Compare what the service answered to the same rows."""
@@ -176,6 +207,8 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "service": {"type": "str", "default": "airflow-worker"},
             "python": {"type": "str", "default": "/opt/project/bin/python"},
+            "environment": {"type": "str", "default": "project"},
+            "dags": {"type": "str", "default": "/opt/airflow/dags"},
             "endpoint": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 420},
         },
@@ -184,7 +217,7 @@ def main() -> None:
     checks = Checks()
     model = Model(module.params)
     checks.run("The model loads back and predicts", model.predicts)
-    if module.params["endpoint"]:
+    if module.params["endpoint"] and model.comparable:
         checks.run("It is deployed, and the service answers as the model does", model.is_served)
     module.exit_json(changed=False, checks=checks.found)
 

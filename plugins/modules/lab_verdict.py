@@ -40,10 +40,13 @@ options:
     description: Name of the first model's experiment file.
     type: str
     required: true
-  trials:
-    description: Finished trials that the run's search has to have; 0 for a run without a search and cross-validation.
-    type: int
-    default: 0
+  document:
+    description:
+      - What the first model's experiment file has, whose sections say what has to be there of the run.
+      - C(search) asks for its finished trials, of which two ran at once unless C(search.parallel) is 1; C(cross_validation) for folds; any of them and
+        C(train.evaluate) for metrics; C(register) for a version of the model; C(deploy) for a deployment, unless only a new champion has one.
+    type: dict
+    required: true
   deploy_dag:
     description: DAG that deployed the run's model; empty for none.
     type: str
@@ -62,14 +65,6 @@ options:
     required: true
   mlflow_password:
     description: The user's password.
-    type: str
-    required: true
-  mlflow_experiment:
-    description: MLflow experiment of the first model.
-    type: str
-    required: true
-  model:
-    description: Name the first model is registered under.
     type: str
     required: true
   flower_url:
@@ -173,6 +168,7 @@ versions:
 import base64
 import ipaddress
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -199,9 +195,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".webp", ".pdf", ".html")
 SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml", ".webp": "image/webp"}
 #: seconds that a task on each worker may take: Airflow learns of a new worker, and a worker that lost its queues with the broker finds them again
 PROOF = 180
+#: of a search that does not say them, as in dags/lab_experiment/schema.json
+TRIALS, PARALLEL = 20, 2
 MOST_PICTURES = 3
 MOST_BYTES = 300_000
 MLFLOW = "/api/2.0/mlflow"
+ASK_WORKERS = "/api/workers?refresh=1"
 
 
 def wanted(answer: Answer, what: str) -> Any:
@@ -229,9 +228,14 @@ class Verdict:
     def __init__(self, params: dict[str, Any]) -> None:
         """Take the module's parameters."""
         self.params = params
+        #: the sections of the experiment file; one that is not there is empty
+        self.sections: dict[str, dict[str, Any]] = {
+            name: params["document"].get(name) or {} for name in ("search", "cross_validation", "train", "track", "register", "deploy")
+        }
         self.airflow = Airflow(params["airflow_url"], params["airflow_user"], params["airflow_password"])
         self.mlflow = Api(params["mlflow_url"], params["mlflow_user"], params["mlflow_password"])
         self.flower = Api(params["flower_url"], params["flower_user"], params["flower_password"])
+        self.asked: Future[Answer] | None = None
         self.image: dict[str, Any] = {"id": "", "name": "", "digests": []}
         self.workers: list[str] = []
         self.tasks: list[dict[str, Any]] = []
@@ -244,6 +248,8 @@ class Verdict:
     def judge(self) -> list[dict[str, Any]]:
         """Run all checks and return them."""
         checks = Checks()
+        if self.params["workers"]:  # who take a second or two to answer, meanwhile the others are asked
+            self.asked = ThreadPoolExecutor(1).submit(self.flower.ask, ASK_WORKERS)
         self.look_around()
         until = time.monotonic() + self.params["timeout"]  # from here on, since the first login may have to wait
         checks.run("Airflow's components are healthy", lambda: eventually(self.components, until))
@@ -252,23 +258,26 @@ class Verdict:
         checks.run("MLflow refuses a stranger", lambda: self.refuses(self.params["mlflow_url"], f"{MLFLOW}/experiments/search?max_results=1"))
         checks.run("Flower refuses a stranger", lambda: self.refuses(self.params["flower_url"], "/api/workers", "/"))
         checks.run("Flower shows the worker", lambda: eventually(self.celery_workers, until))
-        if self.params["workers"]:
-            taken = checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, until))
-            if taken and self.params["worker_tasks"]:  # a worker that takes none is named already
-                checks.run("Each worker host runs tasks", lambda: self.worker_tasks(time.monotonic() + PROOF))
         checks.run("Flower changes nothing, and hides what tasks were given", self.flower_only_shows)
         checks.run("The first model's run, triggered over the API, succeeded", self.first_model)
         checks.run("A Celery worker ran it", self.on_a_worker)
         checks.run("MLflow tracked the run", self.tracked)
         checks.run("Its log can be read over the API", self.log)
-        if self.params["trials"]:
-            checks.run("Its search tried enough, in several processes at the same time", self.searched)
+        if self.sections["search"]:
+            several = ", in several processes at the same time" if self.searchers() > 1 else ""
+            checks.run(f"Its search tried enough{several}", self.searched)
+        if self.sections["cross_validation"]:
             checks.run("Its cross-validation has its folds", self.cross_validated)
         checks.run("MLflow has its metrics", self.metrics)
-        checks.run("MLflow has its plot", self.plots)
-        checks.run("MLflow has its registered model", self.registered)
-        if self.params["deploy_dag"]:
+        checks.run("MLflow has its plots", self.plots)
+        if self.sections["register"]:
+            checks.run("MLflow has its registered model", self.registered)
+        if self.sections["deploy"] and self.params["deploy_dag"]:
             checks.run("Its end set the deployment going, which succeeded", self.deployed)
+        if self.params["workers"]:
+            taken = checks.run("Each worker host takes tasks from its queues", lambda: eventually(self.worker_hosts, time.monotonic() + self.params["timeout"]))
+            if taken and self.params["worker_tasks"]:  # a worker that takes none is named already
+                checks.run("Each worker host runs tasks", lambda: self.worker_tasks(time.monotonic() + PROOF))
         for page in self.params["pages"]:
             checks.run(f"{page['name']} refuses a stranger", partial(self.refuses, page["url"], page["path"]))
             checks.run(f"{page['name']} answers with its password", partial(self.answers, page))
@@ -330,13 +339,14 @@ class Verdict:
         states = wanted(self.flower.ask("/api/workers?status=1"), "/api/workers")
         self.workers = sorted(name for name, online in states.items() if online)
         if not self.workers:
-            wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")  # makes Flower look again
+            wanted(self.flower.ask(ASK_WORKERS), "/api/workers")  # makes Flower look again
             raise Failed(f"no worker is online ({len(states)} known)")
         return ", ".join(self.workers)
 
     def worker_hosts(self) -> str:
         """Ask the workers themselves, through Flower, for the queues that they consume; one that only sends its heartbeats may consume none."""
-        told = wanted(self.flower.ask("/api/workers?refresh=1"), "/api/workers")
+        asked, self.asked = self.asked, None
+        told = wanted(asked.result() if asked else self.flower.ask(ASK_WORKERS), "/api/workers")
         states = wanted(self.flower.ask("/api/workers?status=1"), "/api/workers")
         expected = {f"celery@{host}": (host, queues) for host, queues in self.params["workers"].items()}
         ill = []
@@ -452,7 +462,7 @@ class Verdict:
 
     def tracked(self) -> str:
         """Find the MLflow run that carries the Airflow run's id."""
-        name = self.params["mlflow_experiment"]
+        name = self.sections["track"].get("experiment") or self.params["experiment"]
         answer = self.mlflow.ask(f"{MLFLOW}/experiments/get-by-name?experiment_name={quoted(name)}")
         experiment = wanted(answer, f"experiment {name}")["experiment"]["experiment_id"]
         query = {
@@ -494,14 +504,25 @@ class Verdict:
         }
         return list(wanted(self.mlflow.ask(f"{MLFLOW}/runs/search", query), "runs/search").get("runs", []))
 
+    def searchers(self) -> int:
+        """Return how many tasks search at once; of so few trials that one searcher may have made all of them, only one is asked for."""
+        return min(self.sections["search"].get("parallel", PARALLEL), self.least_trials() // 2)
+
+    def least_trials(self) -> int:
+        """Return the trials that are there when the search is done. A grid may have fewer points than trials, and a time limit may end it before."""
+        search = self.sections["search"]
+        sampler = search.get("sampler")
+        grid = "grid" in (sampler, sampler.get("name") if isinstance(sampler, dict) else "")
+        return 1 if grid or search.get("timeout") else search.get("trials", TRIALS)
+
     def searched(self) -> str:
         """Count the trials in MLflow, and the searching tasks that ran at the same time as another one in another process."""
         if not self.mlflow_run:
             raise Failed("there is no run to look at")
         trials = [trial for search in self.nested("search", self.run["mlflow_run_id"]) for trial in self.nested("trial", search["info"]["run_id"])]
         done = [trial for trial in trials if trial["info"]["status"] in ("FINISHED", "FAILED", "KILLED")]
-        if len(done) < self.params["trials"]:
-            raise Failed(f"{counted(len(done), 'finished trial')} in MLflow, {self.params['trials']} were wanted")
+        if len(done) < self.least_trials():
+            raise Failed(f"{counted(len(done), 'finished trial')} in MLflow, {self.least_trials()} were wanted")
         tasks = [task for task in self.tasks if task["task_id"] == "search" and task["start_date"] and task["end_date"]]
         at_once = [
             task
@@ -513,10 +534,10 @@ class Verdict:
                 for other in tasks
             )
         ]
-        if len(at_once) < 2:
+        if len(at_once) < 2 and self.searchers() > 1:
             raise Failed(f"{counted(len(tasks), 'task')} searched, but no two at the same time in different processes")
-        seconds = max(task["duration"] or 0 for task in tasks)
-        processes = ", ".join(sorted(f"{task['hostname']} {task['pid']}" for task in at_once))
+        seconds = max((task["duration"] or 0 for task in tasks), default=0)
+        processes = ", ".join(sorted(f"{task['hostname']} {task['pid']}" for task in at_once or tasks))
         return f"{counted(len(done), 'trial')} in {seconds:.0f} s, in the processes {processes}"
 
     def cross_validated(self) -> str:
@@ -526,13 +547,13 @@ class Verdict:
         folds = [fold for run in self.nested("cross_validation", self.run["mlflow_run_id"]) for fold in self.nested("fold", run["info"]["run_id"])]
         found = {m["key"]: m["value"] for m in self.mlflow_run["data"].get("metrics", [])}
         means = {name[3:-5]: value for name, value in found.items() if name.startswith("cv_") and name.endswith("_mean")}
-        if len(folds) < 2 or not means:
+        if not folds or not means:
             raise Failed(f"{counted(len(folds), 'fold')} and {counted(len(means), 'score')} in MLflow")
         scores = ", ".join(f"{name} {value:.4g} ± {found.get(f'cv_{name}_deviation', float('nan')):.2g}" for name, value in sorted(means.items()))
         return f"{counted(len(folds), 'fold')}, {scores}"
 
     def deployed(self) -> str:
-        """Find the run of the deploying DAG that the first model's run set going."""
+        """Find the run of the deploying DAG that the first model's run set going. Where only a champion is deployed, one that is not needs none."""
         path = f"/dags/{quoted(self.params['deploy_dag'])}/dagRuns"
         since = min((task["start_date"] for task in self.tasks if task["start_date"]), default="")
         for run in wanted(self.airflow.ask(f"{path}?order_by=run_after&limit=100&run_after_gte={quoted(since)}"), path)["dag_runs"]:
@@ -541,13 +562,22 @@ class Verdict:
                 if run["state"] != "success":
                     raise Failed(f"{run['dag_run_id']} is {run['state']}")
                 return f"{run['dag_run_id']} in {run.get('duration') or 0:.0f} s"
+        champion = "champion" if self.sections["register"].get("champion") else "always"
+        if (self.sections["deploy"].get("when") or champion) == "champion" and self.model:
+            answer = self.mlflow.ask(f"{MLFLOW}/registered-models/alias?name={quoted(self.model['name'])}&alias=champion")
+            if answer.status == 200 and (version := str(answer.body["model_version"]["version"])) != self.model["version"]:
+                return f"none was to be: version {version} is the champion"
         raise Failed(f"no run of DAG {self.params['deploy_dag']} was set going by {self.run['id']}")
 
     def metrics(self) -> str:
         """Show the run's metrics."""
         found = {m["key"]: m["value"] for m in self.mlflow_run.get("data", {}).get("metrics", [])}
+        if not self.mlflow_run:
+            raise Failed("there is no run to look at")
+        if not found and not any((self.sections["search"], self.sections["cross_validation"], self.sections["train"].get("evaluate"))):
+            return "none: the experiment evaluates nothing"
         if not found:
-            raise Failed("the run has no metrics" if self.mlflow_run else "there is no run to look at")
+            raise Failed("the run has no metrics")
         self.run["metrics"] = found
         return ", ".join(f"{name} {value:.4g}" for name, value in sorted(found.items()))
 
@@ -564,6 +594,8 @@ class Verdict:
                 below += [file["path"] for file in files if file.get("is_dir") and depth < 2]
                 found += [file for file in files if file["path"].lower().endswith(PICTURES) and int(file.get("file_size", 0))]
             folders = below
+        if not found and not self.sections["search"]:
+            return "none: the experiment neither searches nor draws"
         if not found:
             raise Failed("the run has no picture among its artefacts")
         self.pictures = self.fetched(found)
@@ -597,7 +629,7 @@ class Verdict:
 
     def registered(self) -> str:
         """Find the registered version that comes from the run."""
-        name = self.params["model"]
+        name = self.sections["register"]["name"]
         answer = self.mlflow.ask(f"{MLFLOW}/model-versions/search?max_results=200&filter={quoted(f'''name='{name}' ''')}")
         versions = wanted(answer, "model-versions/search").get("model_versions", [])
         ours = [v for v in versions if self.run["mlflow_run_id"] and v.get("run_id") == self.run["mlflow_run_id"]]
@@ -622,14 +654,12 @@ def main() -> None:
             "airflow_project": text,
             "dag": {"type": "str", "default": "train"},
             "experiment": text,
-            "trials": {"type": "int", "default": 0},
+            "document": {"type": "dict", "required": True},
             "deploy_dag": {"type": "str", "default": ""},
             "first_run": {"type": "str", "default": "first-model"},
             "mlflow_url": text,
             "mlflow_user": text,
             "mlflow_password": secret,
-            "mlflow_experiment": text,
-            "model": text,
             "flower_url": text,
             "flower_user": text,
             "flower_password": secret,

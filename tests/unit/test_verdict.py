@@ -150,11 +150,9 @@ def judged(url: str, **changes: Any) -> lab_verdict.Verdict:
         "airflow_project": "p",
         "dag": "train",
         "experiment": "wine",
-        "trials": 0,
-        "deploy_dag": "",
+        "document": {"train": {"call": "wine:train", "evaluate": {"call": "wine:scores"}}, "register": {"name": "wine-cultivars"}},
+        "deploy_dag": "deploy",
         "first_run": "first-model",
-        "mlflow_experiment": "wine",
-        "model": "wine-cultivars",
         "timeout": 0,
         "workers": {},
         "worker_tasks": {},
@@ -239,9 +237,15 @@ def with_search(lab: Lab) -> None:
     lab.answers["/api/v2/dags/deploy/dagRuns/ours/upstreamAssetEvents"] = {"asset_events": [{"source_run_id": RUN}]}
 
 
+def searched(**sections: Any) -> dict[str, Any]:
+    """Return the experiment file of a run as :func:`with_search` has it, with other sections."""
+    register = {"name": "wine-cultivars", "champion": {"metric": "accuracy"}}
+    return {"search": {"trials": 4}, "cross_validation": {"splitter": "k_fold"}, "register": register, "deploy": {"target": "endpoint"}, **sections}
+
+
 def test_search_cross_validation_and_deployment_are_found(lab: Lab, url: str) -> None:
     with_search(lab)
-    checks = judged(url, trials=4, deploy_dag="deploy").judge()
+    checks = judged(url, document=searched()).judge()
     assert failures(checks) == {}
     details = " / ".join(check["detail"] for check in checks)
     for words in ("4 trials in 20 s, in the processes worker1 100, worker1 101", "2 folds, accuracy 0.95 ± 0.01", "ours in 9 s"):
@@ -252,16 +256,49 @@ def test_a_search_in_one_process_after_the_other_is_no_parallel_one(lab: Lab, ur
     with_search(lab)
     tasks = lab.answers[f"/api/v2/dags/train/dagRuns/{RUN}/taskInstances"]["task_instances"]
     tasks[-1]["start_date"] = "2026-11-24T07:00:21Z"
-    assert list(failures(judged(url, trials=4, deploy_dag="deploy").judge()).values()) == [
-        "2 tasks searched, but no two at the same time in different processes"
-    ]
+    assert list(failures(judged(url, document=searched()).judge()).values()) == ["2 tasks searched, but no two at the same time in different processes"]
+    for search in ({"trials": 4, "parallel": 1}, {"trials": 2}, {"trials": 9, "timeout": 60}, {"trials": 9, "sampler": {"name": "grid"}}):
+        assert failures(judged(url, document=searched(search=search)).judge()) == {}, search
 
 
 def test_too_few_trials_and_a_deployment_that_failed_are_told(lab: Lab, url: str) -> None:
     with_search(lab)
     lab.answers["/api/v2/dags/deploy/dagRuns"]["dag_runs"][2]["state"] = "failed"
-    found = failures(judged(url, trials=5, deploy_dag="deploy").judge())
+    found = failures(judged(url, document=searched(search={"trials": 5})).judge())
     assert list(found.values()) == ["4 finished trials in MLflow, 5 were wanted", "ours is failed"]
+
+
+@pytest.mark.parametrize(
+    ("champion", "sections", "problem"),
+    [
+        ("9", {}, ""),  # another one is better, so this one was not to be deployed
+        ("10", {}, "no run of DAG deploy was set going by"),
+        ("9", {"deploy": {"target": "endpoint", "when": "always"}}, "no run of DAG deploy was set going by"),
+        ("", {"register": {"name": "wine-cultivars"}}, "no run of DAG deploy was set going by"),
+    ],
+)
+def test_a_model_that_is_no_champion_need_not_be_deployed(lab: Lab, url: str, champion: str, sections: dict[str, Any], problem: str) -> None:
+    with_search(lab)
+    lab.answers["/api/v2/dags/deploy/dagRuns"] = {"dag_runs": []}
+    if champion:
+        lab.answers["/api/2.0/mlflow/registered-models/alias"] = {"model_version": {"version": champion}}
+    found = failures(judged(url, document=searched(**sections)).judge())
+    if problem:
+        assert list(found) == ["Its end set the deployment going, which succeeded"]
+        assert problem in found[list(found)[0]]
+    else:
+        assert found == {}
+
+
+def test_of_an_experiment_that_registers_and_evaluates_nothing_nothing_of_that_is_wanted(lab: Lab, url: str) -> None:
+    """A package that only trains; what is asked for is what its file has."""
+    lab.answers["/api/2.0/mlflow/runs/search"] = {"runs": [{"info": {"run_id": "abc123"}, "data": {}}]}
+    lab.answers["/api/2.0/mlflow/artifacts/list?plots"] = {}
+    verdict = judged(url, document={"train": {"call": "churn:train"}, "track": None})
+    checks = verdict.judge()
+    assert failures(checks) == {} and verdict.model == {}
+    names = [check["name"] for check in checks]
+    assert not any(word in name for name in names for word in ("search", "fold", "registered", "deployment"))
 
 
 @pytest.mark.parametrize(
@@ -305,15 +342,16 @@ def test_too_few_trials_and_a_deployment_that_failed_are_told(lab: Lab, url: str
         ("/api/task/send-task/execute_workload", (400, ""), FLOWER, "it sends tasks to the workers for its user (HTTP 400)"),
         ("/api/task/send-task/execute_workload", {"task-id": "1"}, FLOWER, "it sends tasks to the workers for its user (HTTP 200)"),
         ("/api/tasks", {}, FLOWER, "it tells its user the arguments of tasks at /api/tasks (HTTP 200)"),
-        ("/api/2.0/mlflow/artifacts/list?plots", {}, "MLflow has its plot", "no picture"),
-        ("/api/2.0/mlflow/artifacts/list?plots", {"files": [{"path": "plots/a.png", "file_size": 0}]}, "MLflow has its plot", "no picture"),
+        ("/api/2.0/mlflow/artifacts/list?plots", {}, "MLflow has its plots", "no picture"),
+        ("/api/2.0/mlflow/artifacts/list?plots", {"files": [{"path": "plots/a.png", "file_size": 0}]}, "MLflow has its plots", "no picture"),
         ("/api/2.0/mlflow/model-versions/search", {}, "MLflow has its registered model", "0 versions, none of this run"),
     ],
 )
 def test_what_is_wrong_is_found(lab: Lab, url: str, path: str, answer: Any, name: str, words: str) -> None:
     """Each fault fails its own check, with what was found."""
     lab.answers[path] = answer
-    assert words in failures(judged(url).judge())[name]
+    more = {"document": searched()} if name == "MLflow has its plots" else {}  # a search has one in any case
+    assert words in failures(judged(url, **more).judge())[name]
 
 
 def test_without_a_first_model_the_verdict_says_what_to_do(lab: Lab, url: str) -> None:
@@ -723,9 +761,10 @@ def test_addresses_of_the_host() -> None:
     assert lab_containers.host_addresses(fib) == ["10.1.2.3", "127.0.0.1"]
 
 
-def loaded(uri: str) -> lab_model.Model:
+def loaded(uri: str, **more: Any) -> lab_model.Model:
     """Return a model that is loaded back from a worker of project ``p``."""
-    return lab_model.Model({"uri": uri, "project": "p", "service": "airflow-worker", "python": "python", "endpoint": False, "timeout": 10})
+    more = {"environment": "project", "dags": "/opt/airflow/dags", **more}
+    return lab_model.Model({"uri": uri, "project": "p", "service": "airflow-worker", "python": "python", "endpoint": False, "timeout": 10, **more})
 
 
 @pytest.mark.parametrize(
@@ -770,6 +809,29 @@ def test_the_service_is_compared_with_the_deployed_model(result: dict[str, Any],
         assert model.is_served() == "http://models answers with version 2 as the model itself, in 9 ms"
 
 
+@pytest.mark.parametrize(
+    ("environment", "rows", "words"),
+    [
+        (["/opt/environments/k1/bin/python", ""], '{"rows": 1, "predictions": ["0"]}', "models:/m/1 in worker-1: 0 for 1 row"),
+        (["/opt/environments/k1/bin/python", ""], '{"rows": 0, "predictions": []}', "models:/m/1 loads in worker-1; it has no input example to predict from"),
+        (["/opt/environments/k1/bin/python", "churn wants mlflow<2"], "", "not loaded back: the environment churn is without MLflow (churn wants mlflow<2)"),
+    ],
+)
+def test_a_model_is_loaded_in_the_environment_of_its_experiment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: list[str], rows: str, words: str
+) -> None:
+    """Asked for by name in the lab's own Python; a model that predicts nothing here is not compared with the service."""
+    docker = tmp_path / "docker"
+    answers = f"case \"$*\" in *' python - churn /dags') echo '{json.dumps(environment)}';; *' /opt/environments/k1/bin/python - models:/m/1 False') echo '{rows}';; esac"
+    docker.write_text(f"#!/bin/sh\ncat >/dev/null\n{answers}\n", encoding="utf-8")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(lab_model, "containers", lambda _projects: [container("worker-1", "airflow-worker")])
+    model = loaded("models:/m/1", environment="churn", dags="/dags")
+    assert model.predicts() == words
+    assert model.comparable == words.endswith("for 1 row")
+
+
 def test_no_model_and_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are told apart."""
     monkeypatch.setattr(lab_model, "containers", lambda _projects: [])
@@ -808,8 +870,7 @@ class Control:
             "verdict_airflow_project": "no-such-project",
             "verdict_projects": ["no-such-project"],
             "verdict_experiment": "wine-0123456789ab",  # there is no image here that the run's name could end with
-            "verdict_mlflow_experiment": "wine",
-            "verdict_model": "wine-cultivars",
+            "verdict_document": {"train": {"call": "wine:train"}, "track": {"experiment": "wine"}, "register": {"name": "wine-cultivars"}},
             "verdict_secrets": {"airflow": PASSWORD},
             "verdict_timeout": 0,
             "verdict_report": str(self.report),
@@ -1028,15 +1089,13 @@ def test_an_experiment_is_run_and_its_result_is_shown(lab: Lab, url: str, tmp_pa
         assert not call and (not deployed or "the proof failed" in done.stdout), done.stdout
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ((ROOT / "experiments/wine_search.yml").read_text(encoding="utf-8"), (16, "first", "wine-search")),
-        ("train: {call: a:b}\ntrack: {experiment: ours}\n", (0, "ours", "")),
-    ],
-)
-def test_the_first_model_is_what_its_experiment_file_says(tmp_path: Path, text: str, expected: tuple[int, str, str]) -> None:
-    (tmp_path / "first.yml").write_text(text, encoding="utf-8")
-    names = ("verdict_trials", "verdict_mlflow_experiment", "verdict_model")
-    found = wired(tmp_path, names, airflow_stack_experiments=str(tmp_path), lab_first_experiment="first")
-    assert tuple(found[name] for name in names) == expected
+def test_the_first_model_is_judged_by_its_experiment_file(tmp_path: Path) -> None:
+    (tmp_path / "first.yml").write_text("train: {call: a:b}\ntrack: {experiment: ours}\n", encoding="utf-8")
+    found = wired(tmp_path, ("verdict_experiment", "verdict_document"), airflow_stack_experiments=str(tmp_path), lab_first_experiment="first")
+    assert found == {"verdict_experiment": "first", "verdict_document": {"train": {"call": "a:b"}, "track": {"experiment": "ours"}}}
+
+
+def test_the_verdict_knows_what_a_search_is_that_does_not_say_it() -> None:
+    """As the format of experiment files has it."""
+    search = json.loads((ROOT / "dags/lab_experiment/schema.json").read_text(encoding="utf-8"))["$defs"]["Search"]
+    assert {key: search["properties"][key]["default"] for key in ("trials", "parallel")} == {"trials": lab_verdict.TRIALS, "parallel": lab_verdict.PARALLEL}
