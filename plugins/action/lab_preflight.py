@@ -25,6 +25,7 @@ from typing import Any
 import jinja2
 import yaml
 from ansible.errors import AnsibleAction, AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
@@ -35,6 +36,7 @@ from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock
 from ansible_collections.mlops.lab.plugins.modules.lab_preflight import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+from ansible_collections.mlops.lab.plugins.plugin_utils.networks import is_network
 
 try:
     from cryptography import x509
@@ -352,7 +354,7 @@ def read_specs(roles: Path) -> dict[str, dict[str, Any]]:
     """Return the options of every role, over all its entry points: role name -> option name -> its specification."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document = yaml_load(path.read_text(encoding="utf-8")) or {}
         options: dict[str, Any] = {}
         for entry in (document.get("argument_specs") or {}).values():
             options.update(entry.get("options") or {})
@@ -937,15 +939,6 @@ def network_problems(networks: Any, inventory: Inventory) -> list[str]:
     ]
 
 
-def is_network(value: Any) -> bool:
-    """Tell whether a value is an IPv4 address or a network, written as the firewall takes it."""
-    try:
-        network = ipaddress.IPv4Network(value if isinstance(value, str) and re.fullmatch(r"[0-9.]+(/[1-9]?[0-9])?", value) else "", strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen > 0 or value == "0.0.0.0/0"
-
-
 def airflow_problems(airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """Report an Airflow that a lab of one host may have, and a lab of several may not.
 
@@ -1085,6 +1078,29 @@ def behind_gateway(args: Mapping[str, Any]) -> str:
     return "with several hosts" if len(args["addresses"]) > 1 else f"with {gateway['variable']}" if gateway["used"] else ""
 
 
+class Once(dict[str, Any]):
+    """The variables of a host for its templar, which gives each expression that names one its value: templated once, and not by each of them anew."""
+
+    def __init__(self, variables: Mapping[str, Any], loader: Any) -> None:
+        """Take them as they are written, which all but ``[name]`` gives."""
+        super().__init__(variables)
+        self._templar = Templar(loader=loader, variables=self)
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value; as it is written where it cannot be templated, so that whoever needs it, or a part of it, gets Ansible's error."""
+        if name not in self._values:
+            self._values[name] = written = super().__getitem__(name)  # for itself, if it refers to itself
+            if isinstance(written, str | list | dict) and not name.startswith("ansible_"):
+                with contextlib.suppress(Exception):
+                    self._values[name] = self._templar.template(written)
+        return self._values[name]
+
+    def value(self, name: str) -> Any:
+        """Return a value. Raises :class:`AnsibleError` where it cannot be templated."""
+        return self._templar.template(self[name])
+
+
 class ActionModule(ActionBase):
     """Measure the host by the module, judge it here."""
 
@@ -1092,9 +1108,13 @@ class ActionModule(ActionBase):
     _requires_connection = True
     TRANSFERS_FILES = False
 
+    @functools.cached_property
+    def _variables(self) -> Once:
+        return Once(self._templar.available_variables, self._loader)
+
     def _value(self, name: str) -> Any:
         """Return the value of an inventory variable. Raises :class:`AnsibleError` where it cannot be templated."""
-        return self._templar.template(self._templar.available_variables[name])
+        return self._variables.value(name)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the problems and what was measured."""
@@ -1191,7 +1211,6 @@ class ActionModule(ActionBase):
         for host in task_vars.get("ansible_play_hosts_all", []):
             own = task_vars["hostvars"].raw_get(host)
             variables = {**task_vars, **own}
-            templar = Templar(loader=self._loader, variables=variables)
             names = [
                 name
                 for name in own
@@ -1201,9 +1220,7 @@ class ActionModule(ActionBase):
             ]
             seen.update((name, own[name]) for name in names)
 
-            def value_of(name: str, templar: Templar = templar, variables: Mapping[str, Any] = variables) -> Any:
-                return templar.template(variables[name])
-
+            value_of = Once(variables, self._loader).value
             known = {**dict.fromkeys(judged_elsewhere), **variables}
             problems += [
                 *unreadable_values(names, known, value_of, inventory),

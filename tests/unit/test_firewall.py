@@ -318,7 +318,7 @@ def test_input_that_cannot_be_right_is_one_sentence(tmp_path: Path) -> None:
         "six": '"fd09::2", from where Redis',
         "port": "65536 in firewall_ports is no port: write a number from 1 to 65535.",
         "zero": '"0" in firewall_ports is no port',
-        "twice": "a port is twice in firewall_ports (5432, 5432): write each once.",
+        "twice": "port 5432 is in firewall_ports 2 times: write it once.",
         "comment": "in firewall_ports can be no comment: write up to 60 characters in one line, without a double quote.",
         "interface": '"br-*" in firewall_outside is the name of no interface',
         "table": 'firewall_name is "3-labs": write a letter, then letters, digits and _.',
