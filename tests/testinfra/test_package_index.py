@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 from testinfra.host import Host
@@ -154,11 +155,26 @@ def test_a_wheel_goes_the_whole_circle_with_twine_uv_and_pip(host: Host, account
 
 
 def test_a_hosted_name_hides_the_public_one_whatever_its_version(host: Host, accounts: dict[str, tuple[str | None, str]]) -> None:
-    done = circle(host, accounts, "publisher", SHADOWED, f"0.0.{int(time.time())}")
+    """Also one whose page was read just before, and is kept for others."""
+    address = f"{GROUP}/simple/{SHADOWED}/"
+    assert [ask(host, accounts["reader"], address)[0] for _ in range(2)] == [200, 200]
+    version = f"0.0.{int(time.time())}"
+    done = circle(host, accounts, "publisher", SHADOWED, version)
     assert done.rc == 0, done.stderr
-    page = ask(host, accounts["reader"], f"{GROUP}/simple/{SHADOWED}/")[1]
-    assert "pypi-internal/" in page
-    assert 'href="../../../pypi-public/' not in page
+    page = ask(host, accounts["reader"], address)[1]
+    links = [link.partition("#")[0] for link in re.findall(r'href="([^"]+)"', page)]
+    assert "pypi-public" not in page and [link for link in links if f"-{version}-" in link]
+    assert [ask(host, accounts["reader"], urljoin(address, link), method="HEAD")[0] for link in links] == [200] * len(links)
+    assert [ask(host, accounts["nobody"], urljoin(address, link), method="HEAD")[0] for link in links] == [401] * len(links)
+
+
+def test_a_page_of_the_public_index_is_made_once_for_all_who_ask_in_a_while(host: Host, accounts: dict[str, tuple[str | None, str]]) -> None:
+    """And nobody gets it without a login."""
+    pages = [ask(host, accounts["reader"], f"{GROUP}/simple/six/") for _ in range(3)]
+    assert pages[0][0] == 200 and pages[0] == pages[1] == pages[2]
+    kept = f"docker compose -p {PROJECT} exec -T nginx sh -c 'grep -rlw six /tmp/pages | wc -l'"
+    assert int(host.check_output(kept)) >= 1
+    assert ask(host, accounts["nobody"], f"{GROUP}/simple/six/")[0] == 401
 
 
 def test_packages_are_there_after_a_restart(host: Host, accounts: dict[str, tuple[str | None, str]]) -> None:

@@ -328,8 +328,11 @@ def test_what_is_installed_from_an_index_with_a_login_requires_both_secrets(case
         mounts = re.findall(r"--mount=(\S+)", line)
         for name in names:
             assert any(f"id={name}," in mount and "type=secret" in mount and "required=true" in mount for mount in mounts), f"{name}: {line}"
-        assert all(mount.startswith("type=secret,") for mount in mounts), "a cache would outlive the build"
-        assert "--no-cache" in line or "UV_NO_CACHE=1" in line, "what pip and uv keep would be in the layer"
+        in_memory = [mount.removeprefix("type=tmpfs,target=") for mount in mounts if mount.startswith("type=tmpfs,")]
+        assert all(mount.startswith(("type=secret,", "type=tmpfs,")) for mount in mounts), "a cache would outlive the build"
+        assert "--no-cache" in line or "UV_NO_CACHE=1" in line or any(f"UV_CACHE_DIR={place} " in line for place in in_memory), (
+            "what pip and uv keep would be in the layer"
+        )
         assert not re.search(r"://[^/\s'\"]*@", line), "credentials in an URL"
 
 
