@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     running_lab.options(parser)
     parser.add_argument("--edits", type=int, default=3, help="edits after the first, which makes the environment anew (%(default)s)")
+    parser.add_argument("--image", action="store_true", help="also an edit of a package in the lab's image, which is built anew twice and restarts the workers")
     parser.add_argument("--out", type=Path, default=running_lab.LAB / "reports" / "bench-edit.json", help="where the figures go (%(default)s)")
     given = parser.parse_args()
     load, stamp = os.getloadavg()[0], int(time.time())
@@ -51,6 +52,7 @@ def main() -> None:
         edits = [bench.edit(f"0.{stamp}.{number}") for number in range(given.edits + 1)]
         again = [bench.again(f"0.{stamp}.{given.edits}") for _ in range(given.edits)]
         own, default = ([bench.anywhere(environment) for _ in range(given.edits)] for environment in (lab_package.MODULE, "project"))
+        image = [bench.edit_in_image(f"0.{stamp}.{given.edits + number}") for number in (1, 2)] if given.image else []
     figures = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
@@ -59,6 +61,7 @@ def main() -> None:
         "again": again,
         "own": own,
         "default": default,
+        "image": image,
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -81,6 +84,16 @@ class Bench:
         self.package.want(version)
         return self.run(version, begun) | {"publish": round(published - begun, 2)}
 
+    def edit_in_image(self, version: str) -> dict[str, float]:
+        """Change the package, and bring it to the workers in the lab's image; seconds as those of `edit`."""
+        begun = time.time()
+        self.package.write(version)
+        self.package.publish()
+        self.package.want_in_image(version)
+        running_lab.make("build", "start")
+        built = time.time()
+        return self.run(version, begun, lab_package.first_line(version)) | {"build_and_start": round(built - begun, 2)}
+
     def again(self, version: str) -> dict[str, float]:
         """Run it once more, with nothing changed."""
         return self.run(version, time.time())
@@ -93,7 +106,7 @@ class Bench:
         """Run the experiment; seconds until its first line ran, of the step's task until then, and until all was told."""
         track = {"experiment": TRACK, "run_name": version}
         name = self.package.experiment("edit", {**(content or {"environment": lab_package.MODULE, **lab_package.first_line(version)}), "track": track})
-        self.package.make("run", f"EXPERIMENT={name}")
+        running_lab.make("run", f"EXPERIMENT={name}")
         ended = time.time()
         newest = self.lab.ask_airflow("dags/train/dagRuns?order_by=-run_after&limit=1")["dag_runs"][0]["dag_run_id"]
         tasks = {task["task_id"]: task for task in self.lab.finished(newest, say=lambda _: None)}
@@ -125,6 +138,10 @@ def table(figures: dict[str, Any]) -> str:
             "an environment for each task",
             f"{own - default:.2f} s",
             f"task to first line {own:.2f} s, in the default one {default:.2f} s",
+        ),
+        *(
+            ("an edit of a package in the image", f"{row['first_line']:.1f} s", f"{row['build_and_start']:.1f} s of it to publish, make build and make start")
+            for row in figures["image"]
         ),
         ("load of this machine before", f"{figures['load_before']:.1f}", "figures are good on a quiet machine only"),
     ]

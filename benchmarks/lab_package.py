@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -53,6 +52,11 @@ def at(first: dict, edit: str, weight: int) -> float:
 def work(statement: str, repeats: int, setup: str = "pass") -> float:
     """Run a statement so many times; the seconds it took."""
     return timeit.timeit(statement, setup=setup, number=repeats)
+
+
+def wait(seconds: int) -> None:
+    """Do nothing for so long."""
+    time.sleep(seconds)
 '''
 
 
@@ -64,6 +68,8 @@ class Package:
         self.folder = tempfile.TemporaryDirectory(prefix=NAME)
         self.project = Path(self.folder.name) / NAME
         self.environment = running_lab.LAB / f"environments/{MODULE}.in"
+        self.image = running_lab.LAB / "custom_requirements.txt"
+        self.image_former: bytes | None = None
         there = [*self.environment.parent.glob(f"{MODULE}.*"), *(running_lab.LAB / "experiments").glob(f"{MODULE}*.yml")]
         if there:
             raise SystemExit(f"{there[0]} is there already, and would be overwritten: remove it first.")
@@ -74,20 +80,13 @@ class Package:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove the files from the lab's folder. The package stays in the index, and the runs in MLflow."""
+        """Remove what was written into the lab's folder, and the package from the image. It stays in the index, and the runs in MLflow."""
         for path in (*self.environment.parent.glob(f"{MODULE}.*"), *(running_lab.LAB / "experiments").glob(f"{MODULE}*.yml")):
             path.unlink()
         self.folder.cleanup()
-
-    def make(self, *words: str) -> None:
-        """Type a command of the Makefile.
-
-        Raises:
-            SystemExit: It failed; its last lines.
-        """
-        done = subprocess.run(["make", *words, f"LAB={running_lab.LAB}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"make {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        if self.image_former is not None:
+            self.image.write_bytes(self.image_former)
+            running_lab.make("build", "start")  # the image as it was
 
     def write(self, version: str) -> None:
         """Change the package."""
@@ -96,12 +95,18 @@ class Package:
 
     def publish(self) -> None:
         """Publish it."""
-        self.make("publish", f"PROJECT={self.project}")
+        running_lab.make("publish", f"PROJECT={self.project}")
 
     def want(self, version: str) -> None:
         """Name its version in the environment."""
         self.environment.parent.mkdir(exist_ok=True)
         self.environment.write_text(f"{NAME}=={version}\n", encoding="utf-8")
+
+    def want_in_image(self, version: str) -> None:
+        """Name its version in the requirements of the lab's image."""
+        if self.image_former is None:
+            self.image_former = self.image.read_bytes()
+        self.image.write_bytes(self.image_former + f"{NAME}=={version}\n".encode())
 
     def experiment(self, name: str, content: dict[str, Any]) -> str:
         """Write an experiment file; returns what it is called."""

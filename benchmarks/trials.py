@@ -84,7 +84,7 @@ class Bench:
     def run(self, what: str, sections: dict[str, Any]) -> dict[str, Any]:
         """Run an experiment; returns ``triggered`` (epoch seconds), ``tasks`` of Airflow and ``trials``: start, end (epoch seconds) and value of each."""
         name = self.package.experiment("trials", {"environment": lab_package.MODULE, **sections, "track": {"experiment": TRACK, "run_name": what}})
-        self.package.make("start")  # which places the file; `make run` would follow the run as well
+        running_lab.make("start")  # which places the file; `make run` would follow the run as well
         trials = sections["search"]["trials"]
         triggered = time.time()
         run_id = self.lab.trigger({"experiment": name})

@@ -113,6 +113,17 @@ class Lab:
         return self._runs([each["experiment_id"] for each in experiments], f"tags.`airflow.run_id` = '{dag_run_id}'")[0]
 
 
+def make(*words: str) -> None:
+    """Type a command of the Makefile for this lab.
+
+    Raises:
+        SystemExit: It failed; its last lines.
+    """
+    done = subprocess.run(["make", *words, f"LAB={LAB}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"make {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which lab is meant."""
     parser.add_argument("--report", type=Path, default=LAB / "reports" / "lab.json", help="what the verdict of the lab wrote (%(default)s)")
