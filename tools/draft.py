@@ -11,6 +11,7 @@ import argparse
 import ast
 import configparser
 import contextlib
+import copy
 import keyword
 import math
 import os
@@ -22,6 +23,7 @@ import tomllib
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from email.parser import HeaderParser
@@ -454,8 +456,11 @@ def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[
     private = {tuple(parts): file for file, parts in public.items() if any(part.startswith("_") for part in parts)}
     found: dict[str, Function] = {}
     unread: dict[Path, str] = {}
+    named = [node for file in public for node in _statements(_parsed(file, {})) if isinstance(node, ast.ClassDef)]
+    often = Counter(node.name for node in named)
+    classes = {node.name: node for node in named if often[node.name] == 1}
     for file, parts in shown:
-        for function in _functions(file, parts, private, unread):
+        for function in _functions(file, parts, private, classes, unread):
             found.setdefault(function.call, function)
     sentences = [f"{file.relative_to(project) if file.is_relative_to(project) else file}{words}" for file, words in unread.items()]
     if unread and all(file in unread for file, _parts in shown):
@@ -463,7 +468,9 @@ def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[
     return next(iter(public.values()))[0], list(found.values()), sentences
 
 
-def _functions(file: Path, module: list[str], private: dict[tuple[str, ...], Path], unread: dict[Path, str]) -> Iterator[Function]:
+def _functions(
+    file: Path, module: list[str], private: dict[tuple[str, ...], Path], classes: dict[str, ast.ClassDef], unread: dict[Path, str]
+) -> Iterator[Function]:
     """The functions and classes of a module, and those that a package takes from a private module and so gives as its own; what cannot be read is noted."""
     for node in _statements(_parsed(file, unread)):
         if isinstance(node, ast.ImportFrom) and file.name == "__init__.py":
@@ -472,9 +479,9 @@ def _functions(file: Path, module: list[str], private: dict[tuple[str, ...], Pat
             names = {alias.name: alias.asname or alias.name for alias in node.names}
             for inner in _statements(_parsed(source, unread)) if source else []:
                 if name := names.get(_name(inner), _name(inner) if "*" in names else ""):
-                    yield from _callable(inner, module, name)
+                    yield from _callable(inner, module, name, classes)
         else:
-            yield from _callable(node, module, _name(node))
+            yield from _callable(node, module, _name(node), classes)
 
 
 def _parsed(file: Path, unread: dict[Path, str]) -> list[ast.stmt]:
@@ -506,7 +513,16 @@ def _name(node: ast.stmt) -> str:
     return node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else ""
 
 
-def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function]:
+def _lineage(node: ast.ClassDef, classes: dict[str, ast.ClassDef], deep: int = 9) -> Iterator[ast.ClassDef]:
+    """A class and those of the package that it is derived from; one whose name is there twice is not looked for."""
+    yield node
+    for base in node.bases:
+        parent = classes.get(ast.unparse(base).partition("[")[0].rpartition(".")[2])
+        if parent and deep:
+            yield from _lineage(parent, classes, deep - 1)
+
+
+def _callable(node: ast.stmt, module: list[str], name: str, classes: dict[str, ast.ClassDef]) -> Iterator[Function]:
     """A function or a class, under the name that a module gives it; nothing when no experiment file can call it."""
     call, makes = f"{'.'.join(module)}:{name}", ""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or name.startswith("_") or not CALL.fullmatch(call):
@@ -515,16 +531,18 @@ def _callable(node: ast.stmt, module: list[str], name: str) -> Iterator[Function
         return
     doc = "".join(filter(str.isprintable, (ast.get_docstring(node) or "").partition("\n")[0]))
     if isinstance(node, ast.ClassDef):
-        methods = {inner.name: inner for inner in node.body if isinstance(inner, ast.FunctionDef)}
-        bases = [ast.unparse(base).partition("[")[0] for base in node.bases]
-        if any(map(NO_STEP.fullmatch, bases)):
+        lineage = [*_lineage(node, classes)]
+        methods = {inner.name: inner for one in reversed(lineage) for inner in one.body if isinstance(inner, ast.FunctionDef)}
+        bases = [ast.unparse(base).partition("[")[0] for one in lineage for base in one.bases]
+        own = bases[: len(node.bases)]  # what is derived from a Protocol of the package is no Protocol
+        if any(map(NO_STEP.fullmatch, [*own, *(base for base in bases if not base.endswith("Protocol"))])):
             return
         derived = any(map(ESTIMATOR.fullmatch, bases)) and "transform" not in methods
         makes = "estimator" if derived or {"fit", "predict"} <= {*methods} else "object"
         if "__init__" not in methods:
-            yield Function(call, dict(_fields(node)), doc, makes=makes)
+            yield Function(call, {name: value for one in reversed(lineage) for name, value in _fields(one)}, doc, makes=makes)
             return
-        node = methods["__init__"]
+        node = copy.deepcopy(methods["__init__"])
         del (node.args.posonlyargs or node.args.args)[:1]  # self
     yields = _yields(node)
     options = _options(node)
@@ -614,7 +632,7 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[s
 
 
 def _fields(node: ast.ClassDef) -> Iterator[tuple[str, object]]:
-    """The arguments of a dataclass, as those of a function; none of another class without ``__init__``, whose parent may have some."""
+    """The arguments of a dataclass, as those of a function; none of another class without ``__init__``."""
     if not any(re.fullmatch(r"(.*\.)?dataclass(\(.*\))?", ast.unparse(decorator)) for decorator in node.decorator_list):
         return
     for inner in node.body:

@@ -249,6 +249,46 @@ def test_a_class_gives_the_model_of_a_search(tmp_path: Path) -> None:
     assert drafted(tmp_path, project(tmp_path / "theirs", duck), "duck")[0]["cross_validation"]["estimator"] == {"call": "theirs:Duck", "with": {}}
 
 
+DERIVED = """
+from dataclasses import dataclass
+from .base import Model, Options
+class Forest(Model):
+    def fit(self, rows, labels): pass
+class Deep(Forest):
+    def __init__(self, depth: int = 3): pass
+@dataclass
+class Narrow(Options):
+    limit: int = 2
+class Lost(Circle): pass
+class Circle(Lost): pass
+class Worse(Bad): pass
+class Bad(ValueError): pass
+def load_data(path): pass
+"""
+BASE = """
+from dataclasses import dataclass
+from typing import Protocol
+class Fits(Protocol): pass
+class Model(Fits):
+    def __init__(self, trees=100, *, random_state=7): pass
+    def predict(self, rows): pass
+@dataclass
+class Options:
+    columns: list
+    limit: int = 9
+"""
+
+
+def test_a_class_has_the_arguments_that_it_inherits(tmp_path: Path) -> None:
+    """From a class of the package, in whatever file; one that is derived from itself, as broken code may say, ends nothing."""
+    folder = project(tmp_path / "theirs", DERIVED, module="theirs/__init__.py")
+    project(folder, BASE, module="theirs/base.py")
+    found, text = drafted(tmp_path, folder)
+    assert found["cross_validation"]["estimator"] == {"call": "theirs:Forest", "with": {"trees": "{{ params.trees }}", "random_state": 7}}
+    rest = {call: named for call, named in re.findall(r"call: '(.*?)'(?:, with: (\{.*?\}))?", text)}
+    assert rest["theirs:Narrow"] == "{columns: '...', limit: 2}" and "theirs:Worse" not in rest and {"theirs:Lost", "theirs:base:Fits"}.isdisjoint(rest)
+
+
 def test_a_package_gives_what_it_takes_from_its_private_modules(tmp_path: Path) -> None:
     folder = project(tmp_path / "theirs", "from ._fit import train, _split as split\nfrom theirs._more import *\n", module="theirs/__init__.py")
     project(folder, "def train(rate=0.1): pass\ndef _split(): pass\ndef hidden(): pass\n", module="theirs/_fit.py")
