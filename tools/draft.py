@@ -721,8 +721,10 @@ def sorted_out(functions: list[Function]) -> dict[str, Function]:
 
 def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict[str, object], Function | None]:
     """The arguments of a function, filled with what the one function gives that loads data, and that one; None where it is not plain what goes where."""
-    loads = [other for other in _best("data", functions) if _rank("data", other) == 0]
     missing = [name for name, value in function.arguments.items() if value == NEEDED]
+    sources = _best("data", functions)
+    # load_data, or else load_customers where customers are asked for
+    loads = [other for other in sources if _rank("data", other) == 0] or [other for other in sources if any(_names(other, name) for name in missing)]
     if len(loads) != 1 or loads[0].parts not in (0, 2):
         return function.arguments, None
     step = f"steps.{loads[0].name.lower()}"
@@ -732,7 +734,7 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
         said = function.types.get(name, "").rpartition(".")[2]
         if said and gives and said != gives and "Any" not in (said, gives):
             return False
-        return (bool(said) and said == gives and said not in NO_TABLE) or bool(TABLE.fullmatch(name))
+        return (bool(said) and said == gives and said not in NO_TABLE) or bool(TABLE.fullmatch(name)) or _names(loads[0], name)
 
     if loads[0].parts:
         places = [[name for name in missing if kind.fullmatch(name)] for kind in (X, Y)]
@@ -742,6 +744,11 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
         given = {name: f"{{{{ {step} }}}}" for name in missing if takes(name)}
         wanted = 1
     return ({**function.arguments, **given}, loads[0]) if len(given) == wanted else (function.arguments, None)
+
+
+def _names(source: Function, argument: str) -> bool:
+    """Whether a function is called after an argument that takes what it gives."""
+    return source.name.lower().endswith(f"_{argument.lower()}")
 
 
 def experiment(name: str, package: Package) -> str:

@@ -119,7 +119,8 @@ def make(*words: str) -> None:
     Raises:
         SystemExit: It failed; its last lines.
     """
-    done = subprocess.run(["make", *words, f"LAB={LAB}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    # ARGS of a make above are for what it started, and would be Ansible's here.
+    done = subprocess.run(["make", *words, f"LAB={LAB}", "ARGS="], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"make {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
