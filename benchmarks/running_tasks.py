@@ -20,7 +20,7 @@ import measure  # noqa: E402
 
 import running_lab  # noqa: E402
 
-SERVICES = ("airflow-api-server", "airflow-scheduler", "postgres")
+SERVICES = ("airflow-apiserver", "airflow-scheduler", "postgres")
 SETTLE = 20
 """Seconds that nothing is looked at after the last task began."""
 CONTENT = {
@@ -78,7 +78,7 @@ def look(lab: running_lab.Lab, project: str, count: int, seconds: int) -> dict[s
     if (running := waiting(lab)) != count:
         raise SystemExit(f"{running} tasks ran in the end, and not {count}: is the lab at other work?")
     cores = {name.partition("/")[2]: round((used - before.containers[name]) / taken, 3) for name, used in sorted(after.containers.items())}
-    return {"tasks": count, "cores": cores, "api_server_mib": round(measure.memory(containers)[f"{project}/airflow-api-server"])}
+    return {"tasks": count, "cores": cores, "api_server_mib": round(measure.memory(containers)[f"{project}/airflow-apiserver"])}
 
 
 if __name__ == "__main__":
