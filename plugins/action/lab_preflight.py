@@ -126,6 +126,20 @@ class Inventory:
         """The variables that each file of hosts sets for its groups."""
         return {path: group_variables(self.texts[path]) for path in self.hosts}
 
+    @functools.cached_property
+    def keys(self) -> dict[Path, dict[str, list[int]]]:
+        """The numbers of the lines of each file on which a key stands, the last one first."""
+        anywhere = re.compile(r"""\s*(?:-\s+)?(["']?)([^\s"':=]+)\1\s*[:=]""")
+        outermost = re.compile(r"""(["']?)([^\s"':=]+)\1\s*:""")  # what is further in is a key of another variable's value
+        found: dict[Path, dict[str, list[int]]] = {}
+        for path, lines in self.texts.items():
+            pattern = outermost if {"group_vars", "host_vars"} & set(path.parts) and path.suffix != ".json" else anywhere
+            of_file = found[path] = {}
+            for number in range(len(lines), 0, -1):
+                if key := pattern.match(lines[number - 1]):
+                    of_file.setdefault(key[2], []).append(number)
+        return found
+
     @staticmethod
     def _files(directory: Path, *, recursive: bool) -> list[Path]:
         """Return the files that Ansible reads as variables or hosts in a directory."""
@@ -158,15 +172,12 @@ class Inventory:
             return "in the survey"
         if name in self.command_line:
             return "in the survey" if self.awx else "with -e"
-        anywhere = re.compile(rf"""^\s*(-\s+)?(["']?){re.escape(name)}\2\s*(:|=)""")
-        outermost = re.compile(rf"""^(["']?){re.escape(name)}\1\s*:""")  # what is further in is a key of another variable's value
         ours = ""
         for path, lines in reversed(self.texts.items()):
             if ours and (path not in self.hosts or name in self.of_groups[path]):
                 continue  # a host's own value alone wins over the collection's
-            pattern = outermost if {"group_vars", "host_vars"} & set(path.parts) and path.suffix != ".json" else anywhere
-            for number in range(len(lines), 0, -1):
-                if pattern.match(lines[number - 1]) and (path not in self.playbooks or parent(lines, number) in ("vars:", "- vars:")):
+            for number in self.keys[path].get(name, ()):
+                if path not in self.playbooks or parent(lines, number) in ("vars:", "- vars:"):
                     end = next((n for n in range(number, len(lines)) if re.match(r"[\w'\"]", lines[n])), len(lines))
                     part = re.compile(rf"(?<![\w.-]){re.escape(holding)}(?![\w.-])")
                     inside = (n + 1 for n in range(number - 1, end) if holding and part.search(lines[n]))
