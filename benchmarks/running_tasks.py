@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
-import lab_package  # noqa: E402 (the path above comes first)
-import measure  # noqa: E402
+import lab_package
+import measure
 
-import running_lab  # noqa: E402
+import running_lab
 
 SERVICES = ("airflow-apiserver", "airflow-scheduler", "postgres")
 SETTLE = 20

@@ -30,7 +30,8 @@ def of_model(model: Path, also: Sequence[str] = (), or_this: bool = False) -> st
         if or_this:
             return sys.executable
         raise Mistakes([f"The model does not say what it needs: {error}."]) from None
-    if or_this and demands.python == f"{sys.version_info[0]}.{sys.version_info[1]}" and demands.met_by({name_of(one.name): one.version for one in distributions()}):
+    here = {name_of(one.name): one.version for one in distributions()} if or_this else {}
+    if or_this and demands.python == f"{sys.version_info[0]}.{sys.version_info[1]}" and demands.met_by(here):
         print(f"[environment] Python {demands.python}, the project's own, which has all that the model demands", flush=True)
         return sys.executable
     if found := in_image(demands, lab_environments.folder_in_image()):

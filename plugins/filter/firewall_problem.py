@@ -69,9 +69,8 @@ def firewall_problem(ports: Sequence[Mapping[str, Any]], outside: Iterable[str],
 def _problems(ports: Sequence[Mapping[str, Any]], outside: Iterable[str], name: str, sources_in: str) -> Iterator[str]:
     for source in (source for port in ports for source in port["from"] if not is_network(source)):
         theirs = ", ".join(port["what"] for port in ports if source in port["from"])
-        yield (
-            f"{json.dumps(source)}, from where {theirs} shall be reached, is no IPv4 address and no network as 10.0.0.0/24 is one: write such a one into {sources_in}."
-        )
+        words = "is no IPv4 address and no network as 10.0.0.0/24 is one: write such a one into"
+        yield f"{json.dumps(source)}, from where {theirs} shall be reached, {words} {sources_in}."
     for port in ports:
         if not re.fullmatch(r"[1-9][0-9]{0,4}", str(port["port"])) or int(port["port"]) > 65535:
             yield f"{json.dumps(port['port'])} in firewall_ports is no port: write a number from 1 to 65535."

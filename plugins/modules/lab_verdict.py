@@ -513,7 +513,7 @@ class Verdict:
         search = self.sections["search"]
         sampler = search.get("sampler")
         grid = "grid" in (sampler, sampler.get("name") if isinstance(sampler, dict) else "")
-        return 1 if grid or search.get("timeout") else search.get("trials", TRIALS)
+        return 1 if grid or search.get("timeout") else int(search.get("trials", TRIALS))
 
     def searched(self) -> str:
         """Count the trials in MLflow, and the searching tasks that ran at the same time as another one in another process."""

@@ -285,7 +285,7 @@ def test_a_class_has_the_arguments_that_it_inherits(tmp_path: Path) -> None:
     project(folder, BASE, module="theirs/base.py")
     found, text = drafted(tmp_path, folder)
     assert found["cross_validation"]["estimator"] == {"call": "theirs:Forest", "with": {"trees": "{{ params.trees }}", "random_state": 7}}
-    rest = {call: named for call, named in re.findall(r"call: '(.*?)'(?:, with: (\{.*?\}))?", text)}
+    rest = dict(re.findall(r"call: '(.*?)'(?:, with: (\{.*?\}))?", text))
     assert rest["theirs:Narrow"] == "{columns: '...', limit: 2}" and {"theirs:Worse", "theirs:Bad", "theirs.base:Fits"}.isdisjoint(rest)
 
 

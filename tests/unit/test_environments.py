@@ -699,11 +699,12 @@ def test_a_model_predicts_in_the_project_s_environment_where_that_has_the_very_v
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, requirements: str, here: bool
 ) -> None:
     """Any other one, such as of a booster that only its experiment's environment has, predicts in one of its own."""
+    import lab_environments
     from lab_deployment import environments
 
     installed = {"packaging": metadata.version("packaging"), "mlflow": "3.17.2"}
     monkeypatch.setattr(environments, "distributions", lambda: [SimpleNamespace(name=name, version=version) for name, version in installed.items()])
-    monkeypatch.setattr(environments.lab_environments, "made", lambda *_: ("k1", "/opt/environments/k1/bin/python"))
+    monkeypatch.setattr(lab_environments, "made", lambda *_: ("k1", "/opt/environments/k1/bin/python"))
     monkeypatch.setenv("LAB_ENVIRONMENTS_IN_IMAGE", str(tmp_path / "nothing"))
     (tmp_path / "MLmodel").write_text("mlflow_version: 3.17.2\n")
     (tmp_path / "requirements.txt").write_text(requirements.format(**installed))

@@ -285,7 +285,7 @@ def test_a_model_that_is_no_champion_need_not_be_deployed(lab: Lab, url: str, ch
     found = failures(judged(url, document=searched(**sections)).judge())
     if problem:
         assert list(found) == ["Its end set the deployment going, which succeeded"]
-        assert problem in found[list(found)[0]]
+        assert problem in next(iter(found.values()))
     else:
         assert found == {}
 
@@ -822,7 +822,8 @@ def test_a_model_is_loaded_in_the_environment_of_its_experiment(
 ) -> None:
     """Asked for by name in the lab's own Python; a model that predicts nothing here is not compared with the service."""
     docker = tmp_path / "docker"
-    answers = f"case \"$*\" in *' python - churn /dags') echo '{json.dumps(environment)}';; *' /opt/environments/k1/bin/python - models:/m/1 False') echo '{rows}';; esac"
+    finds, loads = f"*' python - churn /dags') echo '{json.dumps(environment)}'", f"*' {environment[0]} - models:/m/1 False') echo '{rows}'"
+    answers = f'case "$*" in {finds};; {loads};; esac'
     docker.write_text(f"#!/bin/sh\ncat >/dev/null\n{answers}\n", encoding="utf-8")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
