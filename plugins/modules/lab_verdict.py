@@ -506,7 +506,7 @@ class Verdict:
 
     def searchers(self) -> int:
         """Return how many tasks search at once; of so few trials that one searcher may have made all of them, only one is asked for."""
-        return min(self.sections["search"].get("parallel", PARALLEL), self.least_trials() // 2)
+        return min(int(self.sections["search"].get("parallel", PARALLEL)), self.least_trials() // 2)
 
     def least_trials(self) -> int:
         """Return the trials that are there when the search is done. A grid may have fewer points than trials, and a time limit may end it before."""
