@@ -196,7 +196,8 @@ SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg
 #: seconds that a task on each worker may take: Airflow learns of a new worker, and a worker that lost its queues with the broker finds them again
 PROOF = 180
 #: of a search that does not say them, as in dags/lab_experiment/schema.json
-TRIALS, PARALLEL = 20, 2
+TRIALS = 20
+PARALLEL = 2
 MOST_PICTURES = 3
 MOST_BYTES = 300_000
 MLFLOW = "/api/2.0/mlflow"
