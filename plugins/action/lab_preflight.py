@@ -1089,27 +1089,30 @@ def behind_gateway(args: Mapping[str, Any]) -> str:
     return "with several hosts" if len(args["addresses"]) > 1 else f"with {gateway['variable']}" if gateway["used"] else ""
 
 
-class Once(dict[str, Any]):
-    """The variables of a host for its templar, which gives each expression that names one its value: templated once, and not by each of them anew."""
+class Once:
+    """The values of a host's variables, each templated once, and not anew by each expression that names it."""
 
     def __init__(self, variables: Mapping[str, Any], loader: Any) -> None:
-        """Take them as they are written, which all but ``[name]`` gives."""
-        super().__init__(variables)
-        self._templar = Templar(loader=loader, variables=self)
-        self._values: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a value; as it is written where it cannot be templated, so that whoever needs it, or a part of it, gets Ansible's error."""
-        if name not in self._values:
-            self._values[name] = written = super().__getitem__(name)  # for itself, if it refers to itself
-            if isinstance(written, str | list | dict) and not name.startswith("ansible_"):
-                with contextlib.suppress(Exception):
-                    self._values[name] = self._templar.template(written)
-        return self._values[name]
+        """Take the variables as they are written."""
+        self._variables = dict(variables)
+        self._templar = Templar(loader=loader, variables=self._variables)
+        self._looked_at: set[str] = set()
 
     def value(self, name: str) -> Any:
         """Return a value. Raises :class:`AnsibleError` where it cannot be templated."""
-        return self._templar.template(self[name])
+        self._settle(name)
+        return self._templar.template(self._variables[name])
+
+    def _settle(self, name: str) -> None:
+        """Put the value of a variable in the place of what is written, after those that it names. What cannot be templated stays, for Ansible's own error."""
+        written = self._variables.get(name)
+        if name in self._looked_at or not isinstance(written, str | list | dict):
+            return
+        self._looked_at.add(name)
+        for other in set(re.findall(r"[A-Za-z_]\w*", str(written))) & self._variables.keys():
+            self._settle(other)
+        with contextlib.suppress(Exception):
+            self._variables[name] = self._templar.template(written)
 
 
 class ActionModule(ActionBase):
