@@ -14,7 +14,8 @@ description:
   - Runs the project's Python in a running worker container. It gets the model from MLflow's registry as a user's code would, and
     lets it predict on the input example that was logged with it.
   - Where the worker knows a service for models (C(LAB_MODELS_URL)), sends it the same rows and compares version and predictions.
-  - A model without an input example is loaded only. One of an environment without MLflow is not; the check says why.
+  - A model without an input example is loaded only, and fails the check where it is to be in service.
+  - One of an environment without MLflow is not loaded; the check says why.
   - Changes nothing. A check that fails is a result in RV(checks), not a failure of the module.
 options:
   uri:
@@ -170,6 +171,8 @@ class Model:
                 return f"not loaded back: the environment {environment} is without MLflow ({without})"
         result = self.result = self.answer_of(worker, python, SCRIPT, uri, str(self.params["endpoint"]))
         if not result["rows"]:
+            if self.params["endpoint"]:
+                raise Failed(f"{uri} has no input example, without which nothing is deployed")
             self.comparable = False
             return f"{uri} loads in {worker}; it has no input example to predict from"
         if not result["predictions"] or len(result["predictions"]) != result["rows"]:

@@ -548,7 +548,7 @@ class Verdict:
         folds = [fold for run in self.nested("cross_validation", self.run["mlflow_run_id"]) for fold in self.nested("fold", run["info"]["run_id"])]
         found = {m["key"]: m["value"] for m in self.mlflow_run["data"].get("metrics", [])}
         means = {name[3:-5]: value for name, value in found.items() if name.startswith("cv_") and name.endswith("_mean")}
-        if not folds or not means:
+        if len(folds) < 2 or not means:
             raise Failed(f"{counted(len(folds), 'fold')} and {counted(len(means), 'score')} in MLflow")
         scores = ", ".join(f"{name} {value:.4g} ± {found.get(f'cv_{name}_deviation', float('nan')):.2g}" for name, value in sorted(means.items()))
         return f"{counted(len(folds), 'fold')}, {scores}"

@@ -833,6 +833,15 @@ def test_a_model_is_loaded_in_the_environment_of_its_experiment(
     assert model.comparable == words.endswith("for 1 row")
 
 
+def test_a_model_that_is_to_be_in_service_has_an_input_example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "docker").write_text('#!/bin/sh\ncat >/dev/null\necho \'{"rows": 0, "predictions": []}\'\n', encoding="utf-8")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(lab_model, "containers", lambda _projects: [container("worker-1", "airflow-worker")])
+    with pytest.raises(Failed, match="models:/m/1 has no input example, without which nothing is deployed"):
+        loaded("models:/m/1", endpoint=True).predicts()
+
+
 def test_no_model_and_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are told apart."""
     monkeypatch.setattr(lab_model, "containers", lambda _projects: [])
