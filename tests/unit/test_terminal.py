@@ -118,16 +118,13 @@ def test_the_result_of_a_lab(models: bool, tmp_path: Path) -> None:
     urls = {"Airflow": "http://127.0.0.1:8080"} | ({"Models": "http://127.0.0.1:8002/models", "Workbench": "http://127.0.0.1:8888"} if models else {})
     given: dict[str, Any] = {
         **yaml.safe_load((ROOT / "roles/verdict/vars/main.yml").read_text(encoding="utf-8")),
-        "__verdict_checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
-        "__verdict_services": {
-            "image": {},
-            "versions": {},
+        "__verdict_found": {
+            "checks": [{"seconds": 1.25, "ok": True}, {"seconds": 1, "ok": True}],
             "run": {"metrics": {"accuracy": 0.97777, "cv_accuracy_mean": 0.5, "f1": 0.9}},
             "model": {"name": "wine", "version": "3"},
+            "urls": urls,
+            "users": {"Airflow": "ada", "Models": "bob"},
         },
-        "verdict_urls": urls,
-        "verdict_users": {"Airflow": "ada", "Models": "bob"},
-        **dict.fromkeys(("verdict_airflow_user", "verdict_mlflow_user", "verdict_flower_user"), "admin"),
         "verdict_password_command": "make password",
         "verdict_report": "/reports/lab.json",
         "verdict_guide": "docs/experiments.md",
