@@ -229,10 +229,11 @@ class Inventory:
         """Return the files that are encrypted as a whole."""
         return [path for path, lines in self.texts.items() if lines and lines[0].startswith(VAULT_HEADER)]
 
-    def uses(self, name: str) -> bool:
-        """Tell whether a line of the inventory mentions the variable in a value."""
-        pattern = re.compile(rf"\b{re.escape(name)}\b(?!\s*:)")
-        return any(pattern.search(line.split("#", 1)[0]) for lines in self.texts.values() for line in lines)
+    @functools.cached_property
+    def used(self) -> set[str]:
+        """The words of all lines that are in a value, the names of variables among them."""
+        word = re.compile(r"\b\w+\b(?!\s*:)")
+        return {found for lines in self.texts.values() for line in lines for found in word.findall(line.split("#", 1)[0])}
 
 
 def names_in(lines: Sequence[str]) -> list[str]:
@@ -402,7 +403,7 @@ def unknown_names(names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], 
             wrong = name not in specs[role]
             reason = f"role {role} has no such variable"
         else:
-            wrong = name.startswith("lab_") and not inventory.uses(name)
+            wrong = name.startswith("lab_") and name not in inventory.used
             reason = "nothing in the inventory uses it"
         if wrong and (now := renamed(name, specs)):
             problems.append(f"Variable {name}, set {set_at(inventory, name)}, is called {now} now: write that name.")
@@ -1097,11 +1098,12 @@ class Once:
         self._variables = dict(variables)
         self._templar = Templar(loader=loader, variables=self._variables)
         self._looked_at: set[str] = set()
+        self._settled: set[str] = set()
 
     def value(self, name: str) -> Any:
         """Return a value. Raises :class:`AnsibleError` where it cannot be templated."""
         self._settle(name)
-        return self._templar.template(self._variables[name])
+        return self._variables[name] if name in self._settled else self._templar.template(self._variables[name])
 
     def _settle(self, name: str) -> None:
         """Put the value of a variable in the place of what is written, after those that it names. What cannot be templated stays, for Ansible's own error."""
@@ -1109,10 +1111,16 @@ class Once:
         if name in self._looked_at or not isinstance(written, str | list | dict):
             return
         self._looked_at.add(name)
-        for other in set(re.findall(r"[A-Za-z_]\w*", str(written))) & self._variables.keys():
+        words = set(re.findall(r"[A-Za-z_]\w*", str(written)))
+        for other in words & self._variables.keys():
             self._settle(other)
+        # Ansible copies all variables for each expression: those alone that it names are enough, but for the lookups that find others by their names.
+        if not words & {"vars", "varnames"}:
+            self._templar.available_variables = {other: self._variables[other] for other in words & self._variables.keys()}
         with contextlib.suppress(Exception):
             self._variables[name] = self._templar.template(written)
+            self._settled.add(name)
+        self._templar.available_variables = self._variables
 
 
 class ActionModule(ActionBase):
@@ -1147,8 +1155,8 @@ class ActionModule(ActionBase):
         first = host == first_host(task_vars.get("ansible_play_hosts_all") or [], task_vars.get("groups") or {})
         what = f"on {host} before anything is changed"
         if args["values_only"]:
-            problems = self._judge_values(args["credentials"], inventory, task_vars) if first else []
-            return stop(len(problems), what, problems) if problems else {"changed": False}
+            unreadable, wrong = self._judge_values(args["credentials"], inventory, task_vars) if first else ([], [])
+            return stop(len(unreadable), what, [*unreadable, *wrong]) if unreadable else {"changed": False, "problems": wrong}
         ports = [port for port in args["ports"] if is_port(port["port"]) and (not port.get("group") or port["group"] in mine)]
         # What else ports are published at is the loopback, or told of on the first host.
         own = str(args["addresses"].get(host, "")) if behind_gateway(args) else ""
@@ -1217,9 +1225,9 @@ class ActionModule(ActionBase):
         found, problems = read_requirements({**kinds, "allowed": self._known(allowed), "allowed_variable": allowed}, inventory, task_vars)
         return [entry for entries in found.values() for entry in entries], problems
 
-    def _judge_values(self, credentials: Iterable[Mapping[str, Any]], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
-        """Return the values that Ansible cannot read, of all hosts, each once."""
-        problems, seen = list[str](), dict[str, Any]()
+    def _judge_values(self, credentials: Iterable[Mapping[str, Any]], inventory: Inventory, task_vars: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Return what is to be told at once, values of all hosts that nobody can read or this role not work with, and what with the rest."""
+        unreadable, wrong, seen = list[str](), list[str](), dict[str, Any]()
         judged_elsewhere = {credential["name"] for credential in credentials}
         specs = read_specs(ROLES)
         for host in task_vars.get("ansible_play_hosts_all", []):
@@ -1236,11 +1244,11 @@ class ActionModule(ActionBase):
 
             value_of = Once(variables, self._loader).value
             known = {**dict.fromkeys(judged_elsewhere), **variables}
-            problems += [
-                *unreadable_values(names, known, value_of, inventory),
-                *wrong_values([name for name in names if role_of(name, specs) == "preflight"], specs, value_of, inventory, variables.get),
-            ]
-        return list(dict.fromkeys(problems))
+            unreadable += unreadable_values(names, known, value_of, inventory)
+            of_roles = [(name, role) for name in names if (role := role_of(name, specs)) and (role == "preflight" or inventory.where(name))]
+            for problems, ours in ((unreadable, True), (wrong, False)):
+                problems += wrong_values([name for name, role in of_roles if (role == "preflight") is ours], specs, value_of, inventory, variables.get)
+        return list(dict.fromkeys(unreadable)), list(dict.fromkeys(wrong))
 
     def _judge_inventory(self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
         """Return the problems that belong to the inventory as a whole."""
@@ -1250,14 +1258,12 @@ class ActionModule(ActionBase):
         specs = read_specs(ROLES)
         groups = {name: list(hosts) for name, hosts in task_vars.get("groups", {}).items()}
         sources = inventory_sources(task_vars)
-        role_names = [name for name in names if role_of(name, specs) and inventory.where(name)]
         hint = args["credentials_hint"]
         used = [port for port in args["ports"] if not port.get("group") or port["group"] in groups]
         front = behind_gateway(args)
         no_ports = {port["variable"]: port["port"] for port in used if not is_port(port["port"])}
         raw_of = self._templar.available_variables.get
         bound = {source_of(name, raw_of, inventory): address for name in args["address_variables"] if isinstance(address := self._known(name), str)}
-        wrong = wrong_values(role_names, specs, self._value, inventory, raw_of)
         experiment = args["experiment"]
         lost, old = without_effect(inventory)
         lost += outside_of_lab(groups, task_vars.get("ansible_play_hosts_all", []), inventory, sources)
@@ -1268,7 +1274,7 @@ class ActionModule(ActionBase):
             *group_problems(args["groups"], groups, sources),
             *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory, raw_of),
             *unknown_names(names, specs, inventory),
-            *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *wrong]),
+            *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *args["problems"]]),
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),

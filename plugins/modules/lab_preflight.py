@@ -187,9 +187,14 @@ options:
       allowed: {description: Variable with the addresses that packages may come from., type: str, default: ""}
       published: {description: "Variable with the directories of projects, and the wheels, that the lab uploads later.", type: str, default: ""}
   values_only:
-    description: Look only whether Ansible can read the values of the inventory, and measure nothing.
+    description: Look only at the values of the inventory, and measure nothing. Ends well where all can be read, and returns what else is wrong with them.
     type: bool
     default: false
+  problems:
+    description: What a task with O(values_only=true) returned, to be told with what this one finds.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -202,6 +207,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+problems:
+  description: Sentences about values that have not the type, or are not among the choices, that a role asks for.
+  returned: with O(values_only=true)
+  type: list
+  elements: str
 found:
   description: What was measured on the host.
   returned: success

@@ -1,0 +1,55 @@
+# Copyright 2026 the mlops.lab authors
+# GNU General Public License v3.0+ (see COPYING)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin behind `mlops.lab.write_locally`; its documentation is in plugins/modules/write_locally.py."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.modules.write_locally import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
+
+
+def write(path: Path, data: bytes, mode: int) -> None:
+    """Replace a file, and make the directories above it that are missing. Raises :class:`OSError`."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        new = Path(file.name)
+        try:
+            file.write(data)
+            file.close()
+            new.chmod(mode)
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+class ActionModule(ActionBase):
+    """Write files on the control node."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write the files; see the module documentation."""
+        super().run(tmp, task_vars)
+        _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
+        mode, written = int(args["mode"], 8), list[str]()
+        for name, text in args["files"].items():
+            path, data = Path(name).expanduser(), str(text).encode()
+            try:
+                there = path.exists() and path.read_bytes() == data and path.stat().st_mode & 0o7777 == mode
+                if not there and not self._task.check_mode:
+                    write(path, data, mode)
+            except OSError as error:
+                raise AnsibleActionFail(f"{path} cannot be written on the machine that runs Ansible: {error.strerror}.") from None  # Ansible would say it twice
+            if not there:
+                written.append(str(path))
+        return {"changed": bool(written), "written": written}
