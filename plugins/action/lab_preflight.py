@@ -66,6 +66,12 @@ ADDRESS = "lab_address"
 """The variable with the address by which others reach a host."""
 NETWORKS = "lab_allowed_networks"
 """The variable with the networks that reach the pages at a gateway."""
+REGISTRY = "lab_image_registry"
+"""The variable with the registry that is there already, for the image of several hosts."""
+GROUPS = ("lab_control", "lab_builder", "lab_workers")
+"""The groups whose hosts are the lab."""
+OF_A_HOST = (ADDRESS, "lab_worker_queues", "lab_data_dir", "lab_output_dir", "lab_staging_dir")
+"""The lab's values that hosts may have otherwise than one another."""
 REACHED = "lab_reached"
 """The group of the hosts that a run reached, where it looked."""
 SEVERAL_SINCE = "3.3"
@@ -452,7 +458,12 @@ def source_of(name: str, raw_of: Callable[[str], Any], inventory: Inventory) -> 
 
 
 def wrong_values(
-    names: Iterable[str], specs: Mapping[str, Mapping[str, Any]], value_of: Callable[[str], Any], inventory: Inventory, raw_of: Callable[[str], Any] = str
+    names: Iterable[str],
+    specs: Mapping[str, Mapping[str, Any]],
+    value_of: Callable[[str], Any],
+    inventory: Inventory,
+    raw_of: Callable[[str], Any] = str,
+    host: str = "",
 ) -> list[str]:
     """Report variables whose value has not the type, or is not among the choices, that the role asks for; each where a user wrote it, and once.
 
@@ -462,6 +473,7 @@ def wrong_values(
         value_of: returns a variable's value, or raises :class:`AnsibleError` where it cannot be known yet.
         inventory: where variables are set.
         raw_of: returns a variable's value as it is written.
+        host: whose values they are.
     """
     problems: dict[str, str] = {}
     for name in sorted(set(names)):
@@ -483,7 +495,7 @@ def wrong_values(
         if value is None or not (no_port or unfit or other):
             continue
         source = source_of(name, raw_of, inventory)
-        place = set_at(inventory, source)
+        place = (host and inventory.where_of_host(source, host)) or set_at(inventory, source)
         if no_port:
             problems[source] = port_problem(source, place, value)
         elif unfit:
@@ -951,6 +963,62 @@ def network_problems(networks: Any, inventory: Inventory) -> list[str]:
     ]
 
 
+def registry_problems(registry: Any, inventory: Inventory) -> list[str]:
+    """Report a registry whose address no engine takes as part of an image's name.
+
+    Args:
+        registry: what :data:`REGISTRY` says, empty for the lab's own.
+        inventory: where variables are set.
+    """
+    name = str(registry or "")
+    if not name or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", name):
+        return []
+    return [
+        f"{REGISTRY}, set {set_at(inventory, REGISTRY)}, is '{name}', which no image's name can begin with: write it without https:// and "
+        "without a / at the end, the path in small letters, as in registry.example.org/lab."
+    ]
+
+
+def different_values(values: Mapping[str, Mapping[str, Any]], inventory: Inventory) -> list[str]:
+    """Report values of the lab as a whole that one host has otherwise than another, for hosts ask each other at what they have themselves.
+
+    Args:
+        values: host -> its variables as they are written.
+        inventory: where variables are set.
+    """
+    problems, first = list[str](), next(iter(values), "")
+    for name in sorted({name for own in values.values() for name in own if name.startswith("lab_") and name not in OF_A_HOST}):
+        odd = next((host for host, own in values.items() if own.get(name) != values[first].get(name)), "")
+        place = odd and (next(filter(None, (inventory.where_of_host(name, host) for host in values)), "") or inventory.where(name))
+        if place and not place.startswith("by "):
+            problems.append(f"{name}, set {place}, is not the same for {first} and {odd}, and a lab has one: write it into {inventory.own_values()}.")
+    return problems
+
+
+def source_problems(host: str, own: str, peers: Mapping[str, str], sources: Mapping[str, str], origin: str) -> list[str]:
+    """Report that a host reaches others from another address of its own than they let in.
+
+    Args:
+        host: its name.
+        own: its address for the others.
+        peers: host -> the address at which it is reached.
+        sources: address of a peer -> the one that this host reaches it from, "" where there is no road.
+        origin: the words for where its address comes from.
+    """
+    problems: dict[str, str] = {}
+    for peer, address in peers.items():
+        source = sources.get(address, own)
+        if not source:
+            problems[address] = f"{host} has no road to {peer}, whose {ADDRESS} is '{address}': write the address of {peer} by which others reach it."
+        elif source != own:
+            problems.setdefault(
+                source,
+                f"{ADDRESS} of {host}, {origin}, is '{own}', but it reaches {peer} ({address}) from '{source}', which is not let in there: "
+                f"write '{source}', or for {peer} an address that is reached from '{own}'.",
+            )
+    return list(problems.values())
+
+
 def airflow_problems(airflow: Mapping[str, Any], inventory: Inventory) -> list[str]:
     """Report an Airflow that a lab of one host may have, and a lab of several may not.
 
@@ -1161,6 +1229,12 @@ class ActionModule(ActionBase):
         # What else ports are published at is the loopback, or told of on the first host.
         own = str(args["addresses"].get(host, "")) if behind_gateway(args) else ""
         addresses = [own] if is_reachable(own) else []
+        control = (task_vars.get("groups") or {}).get("lab_control", [])
+        peers = {
+            other: str(address)
+            for other, address in (args["addresses"].items() if addresses else ())
+            if other != host and is_reachable(str(address)) and (other in control or host in control)
+        }
         directories = [entry for entry in args["directories"] if entry["path"] and entry["group"] in mine]
         index_args = self._index_args(index, inventory, task_vars, mine)
 
@@ -1178,6 +1252,7 @@ class ActionModule(ActionBase):
             "disk_paths": args["disk_paths"],
             "ports": [int(port["port"]) for port in ports],
             "addresses": addresses,
+            "peers": list(peers.values()),
             "projects": args["projects"],
             "directories": [entry["path"] for entry in directories],
             **self._kept_args(args["kept"]),
@@ -1192,14 +1267,15 @@ class ActionModule(ActionBase):
         found = dict(measured["found"])
         found["clock_offset"] = round(clock_offset(found["now"], before, after), 1)
 
+        origin = origin_of_address(host, inventory, inventory_sources(task_vars)) if addresses else ""
         problems = [
             *host_problems(found, args),
             *port_problems(ports, found["ports"], args["projects"], inventory),
             *(
-                f"{ADDRESS} of {host}, {origin_of_address(host, inventory, inventory_sources(task_vars))}, is '{address}', which is no address of this host: "
-                "write the one of its own by which others reach it."
+                f"{ADDRESS} of {host}, {origin}, is '{address}', which is no address of this host: write the one of its own by which others reach it."
                 for address in found["foreign_addresses"]
             ),
+            *(source_problems(host, own, peers, found["sources"], origin) if not found["foreign_addresses"] else ()),
             *clock_problems(found["clock_offset"], args["limits"]["clock_seconds"]),
             *directory_problems(directories, found["missing_directories"], inventory),
             *kept_problems(found["kept_otherwise"], args["kept"], inventory),
@@ -1245,10 +1321,14 @@ class ActionModule(ActionBase):
             value_of = Once(variables, self._loader).value
             known = {**dict.fromkeys(judged_elsewhere), **variables}
             unreadable += unreadable_values(names, known, value_of, inventory)
-            of_roles = [(name, role) for name in names if (role := role_of(name, specs)) and (role == "preflight" or inventory.where(name))]
+            of_roles = [(name, role) for name in names if (role := role_of(name, specs))]
+            written = [(name, role) for name, role in of_roles if role == "preflight" or inventory.where(name) or inventory.where_of_host(name, host)]
             for problems, ours in ((unreadable, True), (wrong, False)):
-                problems += wrong_values([name for name, role in of_roles if (role == "preflight") is ours], specs, value_of, inventory, variables.get)
-        return list(dict.fromkeys(unreadable)), list(dict.fromkeys(wrong))
+                problems += wrong_values([name for name, role in written if (role == "preflight") is ours], specs, value_of, inventory, variables.get, host)
+        # Those that the run leaves out, too: what is done here is told to them.
+        hosts = dict.fromkeys(itertools.chain.from_iterable(task_vars.get("groups", {}).get(name, []) for name in GROUPS))
+        values = {host: task_vars["hostvars"].raw_get(host) for host in hosts}
+        return list(dict.fromkeys(unreadable)), [*dict.fromkeys(wrong), *different_values(values, inventory)]
 
     def _judge_inventory(self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
         """Return the problems that belong to the inventory as a whole."""
@@ -1278,7 +1358,7 @@ class ActionModule(ActionBase):
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),
-            *(airflow_problems(args["airflow"], inventory) if len(args["addresses"]) > 1 else ()),
+            *((*airflow_problems(args["airflow"], inventory), *registry_problems(self._known(REGISTRY), inventory)) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *host_name_problems([*args["queues"], *(args["addresses"] if front else ())]),
             *experiment_problems(str(experiment.get("name", "")), experiment.get("variable", ""), experiment.get("directory", ""), inventory),

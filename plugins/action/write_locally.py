@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         mode, written = int(args["mode"], 8), list[str]()
         for name, text in args["files"].items():
-            path, data = Path(name).expanduser(), str(text).encode()
+            path, data = Path(name).expanduser(), str(text).removesuffix("\n").encode() + b"\n"
             try:
                 there = path.exists() and path.read_bytes() == data and path.stat().st_mode & 0o7777 == mode
                 if not there and not self._task.check_mode:

@@ -27,9 +27,10 @@ def clock_offset(now: float, before: float, after: float) -> float:
 
 
 def certificate_end(directory: str, address: str) -> float:
-    """Check that a client who trusts the authority accepts the host's certificate at this address now; return when it ends, in seconds since the epoch.
+    """Check that a client who trusts the authority accepts the host's certificate at this address now; return when it or its authority ends.
 
-    Client and server are both in here, without a network: so key, chain, names and dates are judged by what judges them in the lab.
+    That is in seconds since the epoch. Client and server are both in here, without a network: so key, chain, names and dates are judged by what judges them in
+    the lab.
 
     Raises:
         Failed: a client would not accept it, or key and certificate do not fit.
@@ -53,4 +54,7 @@ def certificate_end(directory: str, address: str) -> float:
         raise Failed(f"{directory}/host.pem is not accepted at {address}: {error.verify_message}") from None
     except OSError as error:  # an SSLError is one
         raise Failed(f"{directory} has no key and certificate that fit ({error})") from None
-    return float(ssl.cert_time_to_seconds(str(shown["notAfter"])))
+    # Of several certificates of one authority, an older and a newer one, any is enough.
+    authorities = [one for one in asking.get_ca_certs() if one["subject"] == shown["issuer"]]
+    last = max((ssl.cert_time_to_seconds(str(one["notAfter"])) for one in authorities), default=float("inf"))
+    return float(min(ssl.cert_time_to_seconds(str(shown["notAfter"])), last))

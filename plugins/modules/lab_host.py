@@ -30,6 +30,11 @@ options:
     type: list
     elements: str
     default: []
+  peers:
+    description: Addresses of which it is told from which one of its own this host reaches them.
+    type: list
+    elements: str
+    default: []
   projects:
     description: Compose projects of the lab, to tell whether the host has a lab already.
     type: list
@@ -238,6 +243,19 @@ def foreign_addresses(addresses: list[str]) -> list[str]:
     return found
 
 
+def sources(peers: list[str]) -> dict[str, str]:
+    """Return by which of its own addresses this host reaches each peer, "" where there is no road. Sends nothing."""
+    found = {}
+    for peer in peers:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            try:
+                one.connect((peer, 9))  # any port: nothing is sent there
+                found[peer] = one.getsockname()[0]
+            except OSError:
+                found[peer] = ""
+    return found
+
+
 def kept_otherwise(kept: list[dict[str, str]], salt: str) -> list[str]:
     """Return the names of the credentials whose data is here and was made with another value. Needs root to read their files."""
     found = []
@@ -295,6 +313,7 @@ def measure(params: dict[str, Any]) -> dict[str, Any]:
         "lab_present": any(c["project"] in own for c in present),
         "lab_projects": sorted(own & {c["project"] for c in present}),
         "foreign_addresses": foreign_addresses(params["addresses"]),
+        "sources": sources(params["peers"]),
         "missing_directories": [path for path in params["directories"] if not os.path.isdir(path)],
         "kept_otherwise": kept_otherwise(params["kept"], params["salt"]),
         "index": index,
@@ -311,6 +330,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "projects": {"type": "list", "elements": "str", "default": []},
             "addresses": {"type": "list", "elements": "str", "default": []},
+            "peers": {"type": "list", "elements": "str", "default": []},
             "index_packages": {"type": "list", "elements": "str", "default": []},
             "index_url": {"type": "str", "default": ""},
             "index_package": {"type": "str", "default": "pip"},

@@ -11,6 +11,7 @@ version_added: 0.1.0
 description:
   - Writes files on the machine that runs Ansible, as its user, whatever host the task is for. Directories that are missing are made.
   - A file is replaced as a whole, so that nobody reads half of one. One that has the text already is left alone.
+    The last line ends as a line does, however the text ends.
   - C(ansible.builtin.copy) with C(delegate_to) was not used since it runs two modules for each file, about a second each time.
 options:
   files:

@@ -188,6 +188,43 @@ def test_an_address_of_another_machine() -> None:
     assert measure.foreign_addresses(["127.0.0.1", "0.0.0.0", "203.0.113.9"]) == ["203.0.113.9"]
 
 
+def test_the_address_from_which_a_host_reaches_another() -> None:
+    assert measure.sources(["127.0.0.1", "127.0.0.9", "no address"]) == {"127.0.0.1": "127.0.0.1", "127.0.0.9": "127.0.0.1", "no address": ""}
+
+
+def test_a_host_that_others_do_not_let_in_since_it_comes_from_another_address() -> None:
+    peers = {"control": "10.0.0.4", "second": "10.0.0.5"}
+    assert judge.source_problems("vm2", "10.0.0.6", peers, dict.fromkeys(peers.values(), "10.0.0.6"), "set in hosts.yml:9") == []
+    found = judge.source_problems("vm2", "192.168.7.6", peers, dict.fromkeys(peers.values(), "10.0.0.6"), "set in hosts.yml:9")
+    sentence(
+        found,
+        "lab_address of vm2, set in hosts.yml:9, is '192.168.7.6', but it reaches control (10.0.0.4) from '10.0.0.6', which is not let in there: "
+        "write '10.0.0.6', or for control an address that is reached from '192.168.7.6'.",
+    )
+    found = judge.source_problems("vm2", "10.0.0.6", {"control": "10.0.0.4"}, {"10.0.0.4": ""}, "")
+    sentence(found, "vm2 has no road to control, whose lab_address is '10.0.0.4': write the address of control by which others reach it.")
+
+
+@pytest.mark.parametrize("registry", ["", "registry.example.org", "10.0.0.4:5001", "registry.example.org:5000/lab/of-churn", "localhost/lab"])
+def test_a_registry_that_images_can_be_named_after(inventory: judge.Inventory, registry: str) -> None:
+    assert judge.registry_problems(registry, inventory) == []
+
+
+@pytest.mark.parametrize("registry", ["https://registry.example.org/lab", "registry.example.org/lab/", "registry.example.org/Lab", "registry .example.org"])
+def test_a_registry_that_no_image_can_be_named_after(inventory: judge.Inventory, registry: str) -> None:
+    sentence(judge.registry_problems(registry, inventory), "lab_image_registry, set ", f"is '{registry}', which no image's name can begin with: write it")
+
+
+def test_a_value_of_the_lab_that_one_host_has_otherwise(several: judge.Inventory, tmp_path: Path) -> None:
+    shared = {"lab_port": 80, "lab_address": "{{ ansible_host }}", "lab_of_nobody": 1}
+    others = {"vm2": {"lab_address": "10.0.0.2"}, "vm5": {"lab_data_dir": "/srv"}}
+    assert judge.different_values({host: {**shared, **others.get(host, {})} for host in ("vm1", "vm2", "vm5")}, several) == []
+    (tmp_path / "host_vars/vm5.yml").write_text("lab_port: 81\n", encoding="utf-8")
+    inventory = judge.Inventory([str(tmp_path / "hosts.yml")])
+    found = judge.different_values({"vm1": shared, "vm2": shared, "vm5": {**shared, "lab_port": 81, "lab_of_nobody": 2}}, inventory)
+    sentence(found, "lab_port, set in ", "host_vars/vm5.yml:1, is not the same for vm1 and vm5, and a lab has one: write it into ")
+
+
 def test_an_experiment_that_does_not_exist(inventory: judge.Inventory, root: Path) -> None:
     folder = str(root / "experiments")
     sentence(judge.experiment_problems("wine_serch", "lab_port", folder, inventory), "a.yml:1", "no experiments/wine_serch.yml: did you mean wine_search?")
@@ -1024,14 +1061,16 @@ def test_a_lab_of_several_hosts_is_judged_on_all_of_them_and_on_one_alone(lab: P
     assert sorted(preflight(lab, tool)) == [f"lab_address of {name}, set in {hosts}:{line}, is '203.0.113.{name[2]}', {advice}" for name, line in lines.items()]
     assert preflight(lab, tool, "--limit", "vm3") == [f"lab_address of vm3, set in {hosts}:12, is '203.0.113.3', {advice}"]
 
-    local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.1", vm3="vm3.example.org")
+    local_hosts(lab, vm1="203.0.113.1", vm2="203.0.113.1", vm3="vm3.example.org, lab_broker_port: 6380, airflow_stack_worker_concurrency: many")
     places = [change(lab, "lab_bind_address", "0.0.0.0"), change(lab, "lab_airflow_version", "3.1.8")]
     found = preflight(lab, tool, "--limit", "vm3")
     assert [one for one in found if one.startswith(f"lab_address of vm2, set in {hosts}:11, is '203.0.113.1', which vm1 has already: write")]
     assert [one for one in found if one.startswith(f"lab_address of vm3, set in {hosts}:12, is 'vm3.example.org': write the IPv4 address")]
     assert [one for one in found if one.startswith(f"{places[0]}is 0.0.0.0, but with several hosts the gateway")]
     assert [one for one in found if one.startswith(f"{places[1]}is 3.1.8, and a lab of several hosts needs 3.3 or later")]
-    assert len(found) == 4, found
+    assert [one for one in found if one.startswith(f"lab_broker_port, set in {hosts}:12, is not the same for vm1 and vm3")]
+    assert [one for one in found if one.startswith(f"airflow_stack_worker_concurrency, set in {hosts}:12: 'many' is not a whole number")]
+    assert len(found) == 6, found
 
 
 def test_a_worker_that_is_off_is_told_and_the_others_are_judged(lab: Path, tool: Run) -> None:

@@ -21,9 +21,11 @@ import pytest
 from ansible_collections.mlops.lab.plugins.module_utils import engine, lab_api
 from ansible_collections.mlops.lab.plugins.module_utils.lab_checks import Checks, Failed, counted, eventually
 from ansible_collections.mlops.lab.plugins.modules import lab_containers, lab_dag_look, lab_model, lab_verdict
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.conftest import ROOT, Run
-from tests.unit.authorities import authority, certify
+from tests.unit.authorities import SIGNS, authority, certify, sign
 from tests.unit.plays import wired
 
 RUN = "first-model-wine-0123456789ab"
@@ -959,6 +961,16 @@ def test_each_host_of_several_is_looked_at_and_one_that_is_off_is_one_failed_che
 def test_a_certificate_that_clients_accept_is_told_with_its_end(tmp_path: Path) -> None:
     certify(tmp_path / "c", "192.0.2.7")
     assert re.fullmatch(r"valid until \d{4}-\d\d-\d\d, 8 days", lab_containers.certificate(str(tmp_path / "c"), "192.0.2.7"))
+
+
+def test_a_certificate_is_told_to_end_with_its_authority(tmp_path: Path) -> None:
+    """With the last of them, where there is an older and a newer one."""
+    certify(tmp_path / "c", "192.0.2.7", days=90)
+    newer, key = (tmp_path / "c/ca.pem").read_text(), authority("churn").key
+    older = sign("churn lab CA", key, "churn lab CA", key, 30, x509.BasicConstraints(True, 0), SIGNS).public_bytes(Encoding.PEM).decode()
+    for texts, days in ((older, 29), (older + newer, 89)):
+        (tmp_path / "c/ca.pem").write_text(texts)
+        assert lab_containers.certificate(str(tmp_path / "c"), "192.0.2.7").endswith(f", {days} days")
 
 
 @pytest.mark.parametrize(
