@@ -325,8 +325,9 @@ class Search(Part):
 
     objective: Annotated[Annotated[Literal["cross_validation"], OBJECTIVES] | Objective, Also(examples=["cross_validation"]), OBJECTIVES] = key(
         "`call` and `with`: what is called with each trial's parameters and returns a number, or a list of numbers (several objectives); of a generator the "
-        "values it yields are intermediate ones, and the last one counts. With `metric` as well: what is returned does not count, but the last value of that "
-        "metric in the run that the function starts in MLflow (of several runs the latest that has it; runs nested in one of them do not count). "
+        "values it yields are intermediate ones, and the last one counts. With `metric` as well: the number of that name in what is "
+        'returned, as `auc` in `(model, {"auc": 0.91})`; where there is none, the last value of that metric in the run that the function starts in MLflow (of '
+        "several runs the latest that has it; runs nested in one of them do not count). "
         "Or `cross_validation`: the mean of its first scorer, with the folds as intermediate values."
     )
     space: Annotated[dict[Identifier, Parameter], Field(min_length=1), says("at least one parameter as name: {type: int, low: 1, high: 9}")] = key(

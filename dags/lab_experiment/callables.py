@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab_experiment import commands, returns, storable
+from lab_experiment import commands, configurations, returns, storable
 from lab_experiment.failures import Failure, Stopped
 
 Function = Callable[..., Any]
@@ -83,6 +83,7 @@ def check(
                 function = commands.behind(function)
             functions[key] = call, function.callback if arguments and commands.is_command(function) else function
             found += [(where, f"{key}{words}") for where, words in _unfit(key, call, function, arguments)]
+            found += [] if commands.is_command(function) else configurations.unfit(f"{key}.with", function, arguments)
         except LookupError as error:
             found.append((f"{key}.call", f"{key}.call has {call!r}; {error.args[0]}."))
     found += returns.mistakes(functions, **results)
@@ -235,7 +236,7 @@ def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
     if arguments and commands.is_command(function):
         result = commands.run(function, arguments)
     else:
-        result = function(**{**commands.defaults(function, arguments), **arguments})
+        result = function(**{**commands.defaults(function, arguments), **configurations.built(function, arguments)})
     if inspect.isasyncgen(result):
         raise Failure(f"{name} {ASYNC_GENERATOR}")
     if inspect.isawaitable(result):

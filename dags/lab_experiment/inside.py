@@ -207,14 +207,18 @@ class Work:
         """The value of the objective, one for each direction of the search. What a generator yields is an event, after which it may be pruned."""
         return self._numbers(self.document["search"]["objective"]["call"], self._tried(params))
 
-    def logging(self, params: dict[str, Any], trial: int) -> str:
-        """Try parameters whose value is what the objective logs to MLflow, in runs with the tag ``lab.trial``; gives MLflow's address if it changed that."""
+    def logging(self, params: dict[str, Any], trial: int) -> dict[str, Any]:
+        """Try parameters whose value has a name.
+
+        Gives ``numbers``: those with names that the objective returned; ``elsewhere``: MLflow's address, if it changed that. What it logged is in runs with the
+        tag ``lab.trial``.
+        """
         _end_runs()  # one that a step or a trial before left open would take what this trial logs
         try:
-            self._tried(params, {"lab.trial": str(trial)})
+            returned = self._tried(params, {"lab.trial": str(trial)})
         finally:
             address = _end_runs()
-        return elsewhere(address)
+        return {"numbers": results.numbers_in(returned), "elsewhere": elsewhere(address)}
 
     def _tried(self, params: dict[str, Any], tags: Mapping[str, str] | None = None) -> Any:
         """What the objective returned, or yielded last."""
@@ -237,7 +241,9 @@ class Work:
         numbers = [number for value in listed if (number := storable.number(value)) is not None and not math.isnan(number)]
         if len(numbers) != several or len(listed) != several:
             allowed = "a number" if several == 1 else f"a list of {several} numbers, as there are directions"
-            raise Failure(f"search.objective: {call} returned {storable.short(result)}; allowed is {allowed}")
+            names = ", ".join(results.numbers_in(result))
+            hint = f", or with search.objective.metric the name of one of {names}" if names and several == 1 else ""
+            raise Failure(f"search.objective: {call} returned {storable.short(result)}; allowed is {allowed}{hint}")
         return numbers
 
     def _last_of(self, values: Any) -> Any:

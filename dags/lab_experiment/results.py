@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lab_experiment import storable
 from lab_experiment.failures import Failure
 
 
+def fields(kind: Any) -> list[str] | None:
+    """The names of the fields of a NamedTuple, a dataclass, or a class of attrs or pydantic; None of anything else."""
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return list(kind._fields)
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__]
+    if isinstance(getattr(kind, "model_fields", None), Mapping) and hasattr(kind, "model_dump"):
+        return list(kind.model_fields)
+    return None
+
+
 def named(value: Any) -> dict[str, Any] | None:
-    """The fields of a NamedTuple, a dataclass, or an object of attrs or pydantic by name; None of anything else."""
-    kind = type(value)
-    names: Iterable[str]
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        names = kind._fields
-    elif dataclasses.is_dataclass(kind):
-        names = [field.name for field in dataclasses.fields(kind)]
-    elif hasattr(kind, "__attrs_attrs__"):
-        names = [field.name for field in kind.__attrs_attrs__]
-    elif isinstance(getattr(kind, "model_fields", None), Mapping) and hasattr(kind, "model_dump"):
-        names = list(kind.model_fields)
-    else:
-        return None
-    return {name: getattr(value, name, None) for name in names}
+    """The fields of an object of such a class by name; None of anything else."""
+    names = fields(type(value))
+    return None if names is None else {name: getattr(value, name, None) for name in names}
 
 
 def _opened(value: Any) -> Any:
@@ -68,6 +70,16 @@ def of_training(call: str, returned: Any) -> tuple[Any, dict[str, float]]:
         elif (number := _number(found)) is not None:
             metrics[name] = number
     return next(iter(models.values())), metrics
+
+
+def numbers_in(returned: Any) -> dict[str, float]:
+    """The numbers with names in a tuple, a mapping, a NamedTuple or a dataclass that a function returned; those of an inner mapping have names with a dot."""
+    parts = returned if isinstance(returned, (tuple, list)) and named(returned) is None else [returned]
+    numbers: dict[str, float] = {}
+    for found in map(_opened, parts):
+        if isinstance(found, Mapping):
+            numbers |= {name: value for name, value in _numbers(found).items() if name not in numbers}
+    return numbers
 
 
 def _number(value: Any) -> float | None:

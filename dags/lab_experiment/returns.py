@@ -87,14 +87,14 @@ def _shown(kind: Any) -> str:
     return f"a {kind.__name__}" if inspect.isclass(kind) else str(kind).replace("typing.", "")
 
 
-def _members(kind: Any) -> list[Any]:
+def members_of(kind: Any) -> list[Any]:
     """The kinds of a union, an alias or a new type's own; the kind itself if it is none of these."""
     if isinstance(kind, typing.NewType):
-        return _members(kind.__supertype__)
+        return members_of(kind.__supertype__)
     if type(kind).__name__ == "TypeAliasType":
-        return _members(kind.__value__)
+        return members_of(kind.__value__)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return [member for one in typing.get_args(kind) for member in _members(one)]
+        return [member for one in typing.get_args(kind) for member in members_of(one)]
     return [kind]
 
 
@@ -111,7 +111,7 @@ def _is_typed_dict(kind: Any) -> bool:
 def _lost(kind: Any, path: Sequence[str]) -> tuple[int, Any, list[str]] | None:
     """Where a path of parts leaves what there is: after how many of them, at what kind, and what parts it has. None if it does not, as far as is known."""
     for depth, part in enumerate(path):
-        members = [member for member in _members(kind) if member is not types.NoneType] or [types.NoneType]
+        members = [member for member in members_of(kind) if member is not types.NoneType] or [types.NoneType]
         there: dict[str, Any] = {}
         for member in members:
             parts = _parts(member)
@@ -175,7 +175,7 @@ def _may_hold_numbers(made_by: Any) -> bool:
 
 def _may_be_numbers(kind: Any, count: int) -> bool:
     """Whether a value of a kind can be so many numbers: one by itself, or in a list or a tuple. Of a generator it is what it yields, or returns in the end."""
-    if len(members := _members(kind)) > 1:
+    if len(members := members_of(kind)) > 1:
         return any(_may_be_numbers(member, count) for member in members)
     kind = members[0]
     made_by, arguments = _class_of(kind), typing.get_args(kind)
@@ -198,7 +198,7 @@ DATA = (
 
 
 def _may_be_metrics(kind: Any, above: tuple[Any, ...] = ()) -> bool:
-    if len(members := _members(kind)) > 1:
+    if len(members := members_of(kind)) > 1:
         return any(_may_be_metrics(member, above) for member in members)
     member, made_by = members[0], _class_of(members[0])
     if member in above:
@@ -210,7 +210,7 @@ def _may_be_metrics(kind: Any, above: tuple[Any, ...] = ()) -> bool:
 
 def _may_be_data(kind: Any) -> bool:
     """Whether a value of a kind can be two or three parts of data."""
-    if len(members := _members(kind)) > 1:
+    if len(members := members_of(kind)) > 1:
         return any(map(_may_be_data, members))
     made_by, arguments = _class_of(members[0]), typing.get_args(members[0])
     if issubclass(made_by, tuple) and hasattr(made_by, "_fields"):
@@ -232,7 +232,7 @@ def _is_known(made_by: Any) -> bool:
 
 def _may_have(kind: Any, method: str, exactly: bool = False) -> bool:
     """Whether an object of a kind may have a method. Unless it is exactly of that class, it may be of one derived from it, which has more."""
-    if len(members := _members(kind)) > 1:
+    if len(members := members_of(kind)) > 1:
         return any(_may_have(member, method) for member in members)
     made_by = _class_of(members[0])
     return hasattr(made_by, method) or "__getattr__" in dir(made_by) or not (exactly or _is_known(made_by) or issubclass(made_by, tuple))
@@ -240,7 +240,7 @@ def _may_have(kind: Any, method: str, exactly: bool = False) -> bool:
 
 def _may_bring_model(kind: Any) -> bool:
     """Whether the result of a training may be a model, or have one among its parts, or say where one is."""
-    if len(members := _members(kind)) > 1:
+    if len(members := members_of(kind)) > 1:
         return any(map(_may_bring_model, members))
     member, made_by = members[0], _class_of(members[0])
     if made_by in (str, types.NoneType):
@@ -288,7 +288,7 @@ def _needs_mlflow(distributions: Sequence[str]) -> bool:
 
 def _metrics(kind: Any, above: tuple[Any, ...] = ()) -> list[str] | None:
     """The names of all metrics in a mapping of a kind, those of a mapping in it with a dot; None where there may be others."""
-    [member, *others] = _members(kind)
+    [member, *others] = members_of(kind)
     made_by = _class_of(member)
     if others or member in above or not (_is_typed_dict(made_by) or dataclasses.is_dataclass(made_by) or hasattr(made_by, "_fields")):
         return None

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -496,18 +496,36 @@ class Searcher:
         if self.settings["objective"] == "cross_validation":
             return [self.job.package.ask("cross_validated", on_fold, params=params)]
         if self.settings["objective"].get("metric"):
-            elsewhere = self.job.package.ask("logging", on_value, params=params, trial=trial.number)
-            return [self._logged(trial.number, elsewhere)]
+            return [self._named(trial.number, **self.job.package.ask("logging", on_value, params=params, trial=trial.number))]
         numbers: list[float] = self.job.package.ask("objective", on_value, params=params)
         return numbers
 
-    def _logged(self, trial: int, elsewhere: str) -> float:
-        """The last value of the objective's metric in the runs that the package started for a trial; runs nested in one of those do not count.
+    def _named(self, trial: int, numbers: Mapping[str, float], elsewhere: str) -> float:
+        """The objective's metric: what was returned under its name, else its last value in the runs that the package started for a trial.
+
+        Args:
+            trial: The trial's number.
+            numbers: Those that were returned, by name; of a mapping within another one with a dot.
+            elsewhere: MLflow's address, if the package changed it.
 
         Raises:
-            Failure: It logged none, or one that is no number.
+            Failure: There is none, or one that is no number.
         """
         call, name = self.settings["objective"]["call"], self.settings["objective"]["metric"]
+        value = numbers.get(name, next((number for inner, number in numbers.items() if inner.endswith(f".{name}")), None))
+        what = "returned" if value is not None else "logged"
+        if value is None:
+            value = self._logged(trial, call, name, numbers, elsewhere)
+        if math.isnan(value):
+            raise Failure(f"search.objective: {call} {what} {name!r} as nan; allowed is a number")
+        return value if abs(value) < sys.float_info.max else math.copysign(math.inf, value)  # MLflow's database has no infinity
+
+    def _logged(self, trial: int, call: str, name: str, numbers: Collection[str], elsewhere: str) -> float:
+        """The last value of a metric in the runs that the package started for a trial; runs nested in one of those do not count.
+
+        Raises:
+            Failure: It logged none.
+        """
         tags = {"lab.trial": str(trial), "mlflow.parentRunId": self.job.run["search_run_id"]}
         with tracking.failures("looking for what a trial logged"):
             made = tracking.own_runs(self.job.client, self.job.run["mlflow_run_id"], "search.objective", **tags)
@@ -515,11 +533,10 @@ class Searcher:
         if value is None:
             logged = ", ".join(sorted({metric for one in made for metric in one.data.metrics}))
             found = f"it logged {logged or 'none'}" if made else "it started no run there"
+            returned = f", and returned {', '.join(numbers)}" if numbers else ""
             away = f", for it set MLflow's address to {elsewhere}, which is not the lab's" if elsewhere else ""
-            raise Failure(f"search.objective: {call} logged no metric {name!r} in MLflow; {found}{away}")
-        if math.isnan(value):
-            raise Failure(f"search.objective: {call} logged {name!r} as nan; allowed is a number")
-        return value if abs(value) < sys.float_info.max else math.copysign(math.inf, value)  # MLflow's database has no infinity
+            raise Failure(f"search.objective: {call} logged no metric {name!r} in MLflow; {found}{returned}{away}")
+        return float(value)
 
 
 def _mean(folds: Iterable[Mapping[str, float]], scorer: str) -> float | None:

@@ -78,6 +78,22 @@ def test_what_has_no_part_that_predicts_stays_what_it_is(returned: Any) -> None:
     assert results.of_training("theirs:fit", returned) == (returned, {})
 
 
+@pytest.mark.parametrize(
+    ("returned", "numbers"),
+    [
+        (None, {}),
+        (0.9, {}),
+        ((MODEL, 0.9), {}),
+        ({"auc": 0.9, "ok": True, "by_class": {"a": 1}}, {"auc": 0.9, "by_class.a": 1.0}),
+        ((MODEL, {"auc": 0.9}, {"auc": 0.1, "loss": 2}), {"auc": 0.9, "loss": 2.0}),
+        (Pair(MODEL, 0.9), {"auc": 0.9}),
+        (Trained(MODEL, {"auc": 0.9}, 2.5), {"scores.auc": 0.9, "seconds": 2.5}),
+    ],
+)
+def test_numbers_with_names_are_found_in_what_an_objective_returned(returned: Any, numbers: dict[str, float]) -> None:
+    assert results.numbers_in(returned) == numbers
+
+
 def test_two_models_are_a_sentence() -> None:
     with pytest.raises(Failure, match=r"train: theirs:fit returned a dict in which a and b have predict; allowed is one model, and numbers") as caught:
         results.of_training("theirs:fit", {"a": Model(), "b": Model(), "c": 1})

@@ -258,8 +258,24 @@ def test_what_a_package_logs_may_be_the_objective(job: Make) -> None:
     assert sorted(made.data.tags["lab.trial"] for made in own) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("metric", ["auc", "scores.auc"])
+def test_what_a_training_returns_beside_its_model_may_be_the_objective(job: Make, metric: str) -> None:
+    def fit(x: float) -> Any:
+        return object(), {"scores": {"auc": x, "loss": -x}}
+
+    objective = {"call": "theirs:score", "with": {"x": "{{ params.x }}"}, "metric": metric}
+    one = job(objective, direction=["maximize"], functions={"score": fit})
+    trials = searched(one)
+    assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials] and not runs(one, "package")
+
+
+def test_a_training_whose_numbers_have_names_is_told_to_name_one(job: Make) -> None:
+    with pytest.raises(Failure, match=r"allowed is a number, or with search\.objective\.metric the name of one of auc, loss"):
+        searched(job(lambda x: (object(), {"auc": x, "loss": 1}), allowed_failures=0))
+
+
 def test_a_trial_that_logs_no_value_says_what_it_logged(job: Make, tmp_path: Path) -> None:
-    def fit(how: str) -> None:
+    def fit(how: str) -> Any:
         import mlflow
 
         if how == "open":  # and left open: the next trial has a run of its own
@@ -272,17 +288,21 @@ def test_a_trial_that_logs_no_value_says_what_it_logged(job: Make, tmp_path: Pat
             mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/o.db")
             mlflow.set_experiment("own")
             mlflow.log_metric("auc", 1)
+        elif how == "returned":
+            return {"loss": 1.0, "f1": 2}
+        return None
 
     hows = {
         "open": None,
         "other": "logged no metric 'auc' in MLflow; it logged accuracy, loss",
         "silent": "logged no metric 'auc' in MLflow; it started no run there",
+        "returned": "logged no metric 'auc' in MLflow; it started no run there, and returned loss, f1",
         "nan": "logged 'auc' as nan; allowed is a number",
         "away": f"logged no metric 'auc' in MLflow; it started no run there, for it set MLflow's address to sqlite:///{tmp_path}/o.db, which is not the lab's",
     }
     settings = {"space": {"how": {"type": "categorical", "choices": list(hows), "when": {}}}, "sampler": {"name": "grid", "options": {}}, "seed": None}
     objective = {"call": "theirs:score", "with": {"how": "{{ params.how }}"}, "metric": "auc"}
-    trials = searched(job(objective, functions={"score": fit}, trials=5, allowed_failures=5, **settings))
+    trials = searched(job(objective, functions={"score": fit}, trials=6, allowed_failures=6, **settings))
     assert trials[0].value == 0.5
     said = {trial.params["how"]: trial.user_attrs.get("failure") for trial in trials}
     assert said == {how: words and f"search.objective: theirs:score {words}" for how, words in hows.items()}
