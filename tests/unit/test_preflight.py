@@ -1086,6 +1086,24 @@ def test_a_worker_that_is_off_is_told_and_the_others_are_judged(lab: Path, tool:
     assert sorted(one[:22] for one in found) == ["lab_address of vm1, se", "lab_address of vm3, se", "lab_worker_queues of v"], found
 
 
+@pytest.mark.parametrize("builder", ["x86_64", "aarch64", None])
+def test_a_machine_of_another_architecture_than_the_builders(builder: str | None, tmp_path: Path, root: Path, tool: Run) -> None:
+    """The play by itself, with what was measured before; of a builder that the run leaves out nothing was."""
+    play = yaml.safe_load((root / "playbooks/preflight.yml").read_text(encoding="utf-8"))[-1]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    measured = {"vm1": builder, "vm2": "aarch64", "vm3": "aarch64"}
+    hosts = {name: {"ansible_connection": "local"} | ({"preflight_measured": {"found": {"machine": one}}} if one else {}) for name, one in measured.items()}
+    groups = {"lab_control": ["vm2"], "lab_builder": ["vm1"], "lab_workers": ["vm2", "vm3"]}
+    inventory = {"lab": {"children": {group: {"hosts": {name: hosts[name] for name in of}} for group, of in groups.items()}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+    done = tool(["ansible-playbook", tmp_path / "play.yml", "-i", tmp_path / "hosts.yml", *([] if builder else ["--limit", "vm2,vm3"])])
+    if builder == "x86_64":
+        words = "vm3 is a machine of architecture aarch64, and vm1, which builds the image, one of x86_64: list machines of one architecture in hosts.yml."
+        assert done.returncode != 0 and words in " ".join(done.stdout.split()), done.stdout
+    else:
+        assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("hosts", "reached", "first"),
     [
