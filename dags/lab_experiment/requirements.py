@@ -35,7 +35,10 @@ def of_model(model: object, *also: str) -> list[str]:
             if (module_name, global_name) == ("cloudpickle.cloudpickle", "subimport"):  # a module that a function of the model uses
                 return subimport
             modules.add(module_name.partition(".")[0])
-            return super().find_class(module_name, global_name)
+            found = super().find_class(module_name, global_name)
+            # No class is there without those that it is derived from, which its own distribution need not demand: scikit-learn is an extra of XGBoost.
+            modules.update(str(base.__module__).partition(".")[0] for base in (found.__mro__ if isinstance(found, type) else ()))
+            return found
 
     Recorder(io.BytesIO(cloudpickle.dumps(model))).load()  # our own bytes, made in this line
     if "keras" in modules:  # what it computes with is in no pickle

@@ -94,6 +94,20 @@ def test_what_keras_computes_with_is_among_the_requirements_of_its_models(monkey
     assert any(line.startswith("optuna==") for line in requirements.of_model(Layers()))
 
 
+def test_what_the_classes_of_a_model_are_derived_from_is_among_its_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Base:
+        """Stands for scikit-learn's, from which XGBoost derives its own classes, and which it does not demand."""
+
+    class Boosted(Base):
+        """Stands for a class of XGBoost."""
+
+    Base.__module__, Boosted.__module__, Boosted.__qualname__ = "optuna.base", "boosted", "Boosted"
+    boosted = types.ModuleType("boosted")
+    vars(boosted).update(Boosted=Boosted)
+    monkeypatch.setitem(sys.modules, "boosted", boosted)
+    assert any(line.startswith("optuna==") for line in requirements.of_model(Boosted()))
+
+
 class Unfinished:
     """What only learns."""
 
