@@ -370,7 +370,8 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
         flavor = importlib.import_module(FLAVORS[package])
         if example is not None:
             more["signature"] = examples.describe(example, model.predict(example))
-        held = _sklearn_format(model, flavor) if package == "sklearn" else {}
+        booster = isinstance(model, getattr(importlib.import_module(package), "Booster", ()))  # which has a format of its own
+        held = {} if booster else _sklearn_format(model, flavor)
         also = ["skops"] if "skops_trusted_types" in held else []
         flavor.save_model(model, str(folder), pip_requirements=requirements.of_model(model, *also), **more, **held)
         return FLAVORS[package]
@@ -397,7 +398,8 @@ def _refuse_unless_pickled(model: Any) -> None:
 def _sklearn_format(model: Any, flavor: Any) -> dict[str, Any]:
     """skops, which loads only the types that are named with the model; cloudpickle for what skops cannot hold, and where it or MLflow's use of it is missing.
 
-    The types to trust are those of the very object we are about to write: the file is ours. Without them MLflow refuses every tree and forest.
+    The types to trust are those of the very object we are about to write: the file is ours. Without them MLflow refuses every tree and forest, and of
+    LightGBM's classes all but two. MLflow itself tells its formats: nothing is said to a flavor that does not ask.
     """
     if "skops_trusted_types" not in inspect.signature(flavor.save_model).parameters:
         return {}
