@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sklearn.model_selection
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier, is_regressor
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
 
@@ -34,6 +34,9 @@ AUTOMATIC = {"name": "auto", "options": {"n_splits": 5, "shuffle": True, "random
 
 FEW_CLASSES = 20
 """Whole numbers with at most so many different values are taken for classes if the estimator does not say what it is."""
+
+SHARED = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) >= (1, 5)
+"""Whether scikit-learn scores by several scorers at once, of which those that ask for the same predictions share them."""
 
 
 def run(
@@ -185,10 +188,14 @@ def scorers_of(scoring: Any, kind: str) -> list[str]:
 def kind_of(estimator: Any, y: Any) -> str:
     """``classifier`` or ``regressor``: what an estimator says it is; if it does not say, by its methods and the targets."""
     if hasattr(estimator, "get_params"):  # only of these scikit-learn can tell
-        if is_classifier(estimator):
-            return "classifier"
-        if is_regressor(estimator):
-            return "regressor"
+        try:
+            classifies, regresses = is_classifier(estimator), is_regressor(estimator)
+        except (AttributeError, TypeError):  # it has no tags, without which releases from 1.8 on do not tell
+            said = getattr(estimator, "_estimator_type", "")
+            classifies = said == "classifier" or isinstance(estimator, ClassifierMixin)
+            regresses = said == "regressor" or isinstance(estimator, RegressorMixin)
+        if classifies or regresses:
+            return "classifier" if classifies else "regressor"
     if hasattr(estimator, "predict_proba") or hasattr(estimator, "classes_"):
         return "classifier"
     few = len(np.unique(np.asarray(y))) <= FEW_CLASSES
@@ -213,7 +220,7 @@ def fit(estimator: Any, x: Any, y: Any) -> Any:
 
 def score(model: Any, x: Any, y: Any, scorers: list[str]) -> dict[str, float]:
     """Score what :func:`as_sklearn` gave on data, with scikit-learn's scorers by name."""
-    measured = check_scoring(model, scoring=scorers)(model, x, y)
+    measured = check_scoring(model, scoring=scorers)(model, x, y) if SHARED else {name: get_scorer(name)(model, x, y) for name in scorers}
     return {name: float(measured[name]) for name in scorers}
 
 

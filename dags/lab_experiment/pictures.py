@@ -94,8 +94,12 @@ def of_model(model: Any, x: Any, y: Any, folder: Path) -> list[Path]:
     from lab_experiment.cross_validation import as_sklearn, kind_of
 
     y = np.asarray(y).ravel() if not hasattr(y, "iloc") else np.asarray(y.squeeze())
-    kind = kind_of(model, y)
-    known = as_sklearn(model, kind, y)
+    try:
+        kind = kind_of(model, y)
+        known = as_sklearn(model, kind, y)
+    except Exception as error:
+        say(f"[pictures] nobody can tell what the model is, so nothing is drawn ({storable.raised(error)})")
+        return []
     plots: Sequence[Callable[[Any, Any, Any, Path], Path | None]] = (_confusion, _roc, _precision_recall) if kind == "classifier" else (_residuals,)
     found: list[Path] = []
     with _drawing():

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import RegressorMixin
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import RepeatedKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -126,6 +128,57 @@ def test_an_object_with_nothing_but_fit_and_predict_will_do() -> None:
     assert cross_validation.run({"scoring": ["accuracy", "roc_auc_ovr"]}, Sure, (x, y)).mean["roc_auc_ovr"] > 0.8
     scores = cross_validation.run({"scoring": ["r2", "neg_mean_absolute_error"]}, Mean, load_diabetes(return_X_y=True))
     assert abs(scores.mean["r2"]) < 0.1
+
+
+def test_releases_that_score_by_one_scorer_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"scoring": ["accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"]}
+    expected = cross_validation.run(settings, logistic, WINE)
+
+    def one(_: Any, scoring: Any) -> Any:
+        assert isinstance(scoring, str), "a list is refused before 1.5"
+        return get_scorer(scoring)
+
+    monkeypatch.setattr(cross_validation, "check_scoring", one)
+    monkeypatch.setattr(cross_validation, "SHARED", False)
+    assert cross_validation.run(settings, logistic, WINE) == expected
+    with pytest.raises(Failure, match=r"cross_validation.scoring failed on fold 0 of 5: "):
+        cross_validation.run({"scoring": ["accuracy", "roc_auc"]}, Nearest, (WINE[0].to_numpy(), WINE[1]))
+
+
+class Tagless(Nearest):
+    """An estimator with parameters, of somebody who wrote his own class and not scikit-learn's ``BaseEstimator``."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {}
+
+
+class Regressing(Tagless):
+    _estimator_type = "regressor"
+
+
+class Mixed(RegressorMixin, Tagless): ...
+
+
+class Classifying(Tagless):
+    _estimator_type = "classifier"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "kind"),
+    [
+        (Tagless(), [0, 1] * 20, "classifier"),
+        (Tagless(), np.arange(40) / 3, "regressor"),
+        (Regressing(), [0, 1] * 20, "regressor"),
+        (Mixed(), [0, 1] * 20, "regressor"),
+        (Classifying(), np.arange(40), "classifier"),
+    ],
+)
+def test_an_estimator_without_tags_is_what_it_says_or_what_the_targets_are(estimator: Any, y: Any, kind: str) -> None:
+    assert cross_validation.kind_of(estimator, y) == kind
+
+
+def test_an_estimator_without_tags_is_cross_validated() -> None:
+    assert 0.6 < cross_validation.run({}, Tagless, (WINE[0].to_numpy(), WINE[1])).mean["accuracy"] < 1
 
 
 def test_targets_may_be_a_frame_of_one_column() -> None:

@@ -121,6 +121,24 @@ def test_a_foreign_model_without_probabilities_has_its_confusion_matrix(tmp_path
     assert "roc_curve needs a model with predict_proba or decision_function" in capsys.readouterr().out
 
 
+class Unclear(Foreign):
+    """Does not even say what it is."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    @property
+    def _estimator_type(self) -> str:
+        raise RuntimeError("not fitted")
+
+
+def test_a_model_of_unknown_kind_has_none_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = load_wine(return_X_y=True)
+    assert pictures.of_model(Unclear(), x, y, tmp_path) == []
+    assert "[pictures] nobody can tell what the model is, so nothing is drawn (RuntimeError: not fitted)" in capsys.readouterr().out
+
+
 def test_many_classes_are_still_legible(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     y = np.repeat([f"kind {number:02}" for number in range(40)], 8)
