@@ -14,7 +14,7 @@ from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import type_of_target
 
-from lab_experiment import callables
+from lab_experiment import callables, predicting
 from lab_experiment.failures import Failure
 from lab_experiment.scores import Scores
 
@@ -249,7 +249,7 @@ class _Fitted(BaseEstimator):
 
     def predict(self, x: Any) -> Any:
         """The model's predictions, flat."""
-        predicted = np.asarray(self.model.predict(x))
+        predicted = np.asarray(predicting.predict(self.model, x))
         return predicted.ravel() if predicted.ndim == 2 and predicted.shape[1] == 1 else predicted
 
     def __getattr__(self, name: str) -> Any:

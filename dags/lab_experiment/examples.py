@@ -12,7 +12,7 @@ import mlflow.models
 import numpy as np
 import pandas as pd
 
-from lab_experiment import storable
+from lab_experiment import predicting, storable
 from lab_experiment.callables import say
 
 WIDEST = 200_000
@@ -30,8 +30,10 @@ def rows_of(table: Any, count: int) -> Any:
         if not count:
             raise ValueError(f"a row of the sparse matrix has {table.shape[1]} columns, and an input example at most {WIDEST}")
         return np.asarray(table.tocsr()[:count].toarray())
-    if hasattr(table, "to_pandas"):
-        table = table.to_pandas()  # of polars and its like
+    if type(table).__module__.partition(".")[0] == "polars":
+        table = _of_polars(table, count)
+    elif hasattr(table, "to_pandas"):
+        table = table.to_pandas()  # of polars' like
     if isinstance(table, pd.DataFrame):
         return _frame(table, count)
     rows = np.asarray(table.to_numpy() if isinstance(table, pd.Series) else table[:count])[:count]
@@ -41,6 +43,17 @@ def rows_of(table: Any, count: int) -> Any:
             raise ValueError("rows of mixed kinds have no place in an array; allowed: a frame with a column for each kind")
         rows = rows.astype(str if texts else float)
     return rows
+
+
+def _of_polars(table: Any, count: int) -> Any:
+    """The first rows of a frame or series of polars as pandas or numpy have them. Polars' own way there needs pyarrow, and goes through all rows."""
+    if not hasattr(table, "columns"):
+        return np.asarray(table.head(count).to_list())
+    columns = {name: pd.Series(table[name].head(count).to_numpy()) for name in table.columns}
+    for name, rows in columns.items():
+        if table[name].null_count():  # in whatever row, as in `_frame`
+            columns[name] = rows.astype({"i": float, "u": float, "b": object}.get(rows.dtype.kind, rows.dtype))
+    return pd.DataFrame(columns)
 
 
 def _frame(table: Any, count: int) -> Any:
@@ -88,10 +101,10 @@ def check(model: Any, table: Any, rows: Any) -> None:
         Exception: It does not.
     """
     describe(rows)
-    found = np.asarray(model.predict(rows))
+    found = np.asarray(predicting.predict(model, rows))
     if type(rows) is type(table) and not isinstance(rows, pd.DataFrame):
         return
-    own = np.asarray(model.predict(table[: len(rows)]))
+    own = np.asarray(predicting.predict(model, table[: len(rows)]))
     same = (
         np.allclose(own, found, equal_nan=True)
         if own.dtype.kind in "fiu" and found.dtype.kind in "fiu" and own.shape == found.shape

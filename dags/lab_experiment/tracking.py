@@ -40,7 +40,7 @@ import mlflow.models
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from lab_experiment import callables, examples, pages, references, requirements, storable, wrapped
+from lab_experiment import callables, examples, pages, predicting, references, requirements, storable, wrapped
 from lab_experiment.document import calls
 from lab_experiment.failures import Failure
 
@@ -369,7 +369,7 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
             return "mlflow.pyfunc"
         flavor = importlib.import_module(FLAVORS[package])
         if example is not None:
-            more["signature"] = examples.describe(example, model.predict(example))
+            more["signature"] = examples.describe(example, predicting.predict(model, example))
         booster = isinstance(model, getattr(importlib.import_module(package), "Booster", ()))  # which has a format of its own
         held = {} if booster else _sklearn_format(model, flavor)
         also = ["skops"] if "skops_trusted_types" in held else []
