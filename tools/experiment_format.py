@@ -472,6 +472,10 @@ class Train(Part):
         None,
         "the X of `cross_validation.data`",
     )
+    predict: Annotated[Literal["predict", "predict_proba"], says("predict, predict_proba")] = key(
+        "The method of the model that answers where it is served, and scores files: `predict`, or `predict_proba` for the probabilities of a classifier.",
+        "predict",
+    )
     evaluate: Evaluate = key(default=None)
     queue: Queue = key("The queue of the worker that trains.", None, OF_THE_FILE)
 

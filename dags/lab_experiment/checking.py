@@ -79,6 +79,7 @@ def _results(document: Mapping[str, Any]) -> dict[str, Any]:
         "parts": [(key, reference) for key, value in values for reference in of(value) if reference.startswith("steps.") and reference.count(".") > 1],
         "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not search["objective"].get("metric") else 0,
         "metric": [champion["metric"], evaluate.get("scoring") or []] if champion else None,
+        "predict": train.get("predict", "predict"),
     }
 
 

@@ -44,6 +44,7 @@ def run(
     make_estimator: Callable[[], Any],
     data: tuple[Any, ...],
     on_fold: Callable[[int, dict[str, float]], None] = lambda _number, _scores: None,
+    method: str = "predict",
 ) -> Scores:
     """Fit a new estimator for each fold on the other folds, and score it on that one.
 
@@ -51,9 +52,10 @@ def run(
         settings: ``cross_validation`` of the document. Without ``splitter``: :data:`AUTOMATIC`. Without ``scoring``: ``accuracy`` for a classifier,
             ``r2`` for a regressor. With ``bad_folds: skip`` a score that is no finite number, or a fold that raises, is left out of the means; else it
             is a failure.
-        make_estimator: Gives a new object with ``fit(X, y)`` and ``predict(X)``.
+        make_estimator: Gives a new object with ``fit(X, y)`` and ``predict(X)``, or what else ``method`` is.
         data: ``(X, y)`` or ``(X, y, groups)``: frames, arrays or lists, with a row for each case.
         on_fold: Is told each fold's number, from 0, and its scores by scorer. What it raises ends the cross-validation (a pruned trial).
+        method: See :func:`fit`.
 
     Raises:
         Failure: A setting, the data or the estimator does not do; one sentence. A score that is no number is final: the same folds give it again.
@@ -73,7 +75,7 @@ def run(
         where = f"fold {number} of {len(splits)}"
         try:
             with callables.told_as(f"cross_validation.estimator could not be fitted on {where}:", call=call):
-                fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train))
+                fitted = fit(make_estimator(), _safe_indexing(x, train), _safe_indexing(y, train), method)
             scores = _scored(as_sklearn(fitted, kind, y), _safe_indexing(x, test), _safe_indexing(y, test), scorers, where, skip)
         except Failure as error:
             if not skip:
@@ -202,19 +204,25 @@ def kind_of(estimator: Any, y: Any) -> str:
     return "classifier" if np.asarray(y).dtype.kind not in "iuf" or (few and type_of_target(y) in ("binary", "multiclass")) else "regressor"
 
 
-def fit(estimator: Any, x: Any, y: Any) -> Any:
+def fit(estimator: Any, x: Any, y: Any, method: str = "predict") -> Any:
     """Fit an estimator; what its ``fit`` returns is taken if that can predict, as with scikit-learn, else the estimator itself.
+
+    Args:
+        estimator: What has ``fit(X, y)``.
+        x: What it is fitted on.
+        y: The targets.
+        method: What it is to predict by, ``predict`` or ``predict_proba``.
 
     Raises:
         Failure: It has no ``fit``, or nobody can predict.
     """
     kind = f"cross_validation.estimator: a {type(estimator).__module__}.{type(estimator).__qualname__}"
     if not hasattr(estimator, "fit"):
-        raise Failure(f"{kind} has no fit; allowed: an object with fit(X, y) and predict(X)", final=True)
+        raise Failure(f"{kind} has no fit; allowed: an object with fit(X, y) and {method}(X)", final=True)
     returned = estimator.fit(x, y)
-    fitted = returned if hasattr(returned, "predict") else estimator
-    if not hasattr(fitted, "predict"):
-        raise Failure(f"{kind} has no predict; allowed: an object with fit(X, y) and predict(X)", final=True)
+    fitted = returned if hasattr(returned, method) else estimator
+    if not hasattr(fitted, method):
+        raise Failure(f"{kind} has no {method}; allowed: an object with fit(X, y) and {method}(X)", final=True)
     return fitted
 
 
@@ -227,9 +235,10 @@ def score(model: Any, x: Any, y: Any, scorers: list[str]) -> dict[str, float]:
 def as_sklearn(model: Any, kind: str, y: Any) -> Any:
     """A fitted model as scikit-learn's metrics and displays want it; scikit-learn's own, and what is built like it, remains what it is.
 
-    ``y`` tells the classes of a classifier that has no ``classes_``; columns of its ``predict_proba`` must then be in sorted order.
+    What has no ``predict`` gets one. ``y`` tells the classes of a classifier that has no ``classes_``; columns of its ``predict_proba`` must then be in
+    sorted order.
     """
-    if isinstance(model, BaseEstimator):
+    if isinstance(model, BaseEstimator) and hasattr(model, "predict"):
         return model
     return _Classifier(model, getattr(model, "classes_", np.unique(np.asarray(y)))) if kind == "classifier" else _Regressor(model)
 
@@ -264,6 +273,10 @@ class _Classifier(ClassifierMixin, _Fitted):
     def __init__(self, model: Any, classes: Any) -> None:
         super().__init__(model)
         self.classes_ = classes
+
+    def predict(self, x: Any) -> Any:
+        """The model's predictions; of one that gives probabilities alone the likeliest class."""
+        return super().predict(x) if hasattr(self.model, "predict") else self.classes_[np.argmax(self.model.predict_proba(x), axis=1)]
 
 
 class _Regressor(RegressorMixin, _Fitted):

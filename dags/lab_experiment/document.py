@@ -26,7 +26,7 @@ texts is written as :mod:`lab_experiment.references` says)::
         bad_folds: "error" or "skip"
     }
     train: None, or {
-        call (None: fit the estimator of cross_validation on its data), with, input_example (reference or None)
+        call (None: fit the estimator of cross_validation on its data), with, input_example (reference or None), predict: "predict" or "predict_proba"
         evaluate: None, or {call (or None), with, plots: [], data: None or {call, with}, scoring: [] as above}, call or data being there
     }
     track: {experiment, run_name ("" when there is none), tags: {name: text}}
@@ -789,7 +789,7 @@ class _Reader:
         return {"name": splitter["name"], "options": options}
 
     def _train(self, known: Mapping[str, bool]) -> dict[str, Any]:
-        raw = self.content["train"]
+        raw = _filled(self.content["train"], "Train")
         if "call" not in raw:
             if "cross_validation" not in self.content:
                 self.source.note(("train",), "lacks the key call; allowed: no call only with cross_validation, whose estimator is then fitted")
@@ -800,6 +800,7 @@ class _Reader:
         return {
             **self._call(("train",), raw, known),
             "input_example": raw.get("input_example"),
+            "predict": raw["predict"],
             "evaluate": self._evaluate(raw["evaluate"], known) if "evaluate" in raw else None,
         }
 

@@ -94,17 +94,17 @@ def describe(rows: Any, predictions: Any = None) -> Any:
     return mlflow.models.infer_signature(rows)
 
 
-def check(model: Any, table: Any, rows: Any) -> None:
+def check(model: Any, table: Any, rows: Any, method: str = "predict") -> None:
     """See that MLflow can describe rows, and that the model predicts for them what it does for those they were made of.
 
     Raises:
         Exception: It does not.
     """
     describe(rows)
-    found = np.asarray(predicting.predict(model, rows))
+    found = np.asarray(predicting.predict(model, rows, method))
     if type(rows) is type(table) and not isinstance(rows, pd.DataFrame):
         return
-    own = np.asarray(predicting.predict(model, table[: len(rows)]))
+    own = np.asarray(predicting.predict(model, table[: len(rows)], method))
     same = (
         np.allclose(own, found, equal_nan=True)
         if own.dtype.kind in "fiu" and found.dtype.kind in "fiu" and own.shape == found.shape

@@ -74,6 +74,11 @@ class Work:
     trained: dict[str, Any] = field(default_factory=dict)
     """What references point to in a training."""
 
+    @property
+    def method(self) -> str:
+        """The method of the model that answers where it is served; a run that an older release began says nothing of it."""
+        return str((self.document["train"] or {}).get("predict", "predict"))
+
     @cached_property
     def values(self) -> dict[str, Any]:
         """What references point to, but for ``params`` and ``model``; does the steps whose results this host does not have."""
@@ -283,7 +288,7 @@ class Work:
                 raise TrialPruned
 
         with self.ours("search.objective", parent_id):
-            scores = cross_validation.run(settings, self.estimator(values), self.folds_data, on_fold)
+            scores = cross_validation.run(settings, self.estimator(values), self.folds_data, on_fold, self.method)
         return float(scores.mean[scores.scorers[0]])
 
     def folds(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +298,7 @@ class Work:
         settings, values = self.document["cross_validation"], {**self.values, "params": params}
         data = self.call("cross_validation.data", settings["data"], values)
         with self.ours("cross_validation"):
-            return vars(cross_validation.run(settings, self.estimator(values), data, lambda *fold: self.tell({"event": fold})))
+            return vars(cross_validation.run(settings, self.estimator(values), data, lambda *fold: self.tell({"event": fold}), self.method))
 
     def fit(self, params: dict[str, Any]) -> dict[str, Any]:
         """Train.
@@ -319,12 +324,12 @@ class Work:
 
             with callables.told_as(f"track: reading the model from {returned} failed with"):
                 returned = self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
-        returned, metrics = results.of_training(train["call"], returned)
+        returned, metrics = results.of_training(train["call"], returned, self.method)
         self.trained["model"] = returned
-        kind = f"a {type(returned).__module__}.{type(returned).__qualname__}, which has no predict"
+        kind = f"a {type(returned).__module__}.{type(returned).__qualname__}, which has no {self.method}"
         no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else kind
         # Without MLflow a model is a file of the run, whatever it can do.
-        return {**answer, "model": hasattr(returned, "predict") or not (no_model != kind or _mlflow_here()), "returned": no_model, "metrics": metrics}
+        return {**answer, "model": hasattr(returned, self.method) or not (no_model != kind or _mlflow_here()), "returned": no_model, "metrics": metrics}
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation
@@ -340,7 +345,7 @@ class Work:
         with self.ours("train"):
             fresh = make()
             with callables.told_as(f"train: fitting {settings['estimator']['call']} raised", call=settings["estimator"]["call"]):
-                return cross_validation.fit(fresh, x, y)
+                return cross_validation.fit(fresh, x, y, self.method)
 
     def _check_deployable(self, what: str, table: Any) -> None:
         """See before the training that data can give the input example by which a deployment is proven, if one is asked for.
@@ -426,7 +431,7 @@ class Work:
         with warned_as_usual():
             from lab_experiment import tracking
 
-            return {"flavor": tracking.save_model(Path(folder), self.trained["model"], self._example())}
+            return {"flavor": tracking.save_model(Path(folder), self.trained["model"], self._example(), self.method)}
 
     def _pickled(self, folder: Path) -> str:
         say("[track] this environment has no MLflow, so the model is kept as a file of the run, which can be neither registered nor deployed")
@@ -441,14 +446,14 @@ class Work:
 
         train, model = self.document["train"], self.trained["model"]
         if train.get("input_example") is not None:
-            return tracking.example_of(resolved("train.input_example", train["input_example"], self.trained), model)
+            return tracking.example_of(resolved("train.input_example", train["input_example"], self.trained), model, self.method)
         if "x" in self.trained:
-            return tracking.example_of(self.trained["x"], model)
+            return tracking.example_of(self.trained["x"], model, self.method)
         settings = self.document["cross_validation"]
         if settings:
             from lab_experiment import cross_validation
 
-            return tracking.example_of(cross_validation.parts(self.call("cross_validation.data", settings["data"], self.trained))[0], model)
+            return tracking.example_of(cross_validation.parts(self.call("cross_validation.data", settings["data"], self.trained))[0], model, self.method)
         say("[track] no train.input_example: the model is recorded without signature and input example")
         return None
 

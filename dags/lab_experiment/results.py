@@ -35,28 +35,29 @@ def _opened(value: Any) -> Any:
     return value if fields is None else {name: _opened(one) for name, one in fields.items()}
 
 
-def of_training(call: str, returned: Any) -> tuple[Any, dict[str, float]]:
+def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any, dict[str, float]]:
     """The model among what a training returned, and the numbers beside it; what was returned itself, where no part of it can predict.
 
     Args:
         call: The function, ``package.module:function``.
         returned: A model, or a tuple, a mapping, a NamedTuple, a dataclass with a model among its parts.
+        method: What a model has to have.
 
     Raises:
         Failure: Several parts can predict.
     """
     function = call.partition(":")[2]
-    parts = None if hasattr(returned, "predict") else named(returned)
+    parts = None if hasattr(returned, method) else named(returned)
     if parts is None and isinstance(returned, tuple):
         parts = {str(number): part for number, part in enumerate(returned)}
     elif parts is None and isinstance(returned, Mapping):
         parts = {str(name): part for name, part in returned.items()}
-    models = {name: part for name, part in (parts or {}).items() if hasattr(part, "predict") and not isinstance(part, type)}
+    models = {name: part for name, part in (parts or {}).items() if hasattr(part, method) and not isinstance(part, type)}
     if not parts or not models:
         return returned, {}
     if len({id(model) for model in models.values()}) > 1:
         words = "allowed is one model, and numbers beside it"
-        raise Failure(f"train: {call} returned a {type(returned).__name__} in which {' and '.join(models)} have predict; {words}", final=True)
+        raise Failure(f"train: {call} returned a {type(returned).__name__} in which {' and '.join(models)} have {method}; {words}", final=True)
     metrics: dict[str, float] = {}
     bare = [name for name, part in parts.items() if name.isdigit() and _number(part) is not None]
     for name, part in parts.items():

@@ -21,7 +21,9 @@ Functions = Mapping[str, tuple[str, Callable[..., Any]]]
 """The callables of a document by key: ``package.module:function``, and the function."""
 
 
-def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: int, metric: tuple[str, Sequence[str]] | None) -> Iterator[tuple[str, str]]:
+def mistakes(
+    functions: Functions, parts: Sequence[tuple[str, str]], numbers: int, metric: tuple[str, Sequence[str]] | None, predict: str = "predict"
+) -> Iterator[tuple[str, str]]:
     """Hold what a document expects of results against what the functions say.
 
     Args:
@@ -29,6 +31,7 @@ def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: in
         parts: Key and reference of each reference to a part of a step's result.
         numbers: How many numbers the objective has to return; 0 where nobody looks at what it returns.
         metric: The champion's metric, and the scorers that are measured beside ``train.evaluate``; None without a champion.
+        predict: The method that a model has to have.
 
     Yields:
         The key, and the sentence.
@@ -50,8 +53,8 @@ def mistakes(functions: Functions, parts: Sequence[tuple[str, str]], numbers: in
     ]
     estimator = functions.get("cross_validation.estimator", ("", None))[1]
     if not _may_log(functions.get("train", ("", None))[1]):
-        words = "a model with predict, or a tuple, a mapping, a dataclass, a NamedTuple with one such part; or the path of a file with it"
-        wanted.append(("train", _may_bring_model, words))
+        words = f"a model with {predict}, or a tuple, a mapping, a dataclass, a NamedTuple with one such part; or the path of a file with it"
+        wanted.append(("train", lambda kind: _may_bring_model(kind, predict), words))
     if numbers:
         allowed = "a number" if numbers == 1 else f"a list of {numbers} numbers, as there are directions"
         wanted.insert(0, ("search.objective", lambda kind: _may_be_numbers(kind, numbers), allowed))
@@ -238,19 +241,19 @@ def _may_have(kind: Any, method: str, exactly: bool = False) -> bool:
     return hasattr(made_by, method) or "__getattr__" in dir(made_by) or not (exactly or _is_known(made_by) or issubclass(made_by, tuple))
 
 
-def _may_bring_model(kind: Any) -> bool:
+def _may_bring_model(kind: Any, method: str) -> bool:
     """Whether the result of a training may be a model, or have one among its parts, or say where one is."""
     if len(members := members_of(kind)) > 1:
-        return any(map(_may_bring_model, members))
+        return any(_may_bring_model(member, method) for member in members)
     member, made_by = members[0], _class_of(members[0])
     if made_by in (str, types.NoneType):
         return True
     parts = _parts(member) if made_by not in PLAIN else None
-    if parts and not hasattr(made_by, "predict"):
-        return any(_may_have(part, "predict") for part in parts.values())
+    if parts and not hasattr(made_by, method):
+        return any(_may_have(part, method) for part in parts.values())
     if issubclass(made_by, Mapping) and len(typing.get_args(member)) == 2:
-        return _may_have(typing.get_args(member)[1], "predict")
-    return issubclass(made_by, Mapping | tuple) or _may_have(member, "predict")
+        return _may_have(typing.get_args(member)[1], method)
+    return issubclass(made_by, Mapping | tuple) or _may_have(member, method)
 
 
 def _may_log(function: Any) -> bool:

@@ -280,13 +280,20 @@ class Training:
                     self._load(logged.uri)
                     return logged, dict(run.data.metrics)
         raise Failure(
-            f"train: the training returned {answer['returned']}; allowed is a model with predict (put what has none into a class that has), the path "
-            "of a file it wrote that ends in .joblib, .pkl or .pickle, the address of a model in MLflow, or a run of its own in MLflow that holds a model"
-            f"{away}",
+            f"train: the training returned {answer['returned']}; allowed is a model with {self.method} (put what has none into a class that has, or "
+            "let train.predict name the method that it has), the path of a file it wrote that ends in .joblib, .pkl or .pickle, "
+            f"the address of a model in MLflow, or a run of its own in MLflow that holds a model{away}",
             final=True,
         )
 
+    @property
+    def method(self) -> str:
+        """See :attr:`lab_experiment.inside.Work.method`."""
+        return str(self.job.document["train"].get("predict", "predict"))
+
     def _load(self, uri: str) -> None:
+        if self.method != "predict":
+            print(f"[train] {uri} answers as the package logged it, not by {self.method} of train.predict", flush=True)
         self.job.package.ask("load", folder=self._fetched(uri), uri=uri)
 
     def _fetched(self, uri: str) -> str:

@@ -285,12 +285,13 @@ def failures(what: str) -> AbstractContextManager[None]:
     return callables.told_as(f"track: {what} failed with")
 
 
-def example_of(source: Any, model: Any) -> Any:
+def example_of(source: Any, model: Any, method: str = "predict") -> Any:
     """The first rows of data, in a form that MLflow can keep and send and that the model takes; None if there is no such form, which is said.
 
     Args:
         source: A frame, an array, a sparse matrix, a list, or the path of a CSV or Parquet file.
         model: The model. A frame is narrowed to the columns that it was fitted on when it tells them.
+        method: What the model predicts by, ``predict`` or ``predict_proba``.
     """
     import pandas as pd
 
@@ -308,7 +309,7 @@ def example_of(source: Any, model: Any) -> Any:
         if isinstance(model, mlflow.pyfunc.PythonModel):  # which says itself what it takes
             return table[:EXAMPLE_ROWS]
         rows = examples.rows_of(table, EXAMPLE_ROWS)
-        examples.check(model, table, rows)
+        examples.check(model, table, rows, method)
         return rows
     except Exception as error:
         callables.say(f"[track] the model is recorded without signature and input example, so it cannot be deployed: {storable.raised(error)}")
@@ -342,10 +343,11 @@ def log_model(run_id: str, folder: Path, flavor: str) -> Logged:
     return Logged(f"models:/{model_id}" if model_id else info.model_uri, model_id)
 
 
-def save_model(folder: Path, model: Any, example: Any) -> str:
+def save_model(folder: Path, model: Any, example: Any, method: str = "predict") -> str:
     """Write a model in MLflow's format for its kind, with signature, input example and pinned requirements; gives the flavor (``mlflow.sklearn``).
 
-    A model of any other class is wrapped (:mod:`lab_experiment.wrapped`).
+    Where it is served it answers by ``method``. A model of any other class, or whose format has no word for the method, is wrapped
+    (:mod:`lab_experiment.wrapped`).
 
     Raises:
         Failure: It cannot be pickled, or MLflow refuses.
@@ -353,26 +355,26 @@ def save_model(folder: Path, model: Any, example: Any) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     with failures("writing the model in MLflow's format"):
         more: dict[str, Any] = {} if example is None else {"input_example": example}
-        if isinstance(model, mlflow.pyfunc.PythonModel):
+        if isinstance(model, mlflow.pyfunc.PythonModel) and method == "predict":
             mlflow.pyfunc.save_model(folder, python_model=model, pip_requirements=requirements.of_model(model), **more)
             return "mlflow.pyfunc"
         package = next((name for name in (base.__module__.partition(".")[0] for base in type(model).__mro__) if name in FLAVORS), None)
-        if package is None:
+        if example is not None:
+            more["signature"] = examples.describe(example, predicting.predict(model, example, method))
+        if package is None or (package != "sklearn" and method != "predict"):
             _refuse_unless_pickled(model)
-            made = wrapped.wrap(model)
-            if example is not None:
-                more["signature"] = examples.describe(example, model.predict(example))
+            made = wrapped.wrap(model, method)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", ".*Add type hints")  # which the wrapper must not have
                 mlflow.pyfunc.save_model(folder, python_model=made, pip_requirements=requirements.of_model(made), **more)
-            callables.say(f"[track] a {kind_of(model)} is kept as a model of mlflow.pyfunc, which calls its predict")
+            callables.say(f"[track] a {kind_of(model)} is kept as a model of mlflow.pyfunc, which calls its {method}")
             return "mlflow.pyfunc"
         flavor = importlib.import_module(FLAVORS[package])
-        if example is not None:
-            more["signature"] = examples.describe(example, predicting.predict(model, example))
         booster = isinstance(model, getattr(importlib.import_module(package), "Booster", ()))  # which has a format of its own
         held = {} if booster else _sklearn_format(model, flavor)
         also = ["skops"] if "skops_trusted_types" in held else []
+        if method != "predict":
+            held["pyfunc_predict_fn"] = method
         flavor.save_model(model, str(folder), pip_requirements=requirements.of_model(model, *also), **more, **held)
         return FLAVORS[package]
 

@@ -93,7 +93,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         "steps": [],
         "search": None,
         "cross_validation": None,
-        "train": {"call": "theirs:train", "with": {}, "input_example": None, "evaluate": None},
+        "train": {"call": "theirs:train", "with": {}, "input_example": None, "predict": "predict", "evaluate": None},
         "track": {"experiment": "small", "run_name": "", "tags": {}},
         "register": None,
         "deploy": None,

@@ -73,6 +73,12 @@ def test_the_part_that_predicts_is_the_model_and_numbers_beside_it_are_metrics(r
     assert results.of_training("theirs:fit", returned) == (MODEL, metrics)
 
 
+def test_a_model_is_known_by_the_method_that_is_to_answer() -> None:
+    likely = type("Likely", (), {"predict_proba": lambda self, x: x})()
+    assert results.of_training("theirs:fit", (likely, 0.9), "predict_proba") == (likely, {"fit": 0.9})
+    assert results.of_training("theirs:fit", (MODEL, 0.9), "predict_proba") == ((MODEL, 0.9), {})
+
+
 @pytest.mark.parametrize("returned", [None, "models:/m-1", 0.5, (1, 2), {"auc": 0.9}, Scores(1, Fraction(1)), (Model, 1)])
 def test_what_has_no_part_that_predicts_stays_what_it_is(returned: Any) -> None:
     assert results.of_training("theirs:fit", returned) == (returned, {})

@@ -20,7 +20,7 @@ import xgboost  # type: ignore[import-not-found, unused-ignore]
 from sklearn.tree import DecisionTreeClassifier
 
 from lab_deployment import scoring
-from lab_experiment import examples, run, tracking
+from lab_experiment import champion, examples, run, tracking
 from lab_experiment.job import Job
 
 Make = Callable[..., Job]
@@ -64,6 +64,17 @@ def test_a_model_is_recorded_with_all_that_it_needs_where_it_is_served(name: str
     assert ("scikit-learn" in asked) == (name in MODELS), "XGBoost and LightGBM themselves do without it"
     assert ("skops" in asked) == (name in MODELS and flavor == "mlflow.lightgbm")
     assert "[track]" not in capsys.readouterr().out, "nothing is missing"
+
+
+@pytest.mark.parametrize("name", ["classifier of XGBoost", "classifier of LightGBM"])
+def test_a_classifier_answers_with_probabilities(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    example = tracking.example_of(X, model, "predict_proba")
+    tracking.save_model(tmp_path / "model", model, example, "predict_proba")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert np.allclose(loaded.predict(example), model.predict_proba(example)) and loaded.predict(example).shape == (5, 2)
+    assert any(line.startswith("scikit-learn==") for line in (tmp_path / "model" / "requirements.txt").read_text().splitlines())
+    assert type(champion.load(str(tmp_path / "model"))) is type(model)
 
 
 def test_a_booster_is_trained_evaluated_and_proven_by_its_example(theirs: Make, tmp_path: Path) -> None:

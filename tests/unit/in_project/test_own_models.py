@@ -16,6 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from lab_experiment import requirements, run
 from lab_experiment.failures import Failure
@@ -55,7 +56,7 @@ import json, sys, mlflow
 model = mlflow.pyfunc.load_model(sys.argv[1])
 example = model.metadata.load_input_example(mlflow.artifacts.download_artifacts(sys.argv[1]))
 asked = json.load(open(mlflow.artifacts.download_artifacts(sys.argv[1]) + "/serving_input_example.json"))["dataframe_split"]
-print(json.dumps([list(model.predict(example)), model.metadata.signature.inputs.input_names(), asked["columns"], "lab_experiment" in sys.modules]))
+print(json.dumps([model.predict(example).tolist(), model.metadata.signature.inputs.input_names(), asked["columns"], "lab_experiment" in sys.modules]))
 """
 
 
@@ -81,6 +82,44 @@ def test_a_packages_own_estimator_is_served_and_compared_like_any_other(theirs: 
     assert any(line.startswith("numpy==") for line in pinned)
     second = registered(19.5, name)
     assert second["champion"]["former_value"] == first["metrics"]["accuracy"], "the champion is measured as the object that the package made"
+
+
+class Likely:
+    """An estimator that gives probabilities and nothing else."""
+
+    def fit(self, x: Any, y: Any) -> None:
+        """Know the classes."""
+        self.classes_ = np.unique(np.asarray(y))
+
+    def predict_proba(self, x: Any) -> Any:
+        """Of the first class, and of the second."""
+        first = np.where(np.asarray(x)[:, 0] > 19.5, 0.9, 0.1)
+        return np.column_stack([first, 1 - first])
+
+
+@pytest.mark.parametrize(("make", "expected"), [(lambda: Likely(), [0.1, 0.9]), (lambda: DecisionTreeClassifier(), [0.0, 1.0])], ids=["own", "sklearn"])
+def test_a_model_answers_with_the_probabilities_of_its_classes(theirs: Make, make: Any, expected: list[float]) -> None:
+    def registered() -> dict[str, Any]:
+        more = {"register": {"name": name, **CHAMPION}, "deploy": {"target": "endpoint", "options": {}}}
+        return dict(run.train(theirs({"make": make, "read": read}, {**FITTED, "predict": "predict_proba"}, FOLDS, **more))["result"])
+
+    name = f"likely-{uuid.uuid4().hex[:8]}"
+    first = registered()
+    assert first["champion"]["promoted"] and first["metrics"] == {"accuracy": 1.0}
+    [answers, *_] = scored_elsewhere(first["model_uri"])
+    assert np.allclose(answers, [expected] * 5)
+    assert registered()["champion"]["former_value"] == 1.0
+
+
+def test_a_model_without_the_method_that_is_to_answer_is_a_sentence(theirs: Make) -> None:
+    train = {**FITTED, "predict": "predict_proba"}
+    one = theirs({"make": lambda: Threshold(1.0), "read": read}, train, FOLDS)
+    for ask in (lambda: run.train(one), lambda: one.package.ask("folds", params={})):
+        with pytest.raises(Failure, match=r"Threshold has no predict_proba; allowed: an object with fit\(X, y\) and predict_proba\(X\)") as caught:
+            ask()
+        assert caught.value.final
+    with pytest.raises(Failure, match=r"Threshold, which has no predict_proba; allowed is a model with predict_proba "):
+        run.train(theirs({"train": lambda: Threshold(1.0), "read": read}, {**train, "call": "theirs:train"}))
 
 
 def test_what_keras_computes_with_is_among_the_requirements_of_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
