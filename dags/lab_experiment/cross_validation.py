@@ -240,7 +240,10 @@ def as_sklearn(model: Any, kind: str, y: Any) -> Any:
     """
     if isinstance(model, BaseEstimator) and hasattr(model, "predict"):
         return model
-    return _Classifier(model, getattr(model, "classes_", np.unique(np.asarray(y)))) if kind == "classifier" else _Regressor(model)
+    if kind != "classifier":
+        return _Regressor(model)
+    made = _Booster if predicting.is_booster(model) else _Classifier
+    return made(model, getattr(model, "classes_", np.unique(np.asarray(y))))
 
 
 class _Fitted(BaseEstimator):
@@ -277,6 +280,24 @@ class _Classifier(ClassifierMixin, _Fitted):
     def predict(self, x: Any) -> Any:
         """The model's predictions; of one that gives probabilities alone the likeliest class."""
         return super().predict(x) if hasattr(self.model, "predict") else self.classes_[np.argmax(self.model.predict_proba(x), axis=1)]
+
+
+class _Booster(_Classifier):
+    """A fitted booster, whose ``predict`` gives the probabilities of classes; with some objectives the classes themselves, or a number."""
+
+    def predict_proba(self, x: Any) -> Any:
+        """A column for each class."""
+        found = super().predict(x)
+        return np.column_stack([1 - found, found]) if found.ndim == 1 else found
+
+    def predict(self, x: Any) -> Any:
+        """The likeliest class, where the booster gives probabilities."""
+        found = super().predict(x)
+        if found.ndim == 1:
+            probable = len(self.classes_) == 2 and found.min() >= 0 and found.max() <= 1 and not np.isin(found, self.classes_).all()
+            return self.classes_[(found > 0.5).astype(int)] if probable else found
+        classes = self.classes_ if len(self.classes_) == found.shape[1] else np.arange(found.shape[1])  # one may be missing here
+        return classes[np.argmax(found, axis=1)]
 
 
 class _Regressor(RegressorMixin, _Fitted):

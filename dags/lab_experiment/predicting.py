@@ -9,9 +9,14 @@ from typing import Any
 def predict(model: Any, rows: Any, method: str = "predict") -> Any:
     """What a model predicts for rows, by its ``predict`` or ``predict_proba``.
 
-    A booster that XGBoost's own ``train`` gave takes nothing but a matrix of XGBoost's. MLflow makes one where the model is served, and so does this.
+    A booster of XGBoost takes nothing but a matrix of XGBoost's. MLflow makes one where the model is served, and so does this.
     """
-    xgboost: Any = sys.modules.get("xgboost")  # it is there if the model is of it
-    if isinstance(model, getattr(xgboost, "Booster", ())):
-        rows = xgboost.DMatrix(rows)
+    if is_booster(model, "xgboost"):
+        rows = sys.modules["xgboost"].DMatrix(rows)
     return getattr(model, method)(rows)
+
+
+def is_booster(model: Any, *packages: str) -> bool:
+    """Whether a model is what the own ``train`` of one of the packages gives, by default of LightGBM or XGBoost: no estimator, and without ``classes_``."""
+    kinds = (getattr(sys.modules.get(name), "Booster", None) for name in packages or ("lightgbm", "xgboost"))  # imported, if a model is of it
+    return isinstance(model, tuple(kind for kind in kinds if kind))

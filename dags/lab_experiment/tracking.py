@@ -370,8 +370,7 @@ def save_model(folder: Path, model: Any, example: Any, method: str = "predict") 
             callables.say(f"[track] a {kind_of(model)} is kept as a model of mlflow.pyfunc, which calls its {method}")
             return "mlflow.pyfunc"
         flavor = importlib.import_module(FLAVORS[package])
-        booster = isinstance(model, getattr(importlib.import_module(package), "Booster", ()))  # which has a format of its own
-        held = {} if booster else _sklearn_format(model, flavor)
+        held = {} if predicting.is_booster(model) else _sklearn_format(model, flavor)  # a booster has a format of its own
         also = ["skops"] if "skops_trusted_types" in held else []
         if method != "predict":
             held["pyfunc_predict_fn"] = method

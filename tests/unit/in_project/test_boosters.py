@@ -20,7 +20,7 @@ import xgboost  # type: ignore[import-not-found, unused-ignore]
 from sklearn.tree import DecisionTreeClassifier
 
 from lab_deployment import scoring
-from lab_experiment import champion, examples, run, tracking
+from lab_experiment import champion, cross_validation, examples, run, tracking
 from lab_experiment.job import Job
 
 Make = Callable[..., Job]
@@ -89,6 +89,50 @@ def test_a_booster_is_trained_evaluated_and_proven_by_its_example(theirs: Make, 
     folder = mlflow.artifacts.download_artifacts(outcome["model_uri"], dst_path=str(tmp_path / "model"))
     scoring.predict(folder, str(tmp_path / "answer.json"))
     assert len(json.loads((tmp_path / "answer.json").read_text())["predictions"]) == 5
+
+
+THREE = (X["a"] * 3).clip(-1, 1).round().astype(int) + 1
+PROBABLE: dict[str, tuple[Callable[[], Any], Any, list[str]]] = {
+    "XGBoost, two classes": (lambda: xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(X, Y), 9), Y, ["accuracy", "roc_auc", "neg_log_loss"]),
+    "XGBoost, three classes": (
+        lambda: xgboost.train({"objective": "multi:softprob", "num_class": 3}, xgboost.DMatrix(X, THREE), 9),
+        THREE,
+        ["accuracy", "roc_auc_ovr"],
+    ),
+    "XGBoost, classes themselves": (
+        lambda: xgboost.train({"objective": "multi:softmax", "num_class": 3}, xgboost.DMatrix(X, THREE), 9),
+        THREE,
+        ["accuracy", "f1_macro"],
+    ),
+    "LightGBM, two classes": (
+        lambda: lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(X, Y), 9),
+        Y.map({0: "no", 1: "yes"}),
+        ["accuracy", "roc_auc", "neg_log_loss"],
+    ),
+    "LightGBM, three classes": (
+        lambda: lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, lightgbm.Dataset(X, THREE), 9),
+        THREE,
+        ["accuracy", "roc_auc_ovr"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBABLE)
+def test_a_booster_is_scored_as_the_classifier_that_it_is(name: str) -> None:
+    make, y, scorers = PROBABLE[name]
+    model = make()
+    kind = cross_validation.kind_of(model, y)
+    scores = cross_validation.score(cross_validation.as_sklearn(model, kind, y), X, y, scorers)
+    assert scores["accuracy"] > 0.85 and all(value > -0.5 for value in scores.values())
+    few = y.isin(sorted(set(y))[:2])
+    assert cross_validation.score(cross_validation.as_sklearn(model, kind, y[few]), X[few], y[few], ["accuracy"])["accuracy"] > 0.85, "a class is missing"
+
+
+def test_a_booster_of_few_whole_numbers_is_scored_by_them() -> None:
+    y = pd.Series([1, 2, 3, 4] * 20)
+    x = pd.DataFrame({"a": y + 0.25})
+    model = xgboost.train({"max_depth": 3}, xgboost.DMatrix(x, y), 40)
+    assert cross_validation.score(cross_validation.as_sklearn(model, "classifier", y), x, y, ["r2"])["r2"] > 0.9
 
 
 FRAME = {
