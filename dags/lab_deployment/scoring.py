@@ -60,7 +60,8 @@ def score(request_file: str, report_file: str) -> None:
     begun = time.monotonic()
     model = load(request["model"])
     output = Path(request["output"])
-    taken = model.metadata.signature.inputs.input_names() if model.metadata.signature.inputs.has_input_names() else []
+    inputs = model.metadata.signature.inputs
+    taken = inputs.input_names() if inputs.has_input_names() else []
     files = []
     failed = 0
     for file in request["files"]:
@@ -72,13 +73,14 @@ def score(request_file: str, report_file: str) -> None:
         failures = Failures(output / f"{file['name']}.failures.jsonl")
         writer = Writer(target, file["format"])
         for table in tables(Path(file["path"]), file["format"], request["rows_at_once"]):
-            missing = [name for name in taken if name not in table.columns and name in model.metadata.signature.inputs.required_input_names()]
+            missing = [name for name in taken if name not in table.columns and name in inputs.required_input_names()]
             if missing:
                 raise SystemExit(
                     f"{file['name']} lacks {', '.join(map(repr, missing))}, which the model takes; its columns are {', '.join(map(str, table.columns))}."
                 )
+            if words := "" if taken else misshapen(table, inputs):
+                raise SystemExit(f"{file['name']} {words}")
             kept = {"none": [], "all": list(table.columns), "others": [name for name in table.columns if name not in taken]}[request["columns"]]
-            table = typed(table, model.metadata.signature.inputs) if taken else table
             good, predictions = _scored(model, [name for name in taken if name in table.columns], table, failures, rows)
             failed_now = failed + failures.rows
             if failed_now > request["allowed_failures"]:
@@ -142,25 +144,51 @@ class Failures:
             self._file.close()
 
 
-def typed(table: Any, schema: Any) -> Any:
-    """A table whose columns have the types that the model promises to take, as far as that is possible without loss.
+def misshapen(table: Any, schema: Any) -> str:
+    """What is wrong with the number of columns for a model that was trained on an array, whose columns have no names; nothing where MLflow takes them."""
+    shape = schema.inputs[0].shape if schema.is_tensor_spec() else ()
+    columns = list(map(str, table.columns))
+    if not shape or len(columns) == 1 or shape == (-1, len(columns)):  # one column may hold a list for each row
+        return ""
+    return (
+        f"has {len(columns)} columns ({', '.join(columns)}), and the model takes {'x'.join(map(str, shape[1:])) or 1} values a row without names, "
+        "for it was trained on an array; leave out of the file what it was not trained on, such as an id, or train it on a data frame, "
+        "whose columns it takes by their names."
+    )
 
-    In a text file 1 and 1.0 are the same number.
+
+def typed(table: Any, schema: Any) -> Any:
+    """A table whose columns have the types that the model promises to take, as far as that is possible.
+
+    In a text file 1 and 1.0 are the same number, and 0.1 does not say of how many bits it is. So every number that is taken as a float becomes one,
+    rounded as the training's own data were, unless it is too great for that. Whole numbers are made without loss alone. A model without names takes all
+    columns as they come.
 
     A column that cannot be brought there stays as it is; the model then says what is wrong with it.
     Texts become objects: pandas 3 reads them as a type of their own, in which older releases of MLflow (2.22 and 3.4, for example) refuse every row.
     """
-    wanted = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
-    for name, kind in wanted.items():
-        if name in table.columns and table[name].dtype.name == "str":
-            table = table.assign(**{name: table[name].astype(object)})
-        if name in table.columns and table[name].dtype != kind and getattr(kind, "kind", "") in "fiu" and table[name].dtype.kind in "fiub":
+    import numpy as np
+
+    names = schema.input_names() if schema.has_input_names() else list(table.columns)
+    kinds = [kind.to_pandas() if hasattr(kind, "to_pandas") else kind for kind in schema.input_types()]
+    if schema.is_tensor_spec() and not schema.has_input_names():
+        kinds *= len(names)
+    table = table.copy(deep=False)
+    for name, kind in zip(names, kinds, strict=False):  # a table may have more columns than a model without names takes
+        if name not in table.columns:
+            continue
+        if table[name].dtype.name == "str":
+            table[name] = table[name].astype(object)
+        if table[name].dtype != kind and getattr(kind, "kind", "") in ("f", "i", "u") and table[name].dtype.kind in "fiub":
             try:
-                cast = table[name].astype(kind)
+                with np.errstate(over="ignore"):
+                    cast = table[name].astype(kind)
             except (TypeError, ValueError):  # empty cells in a column of whole numbers
                 continue
-            if (cast == table[name]).where(table[name].notna(), True).all():
-                table = table.assign(**{name: cast})
+            endless = [np.inf, -np.inf]
+            fits = cast == table[name] if kind.kind != "f" else ~cast.isin(endless) | table[name].isin(endless)
+            if fits.where(table[name].notna(), True).all():
+                table[name] = cast
     return table
 
 
@@ -178,8 +206,10 @@ def _scored(model: Any, columns: list[str], table: Any, failures: Failures, befo
 
     if not len(table):
         return table, []
+    # each half by its own types, for one value may keep a column from them; and numbered anew, since MLflow looks for row 0 of what an array is made from
+    given = typed(table, model.metadata.signature.inputs).reset_index(drop=True)
     try:
-        return table, model.predict(table[columns] if columns else table)
+        return table, model.predict(given[columns] if columns else given)
     except Exception as error:
         if len(table) == 1:
             failures.add(before + 1 + int(table.index[0]), error, table)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import mlflow.pyfunc
+import numpy as np
 import pandas as pd
+import pytest
+from mlflow.models import infer_signature
 from mlflow.types import ColSpec, DataType, Schema
 
 from lab_deployment import scoring
@@ -17,3 +23,79 @@ def test_texts_of_a_file_are_objects_as_every_mlflow_takes_them(tmp_path: Path) 
     made = scoring.typed(table, Schema([ColSpec(DataType.string, "kind", required=False), ColSpec(DataType.double, "number")]))
     assert made["kind"].dtype == object and made["number"].dtype == float
     assert made["kind"][0] == "a" and pd.isna(made["kind"][1]) and isinstance(made["kind"][1], float), "a gap stays what it is"
+
+
+class Sum(mlflow.pyfunc.PythonModel):
+    """Adds up the numbers of a row."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow would take hints for a schema
+        """The sums."""
+        return np.asarray(model_input).sum(axis=1)
+
+
+def scored(folder: Path, example: Any, text: str, **options: Any) -> str:
+    """What is written for a CSV file, two rows at a time, by a model that was trained on such rows."""
+    (folder / "rows.csv").write_text(text)
+    (folder / "out").mkdir()
+    mlflow.pyfunc.save_model(folder / "model", python_model=Sum(), signature=infer_signature(example, np.array([1.0])), pip_requirements=[])
+    request = {"model": str(folder / "model"), "uri": "models:/m/1", "digest": "", "by": "", "input": str(folder), "output": str(folder / "out")}
+    request |= {"columns": "others", "rows_at_once": 2, "allowed_failures": 0, **options}
+    request["files"] = [{"path": str(folder / "rows.csv"), "name": "rows.csv", "format": "csv"}]
+    (folder / "request.json").write_text(json.dumps(request))
+    scoring.score(str(folder / "request.json"), str(folder / "report.json"))
+    return (folder / "out" / "rows.csv").read_text()
+
+
+FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]})
+TRAINED_ON = {
+    "a frame": FRAME,
+    "a narrow frame": FRAME.astype("float32"),
+    "an array": FRAME.to_numpy(),
+    "a narrow array": FRAME.to_numpy(dtype="float32"),
+}
+
+
+@pytest.mark.parametrize("kind", [*TRAINED_ON])
+def test_a_text_file_is_scored_whatever_width_the_numbers_of_the_training_had(tmp_path: Path, kind: str) -> None:
+    """The second two rows are whole numbers; the last two have one that no narrow float holds exactly."""
+    found = scored(tmp_path, TRAINED_ON[kind], "a,b\n0.5,1\n0.1,2\n3,4\n1,2\n16777217,0\n1.5,1\n").split()
+    assert found[0] == "prediction" and [round(float(number), 3) for number in found[1:]] == pytest.approx([1.5, 2.1, 7, 3, 16777217, 2.5], rel=1e-7)
+
+
+def test_the_columns_of_a_model_without_names_are_taken_by_their_places() -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": [0.1, 0.5], "more": [1, 2]})
+    made = scoring.typed(table, Schema([ColSpec(DataType.float), ColSpec(DataType.float)]))
+    assert [*made.dtypes] == ["float32", "float32", "int64"] and [*table.dtypes] == ["int64", "float64", "int64"]
+
+
+def test_whole_numbers_are_scored_as_such_and_nothing_else_is(tmp_path: Path) -> None:
+    whole = FRAME.to_numpy(dtype="int32")
+    assert scored(tmp_path, whole, "a,b\n1.0,2\n3,4\n").split() == ["prediction", "3", "7"]
+    (tmp_path / "more").mkdir()
+    with pytest.raises(SystemExit, match=r"1 rows of 2 cannot be scored, the first in rows.csv, row 2: MlflowException: dtype of input float64 does not match"):
+        scored(tmp_path / "more", whole, "a,b\n1,2\n1,2.5\n")
+
+
+def test_what_is_too_great_for_the_model_is_no_endless_number(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"1 rows of 2 cannot be scored, the first in rows.csv, row 2: MlflowException: "):
+        scored(tmp_path, FRAME.astype("float32"), "a,b\n1.5,inf\n1e300,2\n")
+
+
+def test_the_columns_beside_the_predictions_are_as_they_were(tmp_path: Path) -> None:
+    written = scored(tmp_path, FRAME.astype("float32"), "id,a,b\nx,0.123456789012,1\n", columns="all")
+    assert written.splitlines()[1].startswith("x,0.123456789012,1,1.12345")
+
+
+@pytest.mark.parametrize(("header", "columns"), [("id,a,b", 3), ("a", 1)])
+def test_a_model_without_names_says_which_columns_it_cannot_tell_apart(tmp_path: Path, header: str, columns: int) -> None:
+    row = ",".join("1" * columns)
+    words = f"rows.csv has 3 columns ({', '.join(header.split(','))}), and the model takes 2 values a row without names, for it was trained on an array; "
+    words += "leave out of the file what it was not trained on, such as an id, or train it on a data frame, whose columns it takes by their names."
+    with pytest.raises(SystemExit) as stopped:
+        scored(tmp_path, FRAME.to_numpy(), f"{header}\n{row}\n")
+    assert str(stopped.value) == words if columns > 1 else "cannot be scored" in str(stopped.value)
+
+
+def test_a_row_that_an_array_of_one_column_cannot_hold_takes_no_other_one_along(tmp_path: Path) -> None:
+    found = scored(tmp_path, np.array([[1.0], [2.0]]), "a\n1\nx\n3\n4\n", rows_at_once=4, allowed_failures=1)
+    assert found.split() == ["prediction", "1.0", "3.0", "4.0"]
