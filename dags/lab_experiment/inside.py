@@ -304,7 +304,8 @@ class Work:
         """Train.
 
         Gives ``model`` (whether there is one), or ``address``: where the training says that it is; ``metrics`` that it returned beside the model; ``returned``:
-        what it gave that can be no model, in words; ``elsewhere``: MLflow's address, if the package changed it.
+        what it gave that can be no model, in words; ``left_out``: what it returned that the model needs, in words; ``elsewhere``: MLflow's address, if the
+        package changed it.
         """
         train = self.document["train"]
         self.trained = {**self.values, "params": params}
@@ -324,12 +325,20 @@ class Work:
 
             with callables.told_as(f"track: reading the model from {returned} failed with"):
                 returned = self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
-        returned, metrics = results.of_training(train["call"], returned, self.method)
+        returned, metrics, others = results.of_training(train["call"], returned, self.method)
         self.trained["model"] = returned
+        if others:
+            say(f"[train] {train['call']} returned beside the model what is no number, and is not kept: {results.kinds_of(others)}")
+        if left_out := results.kinds_of(results.missed(returned, others)):
+            say(
+                f"[train] WARNING: the model is kept without {left_out}, so where it is served it wants rows that went through that already; "
+                f"return one object whose {self.method} does all of it, as that of sklearn.pipeline.make_pipeline(scaler, model)"
+            )
         kind = f"a {type(returned).__module__}.{type(returned).__qualname__}, which has no {self.method}"
         no_model = "nothing" if returned is None else repr(text) if isinstance(returned, (str, Path)) else kind
         # Without MLflow a model is a file of the run, whatever it can do.
-        return {**answer, "model": hasattr(returned, self.method) or not (no_model != kind or _mlflow_here()), "returned": no_model, "metrics": metrics}
+        model = hasattr(returned, self.method) or not (no_model != kind or _mlflow_here())
+        return {**answer, "model": model, "returned": no_model, "metrics": metrics, "left_out": left_out}
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,8 @@ def _opened(value: Any) -> Any:
     return value if fields is None else {name: _opened(one) for name, one in fields.items()}
 
 
-def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any, dict[str, float]]:
-    """The model among what a training returned, and the numbers beside it; what was returned itself, where no part of it can predict.
+def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any, dict[str, float], dict[str, Any]]:
+    """The model among what a training returned, the numbers beside it, and what else is beside it; what was returned itself, where no part of it can predict.
 
     Args:
         call: The function, ``package.module:function``.
@@ -54,15 +55,17 @@ def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any,
         parts = {str(name): part for name, part in returned.items()}
     models = {name: part for name, part in (parts or {}).items() if hasattr(part, method) and not isinstance(part, type)}
     if not parts or not models:
-        return returned, {}
+        return returned, {}, {}
     if len({id(model) for model in models.values()}) > 1:
         words = "allowed is one model, and numbers beside it"
         raise Failure(f"train: {call} returned a {type(returned).__name__} in which {' and '.join(models)} have {method}; {words}", final=True)
     metrics: dict[str, float] = {}
+    others: dict[str, Any] = {}
     bare = [name for name, part in parts.items() if name.isdigit() and _number(part) is not None]
     for name, part in parts.items():
         if name in models:
             continue
+        others |= _others(name, part)
         if name in bare:  # of a tuple, where numbers have no names
             name = function if len(bare) == 1 else f"{function}_{name}"
         found = _opened(part)
@@ -70,7 +73,43 @@ def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any,
             metrics |= {f"{name}.{inner}" if inner in metrics else inner: value for inner, value in _numbers(found).items()}
         elif (number := _number(found)) is not None:
             metrics[name] = number
-    return next(iter(models.values())), metrics
+    return next(iter(models.values())), metrics, others
+
+
+def _others(name: str, part: Any) -> dict[str, Any]:
+    """What of a part is no number, by its name."""
+    found = _opened(part)
+    try:
+        inside = {f"{name}.{inner}": value for inner, value in storable.flat(found)} if isinstance(found, Mapping) and not _prepares(part) else {name: part}
+    except ValueError:  # it holds itself
+        inside = {name: part}
+    return {name: value for name, value in inside.items() if value is not None and _number(value) is None}
+
+
+def _prepares(part: Any) -> bool:
+    """Whether a part makes what a model is given, or reads what it gives; a frame has ``transform``, too, but no ``fit``."""
+    return hasattr(part, "fit") and hasattr(part, "transform") and not isinstance(part, type)
+
+
+def missed(model: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the other parts that a model cannot be used without: scalers, encoders and the like that are nowhere in it, as they are in a pipeline."""
+    wanted = {name: part for name, part in others.items() if _prepares(part)}
+    seen: set[int] = set()
+    waiting = [model] if wanted else []
+    while waiting and len(seen) < 1_000_000:
+        value = waiting.pop()
+        if id(value) in seen or isinstance(value, (type, types.ModuleType, types.FunctionType)):
+            continue
+        seen.add(id(value))
+        inside = value if isinstance(value, (dict, list, tuple)) else getattr(value, "__dict__", None)
+        waiting += inside.values() if isinstance(inside, dict) else inside if isinstance(inside, (list, tuple)) else []
+    return {name: part for name, part in wanted.items() if id(part) not in seen}
+
+
+def kinds_of(parts: Mapping[str, Any]) -> str:
+    """Parts as a log names them."""
+    shown = ", ".join(f"{name} ({type(part).__module__}.{type(part).__qualname__})" for name, part in parts.items())
+    return storable.text(shown.replace("(builtins.", "("), 1000)
 
 
 def numbers_in(returned: Any) -> dict[str, float]:

@@ -270,6 +270,9 @@ class Training:
             except Failure as failure:
                 raise Failure(f"{failure}{away}", failure.final) from None
             return tracking.Logged(uri, _model_id(uri)), {}
+        if answer.get("left_out"):
+            with tracking.failures("recording what the model is kept without"):
+                tracking.log(self.job.client, self.job.run["mlflow_run_id"], tags={"lab.left_out": answer["left_out"]})
         if answer["model"]:
             return None, answer.get("metrics", {})
         with tracking.failures("looking for a run that the package started"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -52,7 +53,32 @@ class Fields:
     auc = 0.5
 
 
-MODEL = Model()
+class Scaler:
+    """What prepares rows."""
+
+    def fit(self, x: Any) -> None:
+        """Learn."""
+
+    def transform(self, x: Any) -> Any:
+        """The same."""
+        return x
+
+
+class Frame:
+    """As a table of pandas looks."""
+
+    def transform(self, function: Any) -> Any:
+        """Another one."""
+
+
+class Whole(Model):
+    """A model with what prepares its rows."""
+
+    def __init__(self, scaler: Any) -> None:
+        self.steps = [("scale", {"first": scaler}), ("self", self)]
+
+
+MODEL, SCALER = Model(), Scaler()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +96,7 @@ MODEL = Model()
     ],
 )
 def test_the_part_that_predicts_is_the_model_and_numbers_beside_it_are_metrics(returned: Any, metrics: dict[str, float]) -> None:
-    assert results.of_training("theirs:fit", returned) == (MODEL, metrics)
+    assert results.of_training("theirs:fit", returned)[:2] == (MODEL, metrics)
 
 
 def test_a_model_is_known_by_the_method_that_is_to_answer() -> None:
@@ -81,7 +107,24 @@ def test_a_model_is_known_by_the_method_that_is_to_answer() -> None:
 
 @pytest.mark.parametrize("returned", [None, "models:/m-1", 0.5, (1, 2), {"auc": 0.9}, Scores(1, Fraction(1)), (Model, 1)])
 def test_what_has_no_part_that_predicts_stays_what_it_is(returned: Any) -> None:
-    assert results.of_training("theirs:fit", returned) == (returned, {})
+    assert results.of_training("theirs:fit", returned) == (returned, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("returned", "others", "missed"),
+    [
+        ((MODEL, SCALER, 0.9, "best", None), "1 (test_results.Scaler), 3 (str)", ["1"]),
+        ({"model": MODEL, "in": {"scaler": SCALER, "auc": 0.9}, "x": Frame()}, "in.scaler (test_results.Scaler), x (test_results.Frame)", ["in.scaler"]),
+        (Trained(MODEL, Pair(SCALER, 0.5), 1.0), "scores.fitted (test_results.Scaler), name (str), converged (bool)", ["scores.fitted"]),
+        ((Whole(SCALER), SCALER), "1 (test_results.Scaler)", []),
+        ((Whole(Scaler()), SCALER), "1 (test_results.Scaler)", ["1"]),
+        ((MODEL, Scaler), "1 (type)", []),
+    ],
+)
+def test_what_is_beside_the_model_is_named_and_what_it_needs_is_told_apart(returned: Any, others: str, missed: list[str]) -> None:
+    model, _, found = results.of_training("theirs:fit", returned)
+    assert re.sub(r"[\w.]*test_results", "test_results", results.kinds_of(found)) == others
+    assert [*results.missed(model, found)] == missed
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,21 @@ def test_what_the_classes_of_a_model_are_derived_from_is_among_its_requirements(
     assert any(line.startswith("optuna==") for line in requirements.of_model(Boosted()))
 
 
+def test_a_scaler_that_was_returned_beside_a_model_is_named_as_left_out(theirs: Make, capfd: pytest.CaptureFixture[str]) -> None:
+    def train() -> Any:
+        from sklearn.preprocessing import StandardScaler
+
+        x, y = read()
+        model = Threshold(0.0)
+        model.fit(x, y)
+        return model, StandardScaler().fit(x)
+
+    called = {**FITTED, "call": "theirs:train", "evaluate": None}
+    found = run.train(theirs({"train": train, "read": read}, called, register={"name": "scaled", "description": "", "champion": None}))["result"]
+    assert mlflow.get_run(found["mlflow_run_id"]).data.tags["lab.left_out"] == "1 (sklearn.preprocessing._data.StandardScaler)"
+    assert "[train] WARNING: the model is kept without 1 (sklearn.preprocessing._data.StandardScaler), so where it is served" in capfd.readouterr().out
+
+
 class Unfinished:
     """What only learns."""
 
