@@ -148,6 +148,9 @@ EXACT = {"train", "train_model", "fit", "fit_model", "main_train", "run_training
 PART_OF_TRAINING = re.compile(r"(.*_)?(epoch|step|batch|fold|one|scaler|encoder|vectorizer|tokenizer|imputer|transformer|preprocessor)(_.*)?")
 """What a function is called that does a part of a training."""
 
+DEVELOPMENT = re.compile(r"(unit|dev)?-?tests?|testing|dev|develop|development|docs?|documentation|lint(ing|ers?)?|typing|types|mypy|ci|build|release")
+"""Extras that a package is developed with, and not run."""
+
 NO_TABLE = {"None", "str", "int", "float", "bool", "dict", "list", "tuple", "object", "Any", "Path", "Namespace", "Logger"}
 """Types that say nothing of a table, or that it is none."""
 
@@ -224,6 +227,8 @@ class Package:
     functions: list[Function]
     unread: list[str]
     """What cannot be read, a sentence without its end for each file: a newer Python may read it."""
+    extras: list[str] = field(default_factory=list)
+    """The extras that its functions may need."""
 
 
 def package_of(project: Path) -> Package:
@@ -272,10 +277,24 @@ def _project(project: Path) -> Package:
     for places in (named, expected, _discovered(project)):
         found = [(above, path) for above, path in places if path.is_relative_to(above)]
         if files := [(above, file) for above, path in found for file in _files(path, bare=places is named)]:
-            return Package(name, version or _source_version(project, content, [file for _above, file in files]), *_read(dict.fromkeys(files), project))
+            version = version or _source_version(project, content, [file for _above, file in files])
+            return Package(name, version, *_read(dict.fromkeys(files), project), extras=_extras(about, content))
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
     usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
     raise Problem(f"PROJECT names {project}, which has neither {f'{looked} nor ' if looked else ''}{usual}.")
+
+
+def _extras(about: dict[str, Any], content: dict[str, Any]) -> list[str]:
+    """The extras of a project, by its settings: those of today, of Poetry, and of before pyproject.toml."""
+    setuptools = _table(content, "tool", "setuptools")
+    places = _table(about, "optional-dependencies"), _table(about, "extras"), _table(setuptools, "dynamic", "optional-dependencies")
+    return _needed_extras(name for place in (*places, _table(setuptools, "extras-require")) for name in place)
+
+
+def _needed_extras(names: Iterable[object]) -> list[str]:
+    """Those that an environment may need; setup.py also has conditions in the place of names."""
+    legal = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
+    return list(dict.fromkeys(name for name in map(str, names) if legal.fullmatch(name) and not DEVELOPMENT.fullmatch(name)))
 
 
 def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -301,6 +320,8 @@ def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         about["version"] = ""
     if modules := written.get("options", "py_modules", fallback="").split():
         settings["py-modules"] = modules
+    if written.has_section("options.extras_require"):
+        settings["extras-require"] = dict.fromkeys(written.options("options.extras_require"))
     if where := written.get("options.packages.find", "where", fallback=""):
         settings["packages"] = {"find": {"where": [where]}}
     return about, settings
@@ -437,7 +458,7 @@ def _wheel(wheel: Path) -> Package:
         if not files:
             raise Problem(f"PROJECT names {wheel}, which has no Python file; name the wheel of your package, or its project's folder.")
         try:
-            return Package(about["Name"], about["Version"], *_read(files, folder))
+            return Package(about["Name"], about["Version"], *_read(files, folder), extras=_needed_extras(about.get_all("Provides-Extra", [])))
         except Problem as problem:
             raise Problem(str(problem).replace(str(folder), str(wheel))) from None
 
@@ -564,6 +585,11 @@ def _types(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, str]:
 def _parts(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """How many things a function gives as a tuple, by what it says, or else by what it returns; 0 for one thing, and -1 where that is not plain."""
     said = node.returns
+    if isinstance(said, ast.Constant) and isinstance(said.value, str):  # in quotes
+        with contextlib.suppress(SyntaxError, ValueError):
+            said = ast.parse(said.value, mode="eval").body
+    if said and ast.unparse(said).rpartition(".")[2] in ("Any", "object"):
+        said = None
     if isinstance(said, ast.Subscript) and ast.unparse(said.value).lower().endswith("tuple"):
         parts = said.slice.elts if isinstance(said.slice, ast.Tuple) else [said.slice]
         return -1 if any(isinstance(part, ast.Constant) and part.value is ... for part in parts) else len(parts)
@@ -746,6 +772,18 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
     return ({**function.arguments, **given}, loads[0]) if len(given) == wanted else (function.arguments, None)
 
 
+def _is_one_table(data: Function, train: Function) -> bool:
+    """Whether what loads data gives no X and y, as far as is known, so that only the training can tell its target.
+
+    What says nothing of its result and returns no tuple may still give two things, as scikit-learn's loaders do; the training that asks for X and y knows.
+    """
+    missing = [name for name, value in train.arguments.items() if value == NEEDED]
+    asks_for_two = all(any(map(kind.fullmatch, missing)) for kind in (X, Y))
+    if data.parts:
+        return data.parts not in (-1, 2, 3)
+    return data.types.get("return", "").rpartition(".")[2] not in ("", "Any", "object") or not asks_for_two
+
+
 def _names(source: Function, argument: str) -> bool:
     """Whether a function is called after an argument that takes what it gives."""
     return source.name.lower().endswith(f"_{argument.lower()}")
@@ -772,7 +810,7 @@ def experiment(name: str, package: Package) -> str:
     others = [function for function in others if not NEITHER.fullmatch(_bare(function.name)) and not SPLITS.fullmatch(function.name)]
     others.sort(key=lambda function: function.name not in ("main", "run"))
     logs = known.get("train") or next((function for function in others if function.logs is not None and not function.name.startswith("log")), None)
-    if "estimator" in known and "data" in known:
+    if "estimator" in known and "data" in known and not ("train" in known and _is_one_table(known["data"], known["train"])):
         if ranges := _ranges(known["estimator"]):
             lines += ["search:", "  objective: cross_validation", "  space: # around the defaults of the function; change the bounds"]
             lines += [f"    {key}: {found}" for key, found in ranges.items()]
@@ -926,6 +964,8 @@ def main() -> int:
         head = f"# What experiments/{asked.name}.yml needs. The lock beside it is made by `make run` and `make lab`; commit both.\n"
         file, text = LAB / "experiments" / f"{asked.name}.yml", experiment(asked.name, package)
         needs = LAB / "environments" / f"{asked.name}.in"
+        if package.extras:
+            head += f"# extras: {package.name}[{','.join(package.extras)}]{pin.removeprefix(package.name)} has all of them; write those that you need below.\n"
         write({file: text, needs: f"{head}{pin}\n"})
         for sentence in package.unread:
             print(f"Left out: {sentence}. The draft says so, too.")

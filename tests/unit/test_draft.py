@@ -389,6 +389,33 @@ def test_an_argument_that_one_function_can_fill_gets_its_result(tmp_path: Path, 
     assert not wired or "What else" not in text
 
 
+ONE_TABLE = {
+    "def load_data() -> pd.DataFrame: pass\ndef train(df): pass": {"df": "{{ steps.load_data }}"},
+    "def load_data(path):\n    table = read(path)\n    return table\ndef train(df, rate=0.1): pass": {"df": "{{ steps.load_data }}", "rate": 0.1},
+    "def load_data() -> pd.DataFrame: pass\ndef train(X, y): pass": {"X": "...", "y": "..."},
+    "def load_data(): return 1, 2, 3, 4\ndef train(path): pass": {"path": "..."},
+    "def load_data(): return load_wine()\ndef train(): pass": {},
+}
+TWO_PARTS = [
+    "def load_data() -> tuple[A, B]: pass\ndef train(df): pass",
+    "def load_data() -> 'tuple[A, B, C]': pass\ndef train(df): pass",
+    "def load_data() -> Any: return 1, 2\ndef train(df): pass",
+    "def load_data(n):\n    if n: return 1, 2\n    return 3\ndef train(df): pass",
+    "def load_data(): return load_wine(return_X_y=True)\ndef train(features, target, n=3): pass",
+    "def load_data() -> pd.DataFrame: pass\ndef evaluate(model): pass",
+]
+
+
+@pytest.mark.parametrize("source", [*ONE_TABLE, *TWO_PARTS])
+def test_a_training_is_drafted_where_the_data_are_no_x_and_y(tmp_path: Path, source: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"def build_model(n=100): pass\n{source}\n"))
+    if source in ONE_TABLE:
+        assert not found["search"] and not found["cross_validation"]
+        assert (found["train"]["call"], found["train"]["with"]) == ("theirs:train", ONE_TABLE[source])
+    else:
+        assert found["cross_validation"]["estimator"]["call"] == "theirs:build_model" and found["train"]["call"] is None
+
+
 LOGS = """
 import mlflow
 def load_data(): return 1
@@ -529,6 +556,28 @@ def test_a_project_of_before_pyproject_is_read(tmp_path: Path, files: dict[str, 
     assert (tmp_path / "environments" / "mine.in").read_text().endswith(f"\n{pin}\n")
 
 
+EXTRAS: dict[str, dict[str, str]] = {
+    "today": {"pyproject.toml": "[project]\nname = 'theirs'\nversion = '1.2'\n[project.optional-dependencies]\ntrain = ['x']\ntest = []\nplots = []\n"},
+    "dynamic": {"pyproject.toml": f"{NAMED.replace('the-project', 'theirs')}[tool.setuptools.dynamic.optional-dependencies]\ntrain = 1\nplots = 2\n"},
+    "poetry": {"pyproject.toml": f"{POETRY.replace('the-project', 'theirs')}[tool.poetry.extras]\ntrain = ['x']\ndev = []\nplots = ['y']\n"},
+    "setup.cfg": {"setup.cfg": "[metadata]\nname = theirs\nversion = 1.2\n[options.extras_require]\ntrain = x\ndocs = y\nplots = z\n"},
+    "setup.py": {"setup.py": "setup(name='theirs', version='1.2', extras_require={'train': 'x', 'plots': [], ':python_version<\"3\"': 'y'})\n"},
+}
+
+
+@pytest.mark.parametrize("kind", [*EXTRAS])
+def test_the_extras_of_a_package_are_named_in_its_environment(tmp_path: Path, kind: str) -> None:
+    folder = project(tmp_path / "theirs", "def train(): pass\n")
+    (folder / "pyproject.toml").unlink()
+    for name, text in EXTRAS[kind].items():
+        (folder / name).write_text(text)
+    drafted(tmp_path, folder)
+    file = tmp_path / "environments" / "mine.in"
+    words = "# extras: theirs[train,plots]==1.2 has all of them; write those that you need below."
+    assert file.read_text().splitlines()[1:] == [words, "theirs==1.2"]
+    assert [str(entry.requirement) for entry in environment_files.entries_of("mine", [file])] == ["theirs==1.2"]
+
+
 def test_a_package_is_no_namespace_of_its_modules(tmp_path: Path) -> None:
     folder = project(tmp_path / "theirs", "def train(): pass\n", NAMED, "src/the/__init__.py")
     project(folder, "def split(): pass\n", NAMED, "src/the/project/__init__.py")
@@ -541,9 +590,11 @@ def test_a_wheel_is_read_as_its_project_is(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("other/__init__.py", "")
         archive.writestr("other/fit.py", "def train(rate=0.1): pass\n")
-        archive.writestr("churn-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: churn\nVersion: 0.1.0\n\nName: nothing\n")
+        about = "Metadata-Version: 2.1\nName: churn\nVersion: 0.1.0\nProvides-Extra: gpu\nProvides-Extra: test\n\nName: nothing\n"
+        archive.writestr("churn-0.1.0.dist-info/METADATA", about)
     found, _ = drafted(tmp_path, wheel)
-    assert found["train"]["call"] == "other.fit:train" and "\nchurn==0.1.0\n" in (tmp_path / "environments" / "mine.in").read_text()
+    needs = (tmp_path / "environments" / "mine.in").read_text()
+    assert found["train"]["call"] == "other.fit:train" and "\nchurn==0.1.0\n" in needs and "\n# extras: churn[gpu]==0.1.0 has all" in needs
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("other/wrong.py", "x = 1\ndef train(:\n")
     found, text = drafted(tmp_path, wheel, "wrong")
