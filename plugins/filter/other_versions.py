@@ -71,11 +71,12 @@ def other_versions(wheels: Sequence[Mapping[str, Any]], folder: str) -> list[str
         if paths[0].is_dir():
             found += _of_a_project(paths[0], texts, locked, published)
         else:
-            found += _of_requirements(paths[0], asked, locked, published)
+            found += _of_requirements(paths[0], texts, asked, locked, published)
     return found
 
 
-def _of_requirements(path: Path, asked: list[Requirement], locked: str, published: dict[str, Version]) -> Iterator[str]:
+def _of_requirements(path: Path, texts: Mapping[str, str], asked: list[Requirement], locked: str, published: dict[str, Version]) -> Iterator[str]:
+    own = environment_files.itself(path, tomllib.loads(texts[path.name])) if path.suffix == ".toml" else ""
     for requirement in asked:
         version = published.get(canonicalize_name(requirement.name))
         if version is None or requirement.url:
@@ -89,7 +90,8 @@ def _of_requirements(path: Path, asked: list[Requirement], locked: str, publishe
         wanted.specifier = SpecifierSet(f"=={version}")
         more = f", and its lock has {has}" if admitted else ""
         place = f"{path.parent.name}/{path.name}"
-        yield f"{requirement.name} {version} is in the index; {place} {words}{more}: write {wanted} there to use it."
+        remedy = "copy the project's pyproject.toml there" if str(requirement) == own else f"write {wanted} there"
+        yield f"{requirement.name} {version} is in the index; {place} {words}{more}: {remedy} to use it."
 
 
 def _of_a_project(path: Path, texts: Mapping[str, str], locked: str, published: dict[str, Version]) -> Iterator[str]:

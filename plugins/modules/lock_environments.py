@@ -9,8 +9,8 @@ module: lock_environments
 short_description: Resolve the requirements of environments to locks beside them, where they changed
 version_added: 0.1.0
 description:
-  - Reads C(<name>.in), C(<name>.txt) and C(<name>.toml) (C(project.dependencies) of a C(pyproject.toml)) of a folder on the control node,
-    and C(<name>/pyproject.toml) with C(<name>/uv.lock), whose versions and hashes stay.
+  - Reads C(<name>.in), C(<name>.txt) and C(<name>.toml) (C(project.dependencies) of a C(pyproject.toml), and the project itself) of a folder on the
+    control node, and C(<name>/pyproject.toml) with C(<name>/uv.lock), whose versions and hashes stay.
     Each whose lock C(<name>.lock) was made from something else is resolved by the environments' service on the host, which has the
     index, and the lock is written beside it.
   - An environment that cannot be resolved keeps its former lock and stops nobody else; it is named in a warning. Only those in O(must) make

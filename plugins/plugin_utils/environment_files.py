@@ -81,7 +81,10 @@ def entries_of(name: str, paths: list[Path]) -> list[sources.Entry]:
     value: Any = str(path)
     if path.suffix == ".toml":
         try:
-            value = dependencies_of(path, tomllib.loads(sources.decoded(path.read_bytes())))
+            content = tomllib.loads(sources.decoded(path.read_bytes()))
+            value, own = dependencies_of(path, content), itself(path, content)
+            if own and isinstance(value, list):  # another value is refused below
+                value = [*value, own]
         except (tomllib.TOMLDecodeError, sources.Refused) as error:
             raise Unfit(f"{path} is no pyproject.toml: {error}.") from None
     reader = sources.Reader(lambda _variable, line: f"{path}, project.dependencies," if path.suffix == ".toml" else f"environment {name}")
@@ -111,3 +114,20 @@ def dependencies_of(path: Path, content: dict[str, Any]) -> Any:
     else:
         why = ", for it has no section [project]"
     raise Unfit(f"{path} has no list project.dependencies{why}; write one, or publish the project, and write <name>==<version> into {path.stem}.in instead.")
+
+
+def itself(path: Path, content: dict[str, Any]) -> str:
+    """Return the project that a C(pyproject.toml) is of as a requirement; nothing where it is no package, which needs a C([build-system]), as uv has it.
+
+    Raises:
+        Unfit: it does not say the project's version.
+    """
+    fields, tool = content.get("project"), content.get("tool")
+    uv = tool.get("uv") if isinstance(tool, dict) else None
+    packaged = uv.get("package", "build-system" in content) if isinstance(uv, dict) else "build-system" in content
+    if not packaged or not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
+        return ""
+    if not isinstance(fields.get("version"), str):
+        how = f"write project.version into it, or {fields['name']}==<version> into {path.stem}.in instead, as `make publish` prints it"
+        raise Unfit(f"{path} does not say which version of {fields['name']} itself belongs there; {how}.")
+    return f"{fields['name']}=={fields['version']}"

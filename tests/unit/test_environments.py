@@ -412,6 +412,32 @@ def test_dependencies_that_only_a_build_knows_are_a_sentence_of_that_environment
     assert environment_files.entries_of("odd", [file]) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("[build-system]\n[project]\nname = 'My.Churn'\nversion = '0.1.0'\ndependencies = ['six']\n", ["six", "My.Churn==0.1.0"]),
+        ("[build-system]\n[project]\nname = 'churn'\nversion = '0.1.0'\n", ["churn==0.1.0"]),
+        ("[project]\nname = 'churn'\nversion = '0.1.0'\ndependencies = ['six']\n", ["six"]),
+        ("[build-system]\n[project]\nname = 'churn'\nversion = '0.1.0'\n[tool.uv]\npackage = false\n", []),
+        ("[project]\nname = 'churn'\nversion = '0.1.0'\n[tool.uv]\npackage = true\n", ["churn==0.1.0"]),
+        ("tool = 3\n[build-system]\n[project]\ndependencies = ['six']\n", ["six"]),
+    ],
+)
+def test_a_pyproject_that_was_copied_is_an_environment_of_the_project_itself(tmp_path: Path, text: str, asked: list[str]) -> None:
+    file = tmp_path / "churn.toml"
+    file.write_text(text)
+    assert [str(entry.requirement) for entry in environment_files.entries_of("churn", [file])] == asked
+
+
+def test_a_pyproject_whose_project_has_a_dynamic_version_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[build-system]\n[project]\nname = 'churn'\ndynamic = ['version']\n")
+    with pytest.raises(environment_files.Unfit) as refused:
+        environment_files.entries_of("mine", [file])
+    how = "write project.version into it, or churn==<version> into mine.in instead, as `make publish` prints it"
+    assert refused.value.sentences == [f"{file} does not say which version of churn itself belongs there; {how}."]
+
+
 def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> None:
     with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache, LAB_ENVIRONMENTS_DAYS="10", LAB_ENVIRONMENTS_GB="0") as folder:
         old, idle, used = (folder / ask(folder, do="make", requirements=f"six==1.{minor}.0")[-1]["made"]["key"] for minor in (15, 16, 17))

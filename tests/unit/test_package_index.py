@@ -540,6 +540,7 @@ def test_environments_that_ask_for_another_version_are_named_with_what_to_write(
         "unlocked.in": "churn\n",
         "range.toml": "[project]\ndependencies = ['churn>=0.1']\n",
         "range.lock": "churn==0.2.1\n",
+        "itself.toml": "[build-system]\n[project]\nname = 'Churn'\nversion = '0.1.0'\n",
         "same.in": "churn==0.2\n",
         "same.lock": "churn==0.2.0\n",
         "other.in": "pandas==3.0\n",
@@ -559,6 +560,7 @@ def test_environments_that_ask_for_another_version_are_named_with_what_to_write(
     done = play(tmp_path, [{**task, "vars": {"wheels": wheels, "folder": str(folder)}}])
     assert done.result["msg"].splitlines() == [
         "churn 0.2.0 is in the index; environments/bare.in asks for churn without a version, and its lock has 0.1.0: write churn==0.2.0 there to use it.",
+        "Churn 0.2.0 is in the index; environments/itself.toml asks for Churn==0.1.0: copy the project's pyproject.toml there to use it.",
         "churn 0.2.0 is in the index; environments/old.in asks for churn==0.1.0: write churn==0.2.0 there to use it.",
         'Churn 0.2.0 is in the index; environments/parts.txt asks for Churn[fast]>=0.3; python_version > "3": '
         'write Churn[fast]==0.2.0; python_version > "3" there to use it.',
