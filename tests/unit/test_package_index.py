@@ -316,13 +316,34 @@ BY_GIT = {
     "SETUPTOOLS_SCM_PRETEND_VERSION": f"{SCM}{DYNAMIC}",
     "PDM_BUILD_SCM_VERSION": f"{DYNAMIC}[tool.pdm.version]\nsource = 'scm'\n",
     "POETRY_DYNAMIC_VERSIONING_BYPASS": "[tool.poetry]\nname = 'tiny.lab'\nversion = '0'\n[tool.poetry-dynamic-versioning]\nenable = true\n",
+    "PBR_VERSION": f"[build-system]\nrequires = ['pbr']\n{DYNAMIC}",
     "UV_DYNAMIC_VERSIONING_BYPASS": f"{DYNAMIC}[tool.hatch.version]\nsource = 'uv-dynamic-versioning'\n",
+}
+BY_TAG: dict[str, tuple[dict[str, str], list[str]]] = {
+    "versioneer": (
+        {"setup.py": "import versioneer\nsetup(name='tiny.lab', version=versioneer.get_version())", "setup.cfg": "[versioneer]\ntag_prefix = 'rel-'\n"},
+        ["rel-1.4.2"],
+    ),
+    "versioneer of today": (
+        {"setup.py": "setup(version=versioneer.get_version())", "pyproject.toml": f"{DYNAMIC}[tool.versioneer]\ntag_prefix = ''\n"},
+        ["1.4.2"],
+    ),
+    "versioningit": (
+        {"pyproject.toml": f"[build-system]\nrequires = ['hatchling', 'versioningit']\n{DYNAMIC}[tool.hatch.version.tag2version]\nrmprefix = 'rel-'\n"},
+        ["1.4.2", "rel-1.4.2", "v1.4.2"],
+    ),
+    "setuptools-git-versioning": (
+        {"pyproject.toml": f"[build-system]\nrequires = ['setuptools', 'setuptools-git-versioning<3']\n{DYNAMIC}"},
+        ["1.4.2", "v1.4.2"],
+    ),
+    "setuptools-git-versioning in setup.py": ({"setup.py": "setup(name='tiny.lab', setuptools_git_versioning={'enabled': True})"}, ["1.4.2", "v1.4.2"]),
 }
 WRITTEN = [  # which need no git
     f"{SCM}{DYNAMIC}[tool.setuptools.dynamic]\nversion = {{attr = 'tiny.VERSION'}}\n",
     f"{SCM}[project]\nname = 'tiny.lab'\nversion = '1.0'\n",
     f"{DYNAMIC}[tool.pdm.version]\nsource = 'file'\n",
     f"{DYNAMIC}[tool.hatch.version]\npath = 'src/tiny/__init__.py'\n",
+    f"[build-system]\nrequires = ['setuptools-git-versioning']\n{DYNAMIC}[tool.setuptools.dynamic]\nversion = {{attr = 'tiny.VERSION'}}\n",
 ]
 
 
@@ -403,6 +424,36 @@ def test_a_tool_that_asks_git_for_the_files_of_a_package_finds_those_of_the_proj
         build_wheel.wheel_of(project, tmp_path / "one")
 
 
+@pytest.mark.parametrize("tool", [*BY_TAG])
+def test_a_tool_that_knows_no_variable_finds_the_version_as_a_tag(
+    project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    files, tags = BY_TAG[tool]
+    found: list[list[str]] = []
+
+    def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
+        assert not variables
+        (copy / "left.egg-info").touch()
+        for words in (["tag", "--points-at", "HEAD"], ["status", "--porcelain"]):
+            found.append(subprocess.run(["git", "-C", str(copy), *words], capture_output=True, text=True, check=True).stdout.split())
+        folder.mkdir()
+        (folder / wheel.name).write_bytes(wheel.read_bytes())
+
+    monkeypatch.setattr(build_wheel, "build", build)
+    (project / "pyproject.toml").unlink()
+    for name, text in files.items():
+        (project / name).write_text(text, encoding="utf-8")
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "All")
+    git(project, "tag", "v1.4.2")
+    build_wheel.wheel_of(project, tmp_path / "cache")
+    assert found == [tags, []], "what the build leaves is no edit"
+    git(project, "commit", "--allow-empty", "-qm", "More")
+    build_wheel.wheel_of(project, tmp_path / "cache")
+    assert len(found) == 4 and found[2][0].startswith(f"{tags[0].removesuffix('1.4.2')}1.4.3.dev20"), "the next version is another one"
+
+
 @pytest.mark.parametrize("text", WRITTEN)
 def test_a_version_that_is_written_needs_no_git(project: Path, tmp_path: Path, text: str) -> None:
     (project / "pyproject.toml").write_text(text, encoding="utf-8")
@@ -476,6 +527,7 @@ def test_a_project_of_before_pyproject_is_built(tmp_path: Path, wheel: Path, mon
         ({"setup.py": "setup(use_scm_version=True)", "setup.cfg": "[metadata]\nname = tiny-old\n"}, {"SETUPTOOLS_SCM_PRETEND_VERSION": "1.5"}),
         ({"setup.py": "setup(use_scm_version=False)", "setup.cfg": "[metadata]\nversion = 1.0\n"}, {}),
         ({"setup.py": "setup(version='1')", "setup.cfg": "no section"}, {}),
+        ({"setup.py": "setup(setup_requires=['pbr'], pbr=True)", "setup.cfg": "[metadata]\nname = tiny-old\nversion = 1.4\n"}, {"PBR_VERSION": "1.5"}),
     ],
 )
 def test_a_project_of_before_pyproject_may_take_its_version_from_git(tmp_path: Path, old: dict[str, str], variables: dict[str, str]) -> None:

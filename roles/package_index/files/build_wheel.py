@@ -41,18 +41,30 @@ READ = {".gitignore", ".gitattributes"}
 # What tools leave beside pyproject.toml; deeper, a package may be called so.
 LEFT_OUT_BESIDE = {"build", "dist", "reports", "venv"}
 # Tools that ask git which files belong to the package.
-ASK_GIT = {"setuptools-scm", "setuptools-git", "hatch-vcs", "pdm-backend"}
+ASK_GIT = {"setuptools-scm", "setuptools-git", "hatch-vcs", "pdm-backend", "pbr"}
 # What makes a folder a project.
 DECLARED = ("pyproject.toml", "setup.py", "setup.cfg")
 # Metadata fields that may occur more than once: name in the wheel -> name in the form.
 LISTS = {"Classifier": "classifiers", "Requires-Dist": "requires_dist", "Project-URL": "project_urls", "Provides-Extra": "provides_extra"}
-# Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool.
+# How a setup.py has the tools that its project need not name elsewhere.
+IN_SETUP = {
+    "setuptools-scm": r"use_scm_version",
+    "pbr": r"\bpbr\s*=\s*True",
+    "versioneer": r"\bversioneer\.get_version",  # which lies in the project
+    "setuptools-git-versioning": r"\b(setuptools_git_versioning|version_config)\s*=",
+}
+# Tools that take the version from git, which a copy is not: what the pyproject.toml of such a project has, and the variable that gives the version to the tool;
+# nothing where there is none, so that it has to find a tag.
 BY_GIT: dict[str, tuple[Callable[[set[str], Any], bool], str]] = {
     "setuptools-scm": (lambda needs, tool: "setuptools-scm" in needs and not at(tool, "setuptools.dynamic.version"), "SETUPTOOLS_SCM_PRETEND_VERSION"),
     "hatch-vcs": (lambda _needs, tool: at(tool, "hatch.version.source") == "vcs", "SETUPTOOLS_SCM_PRETEND_VERSION"),
     "uv-dynamic-versioning": (lambda _needs, tool: at(tool, "hatch.version.source") == "uv-dynamic-versioning", "UV_DYNAMIC_VERSIONING_BYPASS"),
     "pdm-backend": (lambda _needs, tool: at(tool, "pdm.version.source") == "scm", "PDM_BUILD_SCM_VERSION"),
     "poetry-dynamic-versioning": (lambda _needs, tool: at(tool, "poetry-dynamic-versioning.enable") is True, "POETRY_DYNAMIC_VERSIONING_BYPASS"),
+    "pbr": (lambda needs, _tool: "pbr" in needs, "PBR_VERSION"),
+    "versioneer": (lambda needs, _tool: "versioneer" in needs, ""),
+    "versioningit": (lambda needs, _tool: "versioningit" in needs, ""),
+    "setuptools-git-versioning": (lambda needs, tool: "setuptools-git-versioning" in needs and not at(tool, "setuptools.dynamic.version"), ""),
 }
 TEXTS = ("Metadata-Version", "Name", "Version", "Summary", "Requires-Python", "Author", "Author-email", "License-Expression", "Keywords")
 
@@ -203,8 +215,8 @@ def needed_by(copy: Path) -> set[str]:
         with contextlib.suppress(InvalidRequirement):
             needed.add(canonicalize_name(Requirement(line).name))
     with contextlib.suppress(OSError):  # the way of before pyproject.toml
-        if b"use_scm_version" in (copy / "setup.py").read_bytes():
-            needed.add("setuptools-scm")
+        text = (copy / "setup.py").read_text(encoding="utf-8", errors="replace")
+        needed |= {tool for tool, words in IN_SETUP.items() if re.search(words, text)}
     return needed
 
 
@@ -220,35 +232,51 @@ def members_of(project: Path) -> list[str]:
     return sorted(str(path.relative_to(project)) for path in folders - others if (path / "pyproject.toml").is_file())
 
 
-def make_repository(copy: Path) -> None:
-    """Make the copy a git repository, always the same one, for tools that ask git which files belong to a package.
+def make_repository(copy: Path, tags: list[str]) -> None:
+    """Make the copy a git repository, always the same one, for tools that ask git which files belong to a package, or for its version.
 
     Raises:
         NoWheelError: git fails, or is not there.
     """
-    for arguments in (["init", "-q", "--template="], ["add", "-A", "--force"], ["commit", "-q", "--allow-empty", "--no-gpg-sign", "-m", "All"]):
+    commands = [["init", "-q", "--template="], ["add", "-A", "--force"], ["commit", "-q", "--allow-empty", "--no-gpg-sign", "-m", "All"]]
+    for arguments in (*commands, *(["tag", tag] for tag in tags)):
         if run_git(copy, *arguments) is None:
             raise NoWheelError(f"the tool that builds it asks git for the project's files, and git {arguments[0]} fails in a copy of it; is git there?")
+    (copy / ".git/info").mkdir(exist_ok=True)
+    (copy / ".git/info/exclude").write_text("*\n", encoding="utf-8")  # what the build leaves is no edit, which would have a version of its own
+
+
+def tags_of(copy: Path, version: str) -> list[str]:
+    """Return the tags by which a project's tool finds a version: with the prefix that the tool is told, or else as they are usual."""
+    declared = declared_in(copy)
+    if "versioneer" in needed_by(copy):  # without a prefix it would take the v for a part of the version
+        prefix = at(declared, "tool.versioneer.tag_prefix") or setup_cfg(copy).get("versioneer", "tag_prefix", fallback="").strip("'\"")
+        return [f"{prefix}{version}"]
+    prefixes = (at(declared, f"tool.{place}.tag2version.rmprefix") for place in ("versioningit", "hatch.version"))
+    return list(dict.fromkeys(f"{prefix}{version}" for prefix in ("", "v", *prefixes) if isinstance(prefix, str)))
 
 
 def by_git(project: Path, copy: Path) -> dict[str, str]:
     """Return the variable with the version of a project that takes it from git; nothing for another project.
+
+    The variable has no name where the tool knows none, and has to find the version as a tag.
 
     Raises:
         NoWheelError: git gives none.
     """
     declared, needed = declared_in(copy), needed_by(copy)
     tool, fields = declared.get("tool", {}), declared.get("project", {})
-    variable = next((variable for does, variable in BY_GIT.values() if does(needed, tool)), "")
+    by, variable = next(((by, variable) for by, (does, variable) in BY_GIT.items() if does(needed, tool)), ("", ""))
     settings = setup_cfg(copy)
+    written = settings.get("metadata", "version", fallback="")
     name = str(fields.get("name") or at(tool, "poetry.name") or settings.get("metadata", "name", fallback=""))
-    if not variable or "version" in fields or settings.has_option("metadata", "version"):
+    if not by or "version" in fields or (written and by != "pbr"):  # which takes a written version for the next one
         return {}
     try:
         dirty = git_version.git(project, "status", "--porcelain", "--", ".")
         changed = max(path.stat().st_mtime for path in (copy, *copy.rglob("*"))) if dirty else None  # that of a directory is new when a file is gone
-        return {variable: str(git_version.version_of(project, name, changed=changed))}
-    except git_version.NoVersionError as error:
+        return {variable: str(git_version.version_of(project, name, written, changed=changed))}
+    except (git_version.NoVersionError, InvalidVersion) as error:
         raise NoWheelError(f"its version is to come from git: {error}") from None
 
 
@@ -326,11 +354,11 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
             if not any((copy / declared).is_file() for declared in DECLARED[:2]):  # which `build` wants to see one of
                 (copy / "pyproject.toml").write_text("[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n", encoding="utf-8")
             variables = by_git(project, copy)
-            make = partial(build, copy, built, variables)
+            make = partial(build, copy, built, {name: version for name, version in variables.items() if name})
             if variables:
                 digest = hashlib.sha256(f"{digest}{variables}".encode()).hexdigest()
-            if needed_by(copy) & ASK_GIT:
-                make_repository(copy)
+            if needed_by(copy) & ASK_GIT or "" in variables:
+                make_repository(copy, tags_of(copy, variables[""]) if "" in variables else [])
                 digest = hashlib.sha256(f"{digest}.git".encode()).hexdigest()  # a wheel that was built without lacks files
         else:
             raise NoWheelError(f"it has none of {', '.join(DECLARED)}, so it is no project that a wheel can be built from.")
