@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lab_deployment.targets import endpoint as endpoint_target
+from lab_experiment.failures import Failure
 from tests.unit import test_model_server as serving
 from tests.unit.conftest import CA_BUNDLE, Mlflow
 
@@ -289,6 +292,35 @@ def test_a_model_of_any_address_is_registered_once_and_deployed(endpoint: Deploy
     assert predicted(service, "named") == [5, 10]
     assert endpoint.check(f"runs:/{run_id}/model", name="named").result[0]["model"]["run_id"] == run_id
     assert "lab.deployed.endpoint" in endpoint.tags("named", "1")
+
+
+def slots(*told: tuple[str, bool]) -> Iterator[dict[str, Any]]:
+    """What the service says of the candidate, one look after the other: the version in service, and whether its environment is being made."""
+    for version, making in told:
+        yield {"name": "m", "alias": "candidate", "version": version, "wanted": "2", "making": making, "error": None}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ([("1", False), *[("1", True)] * 9, ("1", False), ("2", False)], ""),
+        ([("1", False), *[("1", True)] * 9, *[("1", False)] * 9], "did not have m 2 as candidate after 300 s (target_options: wait)"),
+        ([("1", False)] * 9, "did not have m 2 as candidate after 300 s (target_options: wait)"),
+    ],
+)
+def test_while_the_service_makes_an_environment_no_time_counts(monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, bool]], words: str) -> None:
+    passed, said, looks = iter(range(0, 10**6, 100)), list[str](), slots(*told)  # each look takes 100 s
+    monkeypatch.setattr(endpoint_target, "time", SimpleNamespace(monotonic=lambda: float(next(passed)), sleep=lambda _seconds: None))
+    one = endpoint_target.Endpoint.__new__(endpoint_target.Endpoint)
+    server = SimpleNamespace(url="http://lab:8002", slot=lambda _name, _alias: next(looks))
+    vars(one).update(model=SimpleNamespace(name="m", version=2), deployment=SimpleNamespace(options={"wait": 300}, say=said.append))
+    vars(one).update(_server=server, _bearer=lambda _alias: "2")
+    if words:
+        with pytest.raises(Failure, match=re.escape(words)):
+            one._wait("candidate")
+    else:
+        one._wait("candidate")
+        assert said[0] == "the service makes the environment of m 2" and said[1].startswith("the service has m 2 as candidate after 1") and len(said) == 2
 
 
 def test_what_cannot_be_deployed_is_one_sentence_before_anything_runs(endpoint: Deployer) -> None:

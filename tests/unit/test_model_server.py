@@ -631,6 +631,27 @@ def test_a_version_that_ends_its_process_or_loads_for_ever_leaves_the_others_alo
 
 @once
 @pytest.mark.deep
+def test_while_the_environment_of_a_version_is_made_the_service_says_so(front: Path, models: dict[str, Model], tmp_path: Path) -> None:
+    model = models["first steps"]
+    folder = Path(tempfile.mkdtemp(prefix="made-"))  # paths of sockets are short
+    (folder / ".service").mkdir()
+    model.point("live", model.versions[0])
+    with socket.socket(socket.AF_UNIX) as service:  # one that takes its time
+        service.bind(str(folder / ".service" / "socket"))
+        service.listen(16)
+        server = start(front, folder, tmp_path / "server", model.registry.environment())
+        try:
+            server.wait(lambda: server.slot(model.name).get("making"))
+            assert server.slot(model.name)["version"] is None and not server.slot(model.name)["error"]
+            service.close()
+            server.wait(lambda: server.slot(model.name)["error"])
+            assert server.slot(model.name)["making"] is False
+        finally:
+            stop(server)
+
+
+@once
+@pytest.mark.deep
 def test_loading_takes_no_longer_than_it_may(front: Path, environments_service: Path, models: dict[str, Model], tmp_path: Path) -> None:
     sleeping = models["sleeping"]
     server = start(front, environments_service, tmp_path / "server", sleeping.registry.environment(), LAB_MODELS_LOAD_TIMEOUT="8")

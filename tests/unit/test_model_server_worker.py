@@ -152,6 +152,7 @@ def test_the_page_shows_whatever_a_name_holds_as_text() -> None:
         "alias": "candidate",
         "version": "1",
         "wanted": "<2>",
+        "making": True,
         "since": "now",
         "error": "<script>",
         "path": "/models/<b>'\"&@candidate",
@@ -166,6 +167,7 @@ def test_the_page_shows_whatever_a_name_holds_as_text() -> None:
         {"models": [slot], "registry": {"asked": None, "error": "<u>"}}, {"<b>'\"&@candidate": '{"</pre>": "\'"}'}, "http://<host>/", "<me>", "http://m/'\""
     )
     assert not re.search(r"<(b|i|e|u|me|2|script|host)>", text) and text.count("<pre>") == text.count("</pre>") == 1 and "http://m/'\"" not in text
+    assert "&lt;2&gt;, whose environment is being made" in text
 
 
 @pytest.mark.parametrize(

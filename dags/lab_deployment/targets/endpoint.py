@@ -30,7 +30,7 @@ class Endpoint(Target):
         "name": Option(
             "name under which a model is registered that is not registered yet; for models:/m-..., runs:/ and mlflow-artifacts:/", str, pattern="[^/:@]+"
         ),
-        "wait": Option("seconds that the service may take to load the version", int, default=300),
+        "wait": Option("seconds that the service may take to load the version, without those in which it makes its environment", int, default=300),
     }
 
     def __init__(self, deployment: Deployment) -> None:
@@ -127,8 +127,9 @@ class Endpoint(Target):
                 self._client.delete_registered_model_alias(self.model.name, alias)
 
     def _wait(self, alias: str) -> None:
-        """Wait until the service serves our version under an alias."""
-        begun = time.monotonic()
+        """Wait until the service serves our version under an alias. While it makes an environment, which has an end of its own, no time counts."""
+        begun = looked = time.monotonic()
+        making = 0.0
         wanted = str(self.model.version)
         seconds = self.deployment.options["wait"]
         while True:
@@ -143,7 +144,13 @@ class Endpoint(Target):
                 raise Failure(f"the alias {alias} of {self.model.name} was taken away while this deployment waited for the service")
             if slot and slot.get("error") and str(slot.get("wanted", wanted)) == wanted:
                 raise Failure(f"the service cannot load {self.model.name} {wanted}: {slot['error']}")
-            if time.monotonic() - begun > seconds:
+            now = time.monotonic()
+            if slot and slot.get("making") and str(slot.get("wanted")) == wanted:
+                if not making:
+                    self.deployment.say(f"the service makes the environment of {self.model.name} {wanted}")
+                making += now - looked
+            looked = now
+            if now - begun - making > seconds:
                 raise Failure(f"the service at {self._server.url} did not have {self.model.name} {wanted} as {alias} after {seconds} s (target_options: wait)")
             time.sleep(POLL_SECONDS)
 

@@ -87,6 +87,7 @@ class Models:
                 "alias": alias,
                 "version": slot.version.wanted.number if slot.version else None,
                 "wanted": slot.wanted.number if slot.wanted else None,
+                "making": slot.wanted in self._follower.making,
                 "since": slot.since,
                 "error": slot.error,
                 "path": f"/models/{name}" if alias == ALIASES[0] else f"/models/{name}@{alias}",

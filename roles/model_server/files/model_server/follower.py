@@ -70,6 +70,8 @@ class Follower:
         self.registry_error: str | None = None
         self.asked: str | None = None
         """When the registry answered last."""
+        self.making: set[Wanted] = set()
+        """The versions whose environment is being made."""
         self._settings = settings
         self._every = every
         self._thread = ThreadPoolExecutor(1, "registry")
@@ -130,7 +132,7 @@ class Follower:
         """Load a version, and put it where it is still wanted then; the others are served, and loaded, meanwhile."""
         try:
             async with self._loads:
-                version = await load(wanted, self._settings, self._room)
+                version = await load(wanted, self._settings, self._room, self.making)
         except Unusable as error:
             for address, slot in self._wanting(wanted):
                 slot.fail(error)

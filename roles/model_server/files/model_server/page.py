@@ -46,9 +46,10 @@ def page(served: Mapping[str, Any], examples: Mapping[str, str | None], base: st
 
 def _model(model: Mapping[str, Any], example: str | None, base: str, user: str, mlflow: str) -> str:
     name, version, run = model["name"], model["version"], model["run"]
+    making = ", whose environment is being made" if model["making"] else ""
     rows = {
         "version": _link(mlflow, f"/#/models/{quote(name, safe='')}/versions/{version}{TRAINING}", version) if version else "none is in service yet",
-        "wanted": escape(model["wanted"]) if model["wanted"] not in (None, version) else "",
+        "wanted": escape(model["wanted"] + making) if model["wanted"] not in (None, version) else "",
         "since": escape(model["since"] or ""),
         "run": _link(mlflow, f"/#/runs/{quote(run, safe='')}{TRAINING}", run) if run else "",
         "memory": ("not in memory until it is asked" if model["memory_bytes"] is None else f"{model['memory_bytes'] / 1e6:.0f} MB") if version else "",

@@ -156,7 +156,7 @@ class Version:
         """Have the environment kept; say in the log when that cannot be."""
         if self.environment and time.monotonic() - self._asked > self._settings.keep_seconds:
             try:
-                await self._have_environment()
+                await self.make_environment()
             except Unusable as error:
                 logger.warning("%s version %s: %s", self.wanted.name, self.wanted.number, error)
 
@@ -195,7 +195,7 @@ class Version:
         watching.add_done_callback(self._watching.discard)
 
     async def _start(self) -> Process:
-        environment = await self._have_environment()
+        environment = await self.make_environment()  # which takes milliseconds where it is there
         try:
             async with asyncio.timeout(self._settings.load_seconds):
                 process = await Process.start(self._settings.sockets, environment, self._model)
@@ -209,7 +209,12 @@ class Version:
         self.mlflow, self.python = process.mlflow, process.python
         return process
 
-    async def _have_environment(self) -> Environment:
+    async def make_environment(self) -> Environment:
+        """Have its environment made, or kept.
+
+        Raises:
+            Unusable: it cannot be made, and there is none from before.
+        """
         self._asked = time.monotonic()
         try:
             self.environment = await provide(self.demands, self._settings.in_image, self._settings.environments)
@@ -262,8 +267,14 @@ class Version:
             logger.error("%s: %s", self.wanted.name, self.error)
 
 
-async def load(wanted: Wanted, settings: Settings, room: Room) -> Version:
+async def load(wanted: Wanted, settings: Settings, room: Room, making: set[Wanted]) -> Version:
     """Download a version, have its environment made, start it, and let it answer its input example. Serving goes on meanwhile.
+
+    Args:
+        wanted: which one it is.
+        settings: how to run it.
+        room: the place in memory that it shares with others.
+        making: has the version in it while its environment is made.
 
     Raises:
         Unusable: it cannot be had, cannot be loaded, or fails on its own input example.
@@ -275,6 +286,9 @@ async def load(wanted: Wanted, settings: Settings, room: Room) -> Version:
         async with asyncio.timeout(settings.load_seconds):
             model, run = await asyncio.to_thread(_download, wanted, folder)
         version = Version(wanted, folder, model, run, settings, room)
+        making.add(wanted)
+        await version.make_environment()
+        making.discard(wanted)
         await version.start()
     except BaseException as error:
         if version:
@@ -288,6 +302,8 @@ async def load(wanted: Wanted, settings: Settings, room: Room) -> Version:
             logger.debug("version %s of %s cannot be loaded", wanted.number, wanted.name, exc_info=True)
             raise Unusable(f"version {wanted.number} cannot be loaded: {sentence(error)}") from error
         raise
+    finally:
+        making.discard(wanted)
     return version
 
 
