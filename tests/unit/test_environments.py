@@ -6,12 +6,14 @@ import base64
 import hashlib
 import http.server
 import importlib.util
+import io
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -300,6 +302,24 @@ def test_a_wheel_that_cannot_be_installed_is_a_sentence_and_leaves_nothing(tmp_p
             assert not list(folder.glob("*/complete")) and not list(folder.glob("*/bin")), "half made"
         right = f"lab_test_good==1.0 --hash=sha256:{hashlib.sha256(good.read_bytes()).hexdigest()}"
         assert ask(folder, do="make", requirements=right)[-1]["made"]["new"]
+
+
+def test_a_package_without_a_wheel_is_named_with_how_to_get_one(tmp_path: Path) -> None:
+    """As antlr4-python3-runtime, on which hydra and omegaconf depend."""
+    with tarfile.open(tmp_path / "lab_test_source-1.0.tar.gz", "w:gz") as archive:
+        said = b"Metadata-Version: 2.1\nName: lab-test-source\nVersion: 1.0\n"
+        about = tarfile.TarInfo("lab_test_source-1.0/PKG-INFO")
+        about.size = len(said)
+        archive.addfile(about, io.BytesIO(said))
+    wheel(tmp_path, "lab_test_needs", ["lab-test-source>=1,<2"])
+    words = "; lab-test-source has no wheel, and nothing is built here: `pip wheel --no-deps lab-test-source==1.0` makes one elsewhere, and "
+    words += "`make publish PROJECT=<that wheel>` brings it into the index"
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_FIND_LINKS=str(tmp_path), UV_OFFLINE="1") as folder:
+        for request in ({"do": "make", "requirements": "lab_test_source==1.0"}, {"do": "resolve", "requirements": "lab_test_needs"}):
+            failure = str(ask(folder, **request)[-1]["failure"])
+            assert failure.endswith(words) and failure.count(words) == 1, failure
+        wheel(tmp_path, "lab_test_source", [])
+        assert "lab-test-source==1.0" in ask(folder, do="resolve", requirements="lab_test_needs")[-1]["resolved"]["lock"]
 
 
 def test_what_is_there_needs_no_index(uv_cache: str) -> None:

@@ -79,7 +79,11 @@ class Mistake(Exception):
 
 
 class Failure(Exception):
-    """It did not work out; one sentence."""
+    """It did not work out; one sentence, and its end where something mends it."""
+
+    def __init__(self, sentence: str, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(sentence)
 
 
 def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -344,7 +348,16 @@ def uv(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
         first = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
         hint = next((number for number, line in enumerate(lines) if line.startswith("hint:")), len(lines))
         words = " ".join(lines[first:hint] or lines).removeprefix("error: ").removeprefix("No solution found when resolving dependencies cause: ")
-        raise Failure(words[:800] or f"uv ended with exit code {code} and said nothing")
+        raise Failure(words[:800] or f"uv ended with exit code {code} and said nothing", remedy_of(" ".join(lines)))
+
+
+def remedy_of(words: str) -> str:
+    """What helps where uv says that a package of the index is there as source alone; nothing where it does not."""
+    found = re.search(r"([A-Za-z0-9][\w.-]*)(==[\w.!+-]+)?\S* ha(?:s|ve) no usable wheels", words)
+    if not found:
+        return ""
+    built = f"`pip wheel --no-deps {found[1]}{found[2] or ''}` makes one elsewhere, and `make publish PROJECT=<that wheel>` brings it into the index"
+    return f"; {found[1]} has no wheel, and nothing is built here: {built}"
 
 
 @contextmanager
@@ -449,7 +462,7 @@ class Handler(socketserver.StreamRequestHandler):
         except Mistake as error:
             answer = {"mistake": str(error)}
         except Failure as error:
-            answer = {"failure": str(error)}
+            answer = {"failure": f"{error}{error.remedy}"}
         except Exception as error:
             answer = {"failure": f"the environments' service failed with {type(error).__name__}: {error}"}
         send(answer)
@@ -504,7 +517,7 @@ def main(arguments: list[str]) -> int:
         try:
             make_in_image(arguments[1], Path(arguments[2]))
         except (Mistake, Failure) as error:
-            print(f"the environment {arguments[1]} cannot be made: {error}", flush=True)
+            print(f"the environment {arguments[1]} cannot be made: {error}{getattr(error, 'remedy', '')}", flush=True)
             return 1
         return 0
     serve()
