@@ -208,6 +208,8 @@ class Function:
     """The types of its arguments, as they are written; ``return`` has that of its result."""
     parts: int = 0
     """How many things it gives as a tuple; 0 for one thing, and -1 where that is not plain."""
+    configures: bool = False
+    """Whether it is a class of nothing but fields: a dataclass, or one of attrs or pydantic."""
 
     @property
     def name(self) -> str:
@@ -486,7 +488,20 @@ def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[
     sentences = [f"{file.relative_to(project) if file.is_relative_to(project) else file}{words}" for file, words in unread.items()]
     if unread and all(file in unread for file, _parts in shown):
         raise Problem(f"PROJECT names {project}, of which no file can be read: {'; '.join(sentences)}. Mend it; nothing was written meanwhile.")
-    return next(iter(public.values()))[0], list(found.values()), sentences
+    return next(iter(public.values()))[0], _configured(found.values()), sentences
+
+
+def _configured(functions: Iterable[Function]) -> list[Function]:
+    """Functions with the fields of a configuration in the place of an argument that is said to be one, for a file gives it as a mapping."""
+    all_of_them = [*functions]
+    often = Counter(function.name for function in all_of_them)
+    fields = {function.name: function.arguments for function in all_of_them if function.configures and often[function.name] == 1}
+
+    def given(function: Function, name: str, value: object) -> object:
+        said = re.sub(r"^Optional\[(.*)\]$|\s*\|\s*None$", r"\1", function.types.get(name, "")).rpartition(".")[2]
+        return fields[said] if value == NEEDED and said in fields else value
+
+    return [replace(function, arguments={name: given(function, name, value) for name, value in function.arguments.items()}) for function in all_of_them]
 
 
 def _functions(
@@ -561,7 +576,8 @@ def _callable(node: ast.stmt, module: list[str], name: str, classes: dict[str, a
         derived = any(map(ESTIMATOR.fullmatch, bases)) and "transform" not in methods
         makes = "estimator" if derived or {"fit", "predict"} <= {*methods} else "object"
         if "__init__" not in methods:
-            yield Function(call, {name: value for one in reversed(lineage) for name, value in _fields(one)}, doc, makes=makes)
+            fields = {name: value for one in reversed(lineage) for name, value in _fields(one, bases)}
+            yield Function(call, fields, doc, makes=makes, configures=bool(fields))
             return
         node = copy.deepcopy(methods["__init__"])
         del (node.args.posonlyargs or node.args.args)[:1]  # self
@@ -657,19 +673,21 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[s
         yield from _argument(argument.arg, default)
 
 
-def _fields(node: ast.ClassDef) -> Iterator[tuple[str, object]]:
-    """The arguments of a dataclass, as those of a function; none of another class without ``__init__``."""
-    if not any(re.fullmatch(r"(.*\.)?dataclass(\(.*\))?", ast.unparse(decorator)) for decorator in node.decorator_list):
+def _fields(node: ast.ClassDef, bases: Iterable[str]) -> Iterator[tuple[str, object]]:
+    """The arguments of a dataclass, or of a class of attrs or pydantic, as those of a function; none of another class without ``__init__``."""
+    decorated = any(re.fullmatch(r"(.*\.)?(dataclass|define|frozen|mutable)(\(.*\))?", ast.unparse(decorator)) for decorator in node.decorator_list)
+    if not decorated and not any(base.rpartition(".")[2] == "BaseModel" for base in bases):
         return
     for inner in node.body:
         if not isinstance(inner, ast.AnnAssign) or not isinstance(inner.target, ast.Name) or re.search("ClassVar|KW_ONLY", ast.unparse(inner.annotation)):
             continue
         default = inner.value
-        if isinstance(default, ast.Call) and ast.unparse(default.func).endswith("field"):
+        if isinstance(default, ast.Call) and re.fullmatch(r"(.*\.)?[Ff]ield", ast.unparse(default.func)):
             said = {part.arg: part.value for part in default.keywords}
             if "init" in said and ast.unparse(said["init"]) == "False":
                 continue
-            default = said.get("default", said.get("default_factory"))
+            default = said.get("default", next(iter(default.args), said.get("default_factory", said.get("factory"))))
+            default = None if isinstance(default, ast.Constant) and default.value is ... else default
         yield from _argument(inner.target.id, default)
 
 

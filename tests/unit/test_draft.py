@@ -289,6 +289,26 @@ def test_a_class_has_the_arguments_that_it_inherits(tmp_path: Path) -> None:
     assert rest["theirs:Narrow"] == "{columns: '...', limit: 2}" and {"theirs:Worse", "theirs:Bad", "theirs.base:Fits"}.isdisjoint(rest)
 
 
+CONFIGURED = """
+from dataclasses import dataclass, field
+from pydantic import BaseModel, Field
+@dataclass(frozen=True)
+class Config:
+    rate: float
+    depth: int = 3
+    columns: list[str] = field(default_factory=list)
+class Data(BaseModel):
+    path: str = Field(...)
+    share: float = Field(0.2, gt=0)
+def train(cfg: Config, data: "Data | None", seed: int = 1, other: Config = Config(1)): pass
+"""
+
+
+def test_a_configuration_is_drafted_with_its_fields(tmp_path: Path) -> None:
+    found, _text = drafted(tmp_path, project(tmp_path / "theirs", CONFIGURED))
+    assert found["train"]["with"] == {"cfg": {"rate": "...", "depth": 3}, "data": {"path": "...", "share": 0.2}, "seed": 1}
+
+
 def test_a_package_gives_what_it_takes_from_its_private_modules(tmp_path: Path) -> None:
     folder = project(tmp_path / "theirs", "from ._fit import train, _split as split\nfrom theirs._more import *\n", module="theirs/__init__.py")
     project(folder, "def train(rate=0.1): pass\ndef _split(): pass\ndef hidden(): pass\n", module="theirs/_fit.py")
