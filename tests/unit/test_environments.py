@@ -318,6 +318,9 @@ def test_a_package_without_a_wheel_is_named_with_how_to_get_one(tmp_path: Path) 
         for request in ({"do": "make", "requirements": "lab_test_source==1.0"}, {"do": "resolve", "requirements": "lab_test_needs"}):
             failure = str(ask(folder, **request)[-1]["failure"])
             assert failure.endswith(words) and failure.count(words) == 1, failure
+        (tmp_path / "lab_test_source-1.1.tar.gz").write_bytes((tmp_path / "lab_test_source-1.0.tar.gz").read_bytes())
+        several = str(ask(folder, do="resolve", requirements="lab_test_needs")[-1]["failure"])
+        assert re.search(r"`pip wheel --no-deps 'lab-test-source>=1\S*<=1\.1'`|`pip wheel --no-deps lab-test-source`", several), several
         wheel(tmp_path, "lab_test_source", [])
         assert "lab-test-source==1.0" in ask(folder, do="resolve", requirements="lab_test_needs")[-1]["resolved"]["lock"]
 

@@ -40,6 +40,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -353,11 +354,12 @@ def uv(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
 
 def remedy_of(words: str) -> str:
     """What helps where uv says that a package of the index is there as source alone; nothing where it does not."""
-    found = re.search(r"([A-Za-z0-9][\w.-]*)(==[\w.!+-]+)?\S* ha(?:s|ve) no usable wheels", words)
+    found = re.search(r"([A-Za-z0-9][\w.-]*)([=<>!~]\S*)? ha(?:s|ve) no usable wheels", words)
     if not found:
         return ""
-    built = f"`pip wheel --no-deps {found[1]}{found[2] or ''}` makes one elsewhere, and `make publish PROJECT=<that wheel>` brings it into the index"
-    return f"; {found[1]} has no wheel, and nothing is built here: {built}"
+    build = f"pip wheel --no-deps {shlex.quote(found[1] + (found[2] or ''))}"
+    words = f"`{build}` makes one elsewhere, and `make publish PROJECT=<that wheel>` brings it into the index"
+    return f"; {found[1]} has no wheel, and nothing is built here: {words}"
 
 
 @contextmanager

@@ -38,15 +38,9 @@ def scored(folder: Path, example: Any, text: str, **options: Any) -> str:
     (folder / "rows.csv").write_text(text)
     (folder / "out").mkdir()
     mlflow.pyfunc.save_model(folder / "model", python_model=Sum(), signature=infer_signature(example, np.array([1.0])), pip_requirements=[])
-    request: dict[str, Any] = {
-        "model": str(folder / "model"),
-        "uri": "models:/m/1",
-        "digest": "",
-        "by": "",
-        "input": str(folder),
-        "output": str(folder / "out"),
-    }
-    request |= {"columns": "others", "rows_at_once": 2, "allowed_failures": 0, **options}
+    request: dict[str, Any] = {"model": str(folder / "model"), "output": str(folder / "out")}
+    request |= {"uri": "models:/m/1", "digest": "", "by": "", "input": str(folder)}
+    request |= {"columns": "none", "rows_at_once": 2, "allowed_failures": 0, **options}
     request["files"] = [{"path": str(folder / "rows.csv"), "name": "rows.csv", "format": "csv"}]
     (folder / "request.json").write_text(json.dumps(request))
     scoring.score(str(folder / "request.json"), str(folder / "report.json"))
