@@ -472,7 +472,7 @@ class Train(Part):
         None,
         "the X of `cross_validation.data`",
     )
-    predict: Annotated[Literal["predict", "predict_proba"], says("predict, predict_proba")] = key(
+    predict: Literal["predict", "predict_proba"] = key(
         "The method of the model that answers where it is served, and scores files: `predict`, or `predict_proba` for the probabilities of a classifier.",
         "predict",
     )

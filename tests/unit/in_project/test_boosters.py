@@ -11,7 +11,6 @@ from typing import Any
 import lightgbm  # type: ignore[import-not-found, unused-ignore]
 import mlflow
 import mlflow.artifacts
-import mlflow.lightgbm
 import numpy as np
 import pandas as pd
 import polars  # type: ignore[import-not-found, unused-ignore]
@@ -33,7 +32,7 @@ EVALUATE: dict[str, Any] = {"call": None, "with": {}, "plots": [], "data": {"cal
 TRAINED: dict[str, Any] = {"call": "theirs:train", "with": {}, "input_example": "{{ inputs.table }}", "evaluate": EVALUATE}
 
 
-class Own(lightgbm.LGBMRegressor):  # type: ignore[misc, unused-ignore]
+class Own(lightgbm.LGBMRegressor):
     """A class of a package."""
 
 
