@@ -128,6 +128,6 @@ def itself(path: Path, content: dict[str, Any]) -> str:
     if not packaged or not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
         return ""
     if not isinstance(fields.get("version"), str):
-        how = f"write project.version into it, or {fields['name']}==<version> into {path.stem}.in instead, as `make publish` prints it"
+        how = f"write project.version into it, or publish the project, and write {fields['name']}==<version> into {path.stem}.in instead"
         raise Unfit(f"{path} does not say which version of {fields['name']} itself belongs there; {how}.")
     return f"{fields['name']}=={fields['version']}"

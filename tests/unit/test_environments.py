@@ -457,7 +457,7 @@ def test_a_pyproject_whose_project_has_a_dynamic_version_is_a_sentence(tmp_path:
     file.write_text("[build-system]\n[project]\nname = 'churn'\ndynamic = ['version']\n")
     with pytest.raises(environment_files.Unfit) as refused:
         environment_files.entries_of("mine", [file])
-    how = "write project.version into it, or churn==<version> into mine.in instead, as `make publish` prints it"
+    how = "write project.version into it, or publish the project, and write churn==<version> into mine.in instead"
     assert refused.value.sentences == [f"{file} does not say which version of churn itself belongs there; {how}."]
 
 
