@@ -115,6 +115,7 @@ def test_all_answer_and_score_at_the_same_time_and_say_the_same(host: Host, said
         assert (reports[name]["mlflow"], reports[name]["failures"]) == (mlflow.partition("==")[2], 0) and reports[name]["python"].startswith(PYTHONS[name])
 
 
+@pytest.mark.deep  # an image more: two and a half minutes; tests/unit/test_environments.py makes one in such a folder without an index
 def test_an_environment_in_the_image_is_whole_without_network(host: Host, home: Path, said: dict[str, str]) -> None:
     """In an image beside the lab's, so that nothing of the lab is replaced."""
     assert "models:/ben/" in said["ben"]
