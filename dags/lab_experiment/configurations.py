@@ -25,8 +25,9 @@ def unfit(key: str, function: Callable[..., Any], arguments: Mapping[str, Any]) 
         function: A function, or a class.
         arguments: As the file has them; what an expression stands for is not known yet.
     """
+    kinds = _kinds(function)
     for name, value in arguments.items():
-        kind = _configuration(_kinds(function).get(name))
+        kind = _configuration(kinds.get(name))
         if kind is None or not isinstance(value, Mapping):
             continue
         where = f"{key}.{name}"

@@ -68,8 +68,6 @@ NETWORKS = "lab_allowed_networks"
 """The variable with the networks that reach the pages at a gateway."""
 REGISTRY = "lab_image_registry"
 """The variable with the registry that is there already, for the image of several hosts."""
-GROUPS = ("lab_control", "lab_builder", "lab_workers")
-"""The groups whose hosts are the lab."""
 OF_A_HOST = (ADDRESS, "lab_worker_queues", "lab_data_dir", "lab_output_dir", "lab_staging_dir")
 """The lab's values that hosts may have otherwise than one another."""
 REACHED = "lab_reached"
@@ -1325,10 +1323,7 @@ class ActionModule(ActionBase):
             written = [(name, role) for name, role in of_roles if role == "preflight" or inventory.where(name) or inventory.where_of_host(name, host)]
             for problems, ours in ((unreadable, True), (wrong, False)):
                 problems += wrong_values([name for name, role in written if (role == "preflight") is ours], specs, value_of, inventory, variables.get, host)
-        # Those that the run leaves out, too: what is done here is told to them.
-        hosts = dict.fromkeys(itertools.chain.from_iterable(task_vars.get("groups", {}).get(name, []) for name in GROUPS))
-        values = {host: task_vars["hostvars"].raw_get(host) for host in hosts}
-        return list(dict.fromkeys(unreadable)), [*dict.fromkeys(wrong), *different_values(values, inventory)]
+        return list(dict.fromkeys(unreadable)), list(dict.fromkeys(wrong))
 
     def _judge_inventory(self, args: Mapping[str, Any], index: Mapping[str, Any], inventory: Inventory, task_vars: Mapping[str, Any]) -> list[str]:
         """Return the problems that belong to the inventory as a whole."""
@@ -1344,6 +1339,9 @@ class ActionModule(ActionBase):
         no_ports = {port["variable"]: port["port"] for port in used if not is_port(port["port"])}
         raw_of = self._templar.available_variables.get
         bound = {source_of(name, raw_of, inventory): address for name in args["address_variables"] if isinstance(address := self._known(name), str)}
+        # Those that the run leaves out, too: what is done here is told to them.
+        hosts = dict.fromkeys(itertools.chain.from_iterable(groups.get(group["name"], []) for group in args["groups"]))
+        values = {host: task_vars["hostvars"].raw_get(host) for host in hosts}
         experiment = args["experiment"]
         lost, old = without_effect(inventory)
         lost += outside_of_lab(groups, task_vars.get("ansible_play_hosts_all", []), inventory, sources)
@@ -1355,6 +1353,7 @@ class ActionModule(ActionBase):
             *credential_problems(args["credentials"], names, self._value, args["placeholders"], read_example(args["example_file"]), hint, inventory, raw_of),
             *unknown_names(names, specs, inventory),
             *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *args["problems"]]),
+            *different_values(values, inventory),
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),

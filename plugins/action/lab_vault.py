@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import string
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ansible_collections.mlops.lab.plugins.filter.short_name import short_name
 from ansible_collections.mlops.lab.plugins.modules.lab_vault import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.vaults import MARK, moved, opened
+from ansible_collections.mlops.lab.plugins.plugin_utils.writing import write
 
 #: characters of a random password
 LENGTH = 32
@@ -103,27 +103,6 @@ def written(text: str, values: Mapping[str, str], there: Iterable[str]) -> str:
     if [name for name, _value in found] != [*there, *added] or any(name in values and str(value).strip() != values[name].strip() for name, value in found):
         raise ValueError("another form")
     return new
-
-
-def write(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Write a file as a whole or not at all; a link to it stays one. Without a mode it keeps the rights and the owner that it has."""
-    path = path.resolve()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-            if mode is None:
-                former = path.stat()
-                with contextlib.suppress(PermissionError):  # only root gives a file away
-                    os.fchown(handle, former.st_uid, former.st_gid)
-                mode = former.st_mode & 0o7777
-            os.fchmod(handle, mode)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 class ActionModule(ActionBase):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.modules.write_locally import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
-
-
-def write(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file, and make the directories above it that are missing. Raises :class:`OSError`."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        new = Path(file.name)
-        try:
-            file.write(data)
-            file.close()
-            new.chmod(mode)
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
+from ansible_collections.mlops.lab.plugins.plugin_utils.writing import write
 
 
 class ActionModule(ActionBase):
@@ -47,6 +32,7 @@ class ActionModule(ActionBase):
             try:
                 there = path.exists() and path.read_bytes() == data and path.stat().st_mode & 0o7777 == mode
                 if not there and not self._task.check_mode:
+                    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                     write(path, data, mode)
             except OSError as error:
                 raise AnsibleActionFail(f"{path} cannot be written on the machine that runs Ansible: {error.strerror}.") from None  # Ansible would say it twice
