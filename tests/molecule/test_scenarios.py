@@ -15,7 +15,7 @@ from tests.conftest import BIN, ROOT, environment
 MARKS = {"default": pytest.mark.molecule, "lab_of_three": pytest.mark.three}
 SCENARIOS = [pytest.param(name, marks=MARKS.get(name, pytest.mark.deep)) for name in sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))]
 # What a failed task and a failed test say in the middle of thousands of lines.
-TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra\w*/\S+: )""")
+TELLING = re.compile(r"""^[\s\-'"]*(?:fatal: |msg: |FAILED |ERROR |SKIPPED |E {3}|tests/testinfra\w*/\S+: )""")
 # Ansible folds a long line of a list: what follows is indented further and is no item of its own.
 FOLDED = re.compile(r"^ {8,}(?!- )\S")
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.mlops.lab.plugins.action import lab_vault
+from ansible_collections.mlops.lab.plugins.plugin_utils import writing
 
 from tests.unit.plays import Done, play
 
@@ -107,7 +108,7 @@ def test_a_write_that_fails_leaves_the_former_file_and_no_other(tmp_path: Path, 
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        lab_vault.write(path, b"new")
+        writing.write(path, b"new")
     assert path.read_text(encoding="utf-8") == "former" and list(tmp_path.iterdir()) == [path]
 
 
