@@ -610,18 +610,37 @@ def pem_fault(text: str, kind: str) -> str:
             return no_key
         return ""
     try:
-        certificate = x509.load_pem_x509_certificate(text.encode())
-        authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        authority = False
+        chain = authorities(text)
     except ValueError:
         return no_certificate
-    if not authority:
-        return "is not the certificate of an authority (CA:TRUE)"
-    end = getattr(certificate, "not_valid_after_utc", None)  # which versions of the library before 42 have not
-    if end and end < datetime.datetime.now(datetime.UTC):
-        return f"expired on {end:%Y-%m-%d}"
+    for certificate in chain:
+        try:
+            authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            authority = False
+        if not authority:
+            return "is not the certificate of an authority (CA:TRUE)"
+        end = getattr(certificate, "not_valid_after_utc", None)  # which versions of the library before 42 have not
+        if end and end < datetime.datetime.now(datetime.UTC):
+            return f"expired on {end:%Y-%m-%d}"
+    # PostgreSQL's and other clients accept nothing that does not end in a root.
+    for certificate, next_one in zip(chain, [*chain[1:], chain[-1]], strict=True):
+        if certificate.issuer != next_one.subject:
+            return f"lacks the certificate of {certificate.issuer.rfc4514_string()}, which signed it (that of the root comes last)"
     return ""
+
+
+def authorities(text: str) -> list[x509.Certificate]:
+    """Return the certificates of a chain, one after the other: versions of the library before 39 read the first alone."""
+    found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    return [x509.load_pem_x509_certificate(pem.encode()) for pem in found or [text]]
+
+
+def belong_together(key: str, certificate: str) -> bool:
+    """Tell whether a private key is that of a certificate, of the first one of a chain; both are PEM that can be read."""
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    mine = serialization.load_pem_private_key(key.encode(), None).public_key().public_bytes(*form)
+    return mine == authorities(certificate)[0].public_key().public_bytes(*form)
 
 
 def is_template_by_accident(raw: str, name: str, inventory: Inventory) -> bool:
@@ -649,6 +668,7 @@ def credential_problems(
 ) -> list[str]:
     """Report credentials that are missing, empty, left at the example's value, too short or no key."""
     problems, missing = [], []
+    right: dict[str, str] = {}
     wanted = [credential for credential in wanted if credential.get("needed", True)]
     names = [credential["name"] for credential in wanted]
     defined = set(defined)
@@ -684,6 +704,11 @@ def credential_problems(
             wishes["given"] = "what its owner gave you"
             wish = wishes.get(kind, f"{min_length} or more random characters")
             problems.append(f"Credential {name}, set {where}, {fault}: write {wish} there.")
+            continue
+        right[name] = str(value)
+        key = str(credential.get("key") or "")
+        if key in right and not belong_together(right[key], right[name]):
+            problems.append(f"Credential {name}, set {where}, is not the certificate of the key in {key}: write the two that belong together.")
     if missing:
         subject = f"Credential {missing[0]} is" if len(missing) == 1 else f"{len(missing)} credentials are"
         names_text = f" ({', '.join(missing)})" if len(missing) > 1 else ""

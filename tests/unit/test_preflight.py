@@ -294,11 +294,11 @@ def test_credentials_that_fit(value: str, kind: str) -> None:
     assert judge.credential_fault(value, kind, 12, ["change-me"], "reader") == ""
 
 
-def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9) -> dict[str, str]:
-    """Return a key and the certificate of an authority that signed itself, in PEM."""
+def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9, issuer: str = "lab CA") -> dict[str, str]:
+    """Return a key and the certificate of an authority that signed itself, in PEM; of another issuer, it says that one signed it."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab CA")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now + datetime.timedelta(days=days - 10), now + datetime.timedelta(days=days))
+    name, signer = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in ("lab CA", issuer))
+    builder = x509.CertificateBuilder(signer, name, key.public_key(), 1, now + datetime.timedelta(days=days - 10), now + datetime.timedelta(days=days))
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
     certificate = builder.sign(key, hashes.SHA256())
@@ -331,14 +331,33 @@ def test_keys_and_certificates_that_fit(kind: str) -> None:
         ("certificate", pem(ca=False)["certificate"], "is not the certificate of an authority (CA:TRUE)"),
         ("certificate", pem(ca=None)["certificate"], "is not the certificate of an authority (CA:TRUE)"),
         ("certificate", pem(days=-1)["certificate"], "expired on 20"),
+        ("certificate", pem()["certificate"] + pem(days=-1)["certificate"], "expired on 20"),
+        ("certificate", pem(issuer="our root")["certificate"], "lacks the certificate of CN=our root, which signed it"),
     ],
-    ids=[*("key: example", "key: words", "key: certificate", "key: one line", "key: locked"), "empty", "key", "cut", "no CA", "says nothing", "expired"],
+    ids=[
+        *("key: example", "key: words", "key: certificate", "key: one line", "key: locked"),
+        *("empty", "key", "cut", "no CA", "says nothing", "expired", "root expired", "no root"),
+    ],
 )
 def test_keys_and_certificates_that_do_not_fit(kind: str, value: str, fault: str) -> None:
     """Each is refused, and the words contain no line of it."""
     words = judge.credential_fault(value, kind, 12, ["change-me"], "change-me")
     assert fault in words
     assert not [line for line in value.splitlines() if line in words]
+
+
+def test_a_certificate_of_another_key_is_named(inventory: judge.Inventory) -> None:
+    """The two are in the vault one below the other, and a wrong pair would be found by OpenSSL on a host."""
+    wanted = [{"name": "vault_ca_key", "kind": "private_key"}, {"name": "vault_ca_certificate", "kind": "certificate", "key": "vault_ca_key"}]
+    pair = pem()
+
+    def found(certificate: str) -> list[str]:
+        values = {"vault_ca_key": pair["private_key"], "vault_ca_certificate": certificate}
+        return judge.credential_problems(wanted, values, values.__getitem__, [], {}, "", inventory, lambda _name: "")
+
+    assert found(pair["certificate"]) == []
+    [problem] = found(pem()["certificate"])
+    assert problem.endswith("is not the certificate of the key in vault_ca_key: write the two that belong together.")
 
 
 def test_missing_credentials_are_one_sentence(inventory: judge.Inventory) -> None:
@@ -796,9 +815,8 @@ def lab(tmp_path: Path, root: Path, new_lab: Path) -> Path:
     example = judge.read_example(str(root / "playbooks/files/credentials_example.yml"))
     kinds = {"user": "reader", "fernet": FERNET}
     values = {name: kinds.get(name.rpartition("_")[2] if "fernet" not in name else "fernet", f"long-and-random-{name}-0123456789") for name in example}
-    planted = yaml.safe_load((root / "molecule/inventory/host_vars/labhost/credentials.yml").read_text(encoding="utf-8"))
-    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    values |= {"vault_ca_certificate": planted["vault_ca_certificate"], "vault_ca_key": key.decode()}
+    authority = pem()
+    values |= {"vault_ca_certificate": authority["certificate"], "vault_ca_key": authority["private_key"]}
     (copy / "group_vars/lab/vault.yml").write_text(yaml.safe_dump(values), encoding="utf-8")
     more = "preflight_min_memory_mb: 1\npreflight_min_cores: 1\npreflight_min_disk_gb: 0\npreflight_systems: []\nansible_become: false\n"
     (copy / "group_vars/lab/zz_test.yml").write_text(more, encoding="utf-8")
