@@ -38,9 +38,9 @@ host, words = os.environ["HOST_OF_TEST"], sys.argv[1:]
 login = None
 with (state / "calls").open("a") as calls:
     if words[0] == "--config":
-        folder = pathlib.Path(words[1])
-        login = [(folder / "config.json").read_text(), oct((folder / "config.json").stat().st_mode)[-3:], oct(folder.stat().st_mode)[-3:]]
-        words = words[2:]
+        folder, words = pathlib.Path(words[1]), words[2:]
+        if words[0] != "login":
+            login = [(folder / "config.json").read_text(), oct((folder / "config.json").stat().st_mode)[-3:], oct(folder.stat().st_mode)[-3:]]
     calls.write(json.dumps([host, words, login]) + "\\n")
 file, registry = state / f"{{host}}.json", state / "registry.json"
 engine, there = json.loads(file.read_text()), json.loads(registry.read_text())
@@ -90,6 +90,9 @@ elif words[0] == "version":
 elif words[:2] == ["manifest", "inspect"]:
     breaks()
     sys.exit(0 if words[2].rpartition("@")[2] in there else 1)
+elif words[0] == "login":
+    breaks()
+    (folder / "config.json").write_text(sys.stdin.read())
 elif words[0] == "push":
     breaks()
     image = find(words[1])
@@ -299,6 +302,19 @@ def test_a_push_or_a_pull_that_fails_ends_with_a_sentence_and_leaves_no_login(la
     lab.engine("builder", {**NEW, "RepoTags": [NAME], "RepoDigests": [f"{REPOSITORY}@{NEW_DIGEST}"]})
     done = lab.run(("worker", "pull"))
     assert done.returncode and f"has no {NAME} as builder built it" in done.output and len(lab.calls("pull")) == 1
+
+
+def test_a_registry_that_is_there_is_asked_before_the_image_is_built_whether_it_lets_the_lab_in(lab: Lab) -> None:
+    """With the password over standard input, and nothing stays of it."""
+    done = lab.run(("builder", "main"), image_registry_own=False)
+    assert done.returncode == 0, done.output
+    assert lab.calls("login") == [("builder", ["login", "--username", "robot", "--password-stdin", "registry.example.com:5001"])]
+    lab.engine("builder", breaks="Error response from daemon: login attempt to https://registry.example.com:5001/v2/ failed with status: 401 Unauthorized")
+    done = lab.run(("builder", "main"), image_registry_own=False)
+    assert done.returncode and "refuses the user 'robot' with the password it was given (401)" in done.output
+    for case in ({"image_registry_user": ""}, {}):  # nobody to ask for, and a run that changes nothing
+        done = lab.run(("builder", "main"), options=[] if case else ["--check"], image_registry_own=False, **case)
+        assert done.returncode == 0 and lab.calls("login") == []
 
 
 @pytest.mark.parametrize("said", WRONG)
