@@ -44,7 +44,7 @@ def quoted(part: str) -> str:
 class Api:
     """An HTTP interface, with basic authentication if a user is given. No proxy is asked: these are addresses of the lab."""
 
-    def __init__(self, url: str, user: str = "", password: str = "", timeout: float = 15) -> None:
+    def __init__(self, url: str, user: str = "", password: str = "", timeout: float = 30) -> None:
         """Remember where the interface is.
 
         Args:
@@ -54,6 +54,7 @@ class Api:
             timeout: seconds that one call may take.
         """
         self.url, self.timeout = url.rstrip("/"), timeout
+        self.silent = False
         self.headers = {"Accept": "application/json"}
         if user:
             self.headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -89,22 +90,23 @@ class Api:
             request.add_header("Content-Type", "application/json")
         try:
             try:
-                with self.opener.open(request, timeout=self.timeout) as response:
+                # Whoever was silent the last time is not waited for as long again.
+                with self.opener.open(request, timeout=min(self.timeout, 3) if self.silent else self.timeout) as response:
                     status, raw = response.status, response.read(most)
             except urllib.error.HTTPError as error:
                 status, raw = error.code, error.read(most)
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                self.timeout = min(self.timeout, 3)  # whoever was silent once is not waited for as long again
+            self.silent = isinstance(reason, TimeoutError)
             raise Unreachable(f"{self.url} does not answer ({reason})") from None
+        self.silent = False
         return status, raw
 
 
 class Airflow(Api):
     """Airflow's REST API, version 2. The token is asked for at the first call, and again when it has expired."""
 
-    def __init__(self, url: str, user: str, password: str, timeout: float = 15) -> None:
+    def __init__(self, url: str, user: str, password: str, timeout: float = 30) -> None:
         """Remember the address and the user; arguments as for :class:`Api`."""
         super().__init__(url, timeout=timeout)
         self.user, self.password = user, password

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -1121,3 +1122,22 @@ def test_the_verdict_knows_what_a_search_is_that_does_not_say_it() -> None:
     """As the format of experiment files has it."""
     search = json.loads((ROOT / "dags/lab_experiment/schema.json").read_text(encoding="utf-8"))["$defs"]["Search"]
     assert {key: search["properties"][key]["default"] for key in ("trials", "parallel")} == {"trials": lab_verdict.TRIALS, "parallel": lab_verdict.PARALLEL}
+
+
+def test_whoever_was_silent_is_waited_for_shortly_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab on a busy machine is slow once; a service that hangs does not hold up every check."""
+    api, waited = lab_api.Api("http://lab.example", timeout=30), list[float]()
+    answers: list[Any] = [TimeoutError("timed out"), TimeoutError("timed out"), SimpleNamespace(status=200, read=lambda _most: b"{}"), ConnectionRefusedError()]
+
+    def ask(_request: Any, timeout: float) -> Any:
+        waited.append(timeout)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return nullcontext(answer)
+
+    monkeypatch.setattr(api.opener, "open", ask)
+    for reachable in (False, False, True, False):
+        with nullcontext() if reachable else pytest.raises(engine.Unreachable, match=r"lab\.example does not answer"):
+            assert api.ask("/").status == 200
+    assert waited == [30, 3, 3, 30]
