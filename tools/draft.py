@@ -142,6 +142,9 @@ SPLITS = re.compile(
 )
 """What is called like a training or a judgement, and parts or changes a table."""
 
+PARTS = re.compile(r"((make|do|create)_)?(train_(test|val|valid|validation)_)?split(s|_.*)?", re.IGNORECASE)
+"""How a function is called that parts a table."""
+
 EXACT = {"train", "train_model", "fit", "fit_model", "main_train", "run_training", "evaluate", "evaluate_model", "data", "load_data", "get_data"}
 """Names that leave no doubt."""
 
@@ -611,8 +614,15 @@ def _parts(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         return -1 if any(isinstance(part, ast.Constant) and part.value is ... for part in parts) else len(parts)
     if said and not ast.unparse(said).lower().endswith("tuple"):
         return 0
-    lengths = {len(value.elts) if isinstance(value, ast.Tuple) else 0 for child in _inside(node) if isinstance(child, ast.Return) and (value := child.value)}
+    lengths = {_length(value) for child in _inside(node) if isinstance(child, ast.Return) and (value := child.value)}
     return lengths.pop() if len(lengths) == 1 else -1 if lengths or said else 0
+
+
+def _length(value: ast.expr) -> int:
+    """How many things a value is; scikit-learn's ``train_test_split`` gives two for each that it is given."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func).endswith("train_test_split"):
+        return 2 * len(value.args)
+    return len(value.elts) if isinstance(value, ast.Tuple) else 0
 
 
 def _inside(node: ast.AST) -> Iterator[ast.AST]:
@@ -769,6 +779,7 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
     sources = _best("data", functions)
     # load_data, or else load_customers where customers are asked for
     loads = [other for other in sources if _rank("data", other) == 0] or [other for other in sources if any(_names(other, name) for name in missing)]
+    loads = loads or [other for other in sources if other.name in ("load", "read")]
     if len(loads) != 1 or loads[0].parts not in (0, 2):
         return function.arguments, None
     step = f"steps.{loads[0].name.lower()}"
@@ -788,6 +799,39 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
         given = {name: f"{{{{ {step} }}}}" for name in missing if takes(name)}
         wanted = 1
     return ({**function.arguments, **given}, loads[0]) if len(given) == wanted else (function.arguments, None)
+
+
+def _parted(functions: list[Function]) -> tuple[list[Function], dict[str, str]]:
+    """The one function that loads data and the one that parts them, as steps, and the name of each part -> its reference; nothing where that is not plain."""
+    splits = [function for function in functions if PARTS.fullmatch(function.name) and not function.makes and not function.yields]
+    if len(splits) != 1:
+        return [], {}
+    arguments, data = _filled_by_data(splits[0], functions)
+    if data is None or NEEDED in arguments.values() or data.name.lower() == splits[0].name.lower():
+        return [], {}
+    said = splits[0].types.get("return", "").rpartition(".")[2]
+    fields = next((function.arguments for function in functions if function.configures and function.name == said), None)
+    places = {2: ["train", "test"], 3: ["train", "valid", "test"], 4: ["X_train", "X_test", "y_train", "y_test"]}.get(splits[0].parts, [])
+    parts = {name: name for name in fields} if fields else {name: str(place) for place, name in enumerate(places)}
+    step = f"steps.{splits[0].name.lower()}"
+    return [data, replace(splits[0], arguments=arguments)] if parts else [], {name: f"{{{{ {step}.{part} }}}}" for name, part in parts.items()}
+
+
+def _filled_by_parts(function: Function, parts: dict[str, str], part: str) -> dict[str, object]:
+    """The arguments of a function, filled with the parts of a table that they are called after, one that is called after none with the given part.
+
+    Nothing where something stays open.
+    """
+    known = {name.lower(): reference for name, reference in parts.items()}
+
+    def given(name: str) -> object:
+        bare = re.sub(r"_?(df|data|table|dataset|frame|set)$", "", name.lower())
+        keys = [name.lower(), bare, f"{bare}_{part}", f"{part}_{bare}", *([part] if bare in ("", "holdout") else [])]
+        found = [known[key] for key in keys if key in known]
+        return "{{ model }}" if name == "model" else found[0] if found else NEEDED
+
+    filled = {name: given(name) if value == NEEDED else value for name, value in function.arguments.items()}
+    return {} if NEEDED in filled.values() else filled
 
 
 def _is_one_table(data: Function, train: Function) -> bool:
@@ -843,16 +887,30 @@ def experiment(name: str, package: Package) -> str:
         used = [logs, *([data] if data else [])]
         steps_of_logs = _of_logs(replace(logs, arguments=arguments))
         lines += ["# The function gives no model, but logs to MLflow: so there is neither train nor register, which need one."]
-        lines += [*_loads(data), *(steps_of_logs[1:] if data and steps_of_logs[0] == "steps:" else [*([""] if data else []), *steps_of_logs]), ""]
+        lines += [
+            *_steps(*([data] if data else [])),
+            *(steps_of_logs[1:] if data and steps_of_logs[0] == "steps:" else [*([""] if data else []), *steps_of_logs]),
+            "",
+        ]
     elif "train" in known:
-        arguments, data = _filled_by_data(known["train"], functions)
-        used = [known["train"], *([data] if data else [])]
-        lines += [*_loads(data), *([""] if data else [])]
-        lines += ["train:", f"  call: {known['train'].call}", f"  with: {_value(arguments)}"]
+        train, (steps, parts) = known["train"], _parted(functions)
+        if NEEDED not in train.arguments.values() or not (arguments := _filled_by_parts(train, parts, "train")):
+            arguments, data = _filled_by_data(train, functions)
+            steps, parts = [data] if data else [], {}
+        used = [train, *steps]
+        lines += [*_steps(*steps), *([""] if steps else [])]
+        objective = next((function for function in functions if function.name == "objective" and not function.makes), None)
+        tried = _filled_by_parts(objective, parts, "train") if objective else {}
+        if objective and tried and (ranges := _ranges(objective)):
+            used.append(objective)
+            arguments = {key: f"{{{{ params.{key} }}}}" if key in ranges else value for key, value in arguments.items()}
+            lines += [*_search(replace(objective, arguments=tried), ranges), ""]
+        lines += ["train:", f"  call: {train.call}", f"  with: {_value(arguments)}"]
         if "evaluate" in known:
             used.append(known["evaluate"])
-            arguments = {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
-            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(arguments)}"]
+            judged = _filled_by_parts(known["evaluate"], parts, "test")
+            judged = judged or {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
+            lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(judged)}"]
         lines.append("")
     else:
         used = [function for function in others if not function.yields and not function.makes][:1]
@@ -860,30 +918,27 @@ def experiment(name: str, package: Package) -> str:
         lines += ["# No function looks like one that trains: name yours here.", f"train: {call}", ""]
     if not any(function.logs is not None for function in used):
         lines += [f"register: {_value({'name': name})}", *deploy, ""]
-    if rest := [function for function in functions if function not in used]:
+    results = {function.types.get("return", "").rpartition(".")[2] for function in functions}  # what a function gives is no step
+    called = {function.call for function in used}
+    if rest := [function for function in functions if function.call not in called and not (function.configures and function.name in results)]:
         lines += ["# What else the package has, which may be steps:", *([] if "steps:" in lines else ["# steps:"])]
-        steps: set[str] = set()
+        names: set[str] = set()
         for function in rest:
-            step = function.name.lower() if function.name.lower() not in steps else re.sub(r"[.:]", "_", function.call.lower())
-            steps.add(step)
+            step = function.name.lower() if function.name.lower() not in names else re.sub(r"[.:]", "_", function.call.lower())
+            names.add(step)
             line = f"#   - {{name: {_value(step)}, call: '{function.call}', with: {_value(function.arguments)}}}"
             lines.append(f"{line} # {function.doc}" if function.doc else line)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _loads(function: Function | None) -> list[str]:
-    """The step of a function that loads data."""
-    if function is None:
-        return []
-    return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
+def _steps(*functions: Function) -> list[str]:
+    """Functions as steps, such as those that load data and part them."""
+    steps = [f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}" for function in functions]
+    return ["steps:", *steps] if steps else []
 
 
-def _of_logs(function: Function) -> list[str]:
-    """The search for what a function logs best; a step when it has no argument that a search could try."""
-    ranges = _ranges(function)
-    if not ranges:
-        return ["steps:", f"  - {{name: {_value(function.name.lower())}, call: '{function.call}', with: {_value(function.arguments)}}}"]
-    metric = next(iter(function.logs or []), NEEDED)
+def _search(function: Function, ranges: dict[str, str], metric: str = "") -> list[str]:
+    """A search around the defaults of a function, for its result or for a metric of it."""
     direction = ["minimize", "maximize"] if re.search(r"loss|err|mae|mse", metric, re.IGNORECASE) else ["maximize", "minimize"]
     return [
         "search:",
@@ -893,6 +948,14 @@ def _of_logs(function: Function) -> list[str]:
         f"  direction: {direction[0]} # or {direction[1]}",
         "  trials: 10",
     ]
+
+
+def _of_logs(function: Function) -> list[str]:
+    """The search for what a function logs best; a step when it has no argument that a search could try."""
+    ranges = _ranges(function)
+    if not ranges:
+        return _steps(function)
+    return _search(function, ranges, next(iter(function.logs or []), NEEDED))
 
 
 def _ranges(function: Function) -> dict[str, str]:

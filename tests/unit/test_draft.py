@@ -149,7 +149,7 @@ TRAINING = """
 async def train(table, tracking_uri=None, rate=0.1):
     def numbers(): yield 1
 def evaluate(model, table, mlflow_tracking_uri="http://127.0.0.1:5000"): pass
-async def load(): pass
+async def fetch(): pass
 async def stream(): yield 1
 def fit(): yield 1
 def Split(): "Split\x1b it."
@@ -164,7 +164,7 @@ def test_a_training_gets_the_labs_mlflow_and_says_what_its_deployment_needs(tmp_
     assert found["train"]["evaluate"]["with"] == {"model": "{{ model }}", "table": "...", "mlflow_tracking_uri": "{{ mlflow_tracking_uri }}"}
     assert found["deploy"] is None and re.search(r"^# deploy: {target: endpoint} .* It needs train.input_example", text, re.MULTILINE)
     steps = yaml.safe_load(re.sub(r"^# ?", "", text[text.index("# steps:") :], flags=re.MULTILINE))["steps"]
-    assert [step["name"] for step in steps] == ["load", "fit", "split", "theirs_split"], "an asynchronous generator is nothing that a file can call"
+    assert [step["name"] for step in steps] == ["fetch", "fit", "split", "theirs_split"], "an asynchronous generator is nothing that a file can call"
     (tmp_path / "experiments" / "mine.yml").write_text(text.replace("# steps:", "steps:").replace("#   - ", "  - "))
     assert len(document.read(tmp_path / "experiments" / "mine.yml")["steps"]) == 4
 
@@ -424,6 +424,51 @@ TWO_PARTS = [
     "def load_data(): return load_wine(return_X_y=True)\ndef train(features, target, n=3): pass",
     "def load_data() -> pd.DataFrame: pass\ndef evaluate(model): pass",
 ]
+
+
+PARTED = """
+from dataclasses import dataclass
+@dataclass
+class Split:
+    train: pd.DataFrame
+    test: pd.DataFrame
+def load(rows: int = 20) -> pd.DataFrame: return pd.DataFrame()
+def split(frame: pd.DataFrame, share: float = 0.2) -> Split: return Split(frame, frame)
+def fit(train: pd.DataFrame, leaves: int = 15, seed: int = 1) -> Any: return 1
+def evaluate(model: Any, test: pd.DataFrame) -> dict[str, float]: return {}
+def objective(train: pd.DataFrame, test: pd.DataFrame, leaves: int = 15) -> float: return 1.0
+"""
+TUPLE = """
+def load_data(path="/opt/data/a.csv"): return 1
+def split_data(df): return train_test_split(df.drop(columns="y"), df["y"], random_state=1)
+def train_model(X_train, y_train, leaves=15, seed=1): return 1
+def evaluate_model(model, X_test, y_test): return 1
+def objective(X, y, leaves=15): return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "given", "judged", "objective"),
+    [
+        (PARTED, "split", {"train": "train"}, {"test": "test"}, {"train": "train", "test": "test"}),
+        (TUPLE, "split_data", {"X_train": "0", "y_train": "2"}, {"X_test": "1", "y_test": "3"}, {"X": "0", "y": "2"}),
+    ],
+    ids=["a dataclass", "scikit-learn's"],
+)
+def test_a_table_is_parted_before_a_model_is_trained_and_judged(
+    tmp_path: Path, source: str, split: str, given: dict[str, str], judged: dict[str, str], objective: dict[str, str]
+) -> None:
+    """The parts go where their names say, and an objective of the package's own is searched."""
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", source))
+
+    def parts(of: dict[str, str]) -> dict[str, str]:
+        return {name: f"{{{{ steps.{split}.{part} }}}}" for name, part in of.items()}
+
+    assert [step["call"].partition(":")[2] for step in found["steps"]][1:] == [split]
+    assert found["search"]["objective"]["with"] == {**parts(objective), "leaves": "{{ params.leaves }}"}
+    assert found["train"]["with"] == {**parts(given), "leaves": "{{ params.leaves }}", "seed": 1}
+    assert found["train"]["evaluate"]["with"] == {"model": "{{ model }}", **parts(judged)}
+    assert "Split" not in text and "..." not in text
 
 
 @pytest.mark.parametrize("source", [*ONE_TABLE, *TWO_PARTS])
