@@ -96,7 +96,8 @@ Label = Annotated[str, Field(pattern=r"^[^\n]*[^\s][^\n]*$", max_length=250), sa
 Identifier = Annotated[
     str, Field(pattern=rf"^[A-Za-z_][A-Za-z0-9_]{{0,99}}{END}"), says("a name of at most 100 letters, digits and _, not beginning with a digit")
 ]
-Function = Annotated[str, Field(pattern=rf"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*{END}"), says("package.module:function")]
+Dotted = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+Function = Annotated[str, Field(pattern=rf"^{Dotted}:{Dotted}{END}"), says("package.module:function, or package.module:Class.method")]
 Argument = Annotated[str, Field(pattern=rf"^[^\W\d]\w{{0,99}}{END}"), says("the name of an argument")]
 Arguments = Annotated[dict[Argument, Any] | None, says("the arguments as name: value")]
 Queue = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_.-]{{1,100}}{END}"), says("the name of a queue, of letters, digits, ., - and _")]
@@ -124,7 +125,7 @@ OF_THE_FILE = "that of the file"
 class Call(Part):
     """A function and its arguments."""
 
-    call: Function = key("The function, `package.module:function`.")
+    call: Function = key("The function, `package.module:function`; or `package.module:Class.method`, whose argument `self` is the object.")
     with_: Arguments = key(ARGUMENTS, None)
 
 
@@ -134,7 +135,7 @@ class Step(Part):
     name: Annotated[str, Field(pattern=rf"^[a-z][a-z0-9_]{{0,99}}{END}"), says("a small letter, then small letters, digits and _")] = key(
         "What references call it: `{{ steps.name }}`."
     )
-    call: Function = key("The function, `package.module:function`.")
+    call: Function = key("The function, `package.module:function`; or `package.module:Class.method`, whose argument `self` is the object.")
     with_: Arguments = key(ARGUMENTS, None)
     after: Annotated[list[Annotated[str, says("the name of a step")]], Also(uniqueItems=True), says("a list of names of steps, each once; [] for none")] = key(
         "The steps that must be done before; `[]` for none.", None, "the step written before this one"

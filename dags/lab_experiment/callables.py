@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -169,7 +170,7 @@ def installed() -> list[str]:
 
 
 def load(call: str) -> Function:
-    """Import ``package.module:function``.
+    """Import ``package.module:function``, or ``package.module:Class.method``.
 
     Raises:
         LookupError: It is not there, or its import fails (whose traceback is then printed); the message says which.
@@ -191,7 +192,7 @@ def load(call: str) -> Function:
     except BaseException as error:
         tell(error)
         raise LookupError(f"importing {module_name} failed with {storable.raised(error)}{_hint(error)}") from None
-    function = getattr(module, function_name, None)
+    function = functools.reduce(lambda holder, name: getattr(holder, name, None), function_name.split("."), module)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
         raise LookupError(f"the module {module_name} {what}; {_there(module, function_name)}")
@@ -393,8 +394,14 @@ def _unfitting(key: str, name: str, unknown: Sequence[str], missing: Sequence[st
     """Arguments that a function does not have, and those that it lacks."""
     return [
         *((f"{key}.with.{argument}", f".with has {argument!r}, which is no argument of {name}; allowed: {allowed}.") for argument in unknown),
-        *((f"{key}.with", f".with lacks {argument!r}, which {name} needs; its arguments are {allowed}.") for argument in missing),
+        *((f"{key}.with", f".with lacks {argument!r}, which {name} needs{_object_of(name, argument)}; its arguments are {allowed}.") for argument in missing),
     ]
+
+
+def _object_of(name: str, argument: str) -> str:
+    """What a method's first argument is, in words."""
+    owner, _, _ = name.partition(":")[2].rpartition(".")
+    return f" (an object of {owner}, which a step can make)" if owner and argument == "self" else ""
 
 
 def _unawaited(key: str, function: Function) -> Iterator[str]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
 
 from lab_experiment import storable
 from lab_experiment.failures import Failure
+
+
+def function_of(call: str) -> str:
+    """The name of a function without its module, and of a method without its class."""
+    return re.split(r"[:.]", call)[-1]
 
 
 def fields(kind: Any) -> list[str] | None:
@@ -47,7 +53,7 @@ def of_training(call: str, returned: Any, method: str = "predict") -> tuple[Any,
     Raises:
         Failure: Several parts can predict.
     """
-    function = call.partition(":")[2]
+    function = function_of(call)
     parts = None if hasattr(returned, method) else named(returned)
     if parts is None and isinstance(returned, tuple):
         parts = {str(number): part for number, part in enumerate(returned)}
@@ -142,7 +148,7 @@ def metrics_of(call: str, result: Any) -> dict[str, float]:
     """
     result = _opened(result)
     if not isinstance(result, Mapping) and storable.number(result) is not None:
-        result = {call.partition(":")[2]: result}
+        result = {function_of(call): result}
     if not isinstance(result, Mapping):
         allowed = "a number, or a mapping (a dataclass, a NamedTuple) of metric names to numbers"
         raise Failure(f"train.evaluate: {call} returned a {type(result).__name__}; allowed is {allowed}", final=True)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any
 
+from lab_experiment import results
+
 Functions = Mapping[str, tuple[str, Callable[..., Any]]]
 """The callables of a document by key: ``package.module:function``, and the function."""
 
@@ -66,7 +68,7 @@ def mistakes(
         name, scorers = metric
         call, function = functions.get("train.evaluate", ("", None))
         kind = annotation(function)
-        made = [call.partition(":")[2]] if kind in (int, float) else _metrics(kind)
+        made = [results.function_of(call)] if kind in (int, float) else _metrics(kind)
         if made and name not in (*made, *scorers):
             key = "register.champion.metric"
             yield key, f"{key} has {name!r}; allowed: a metric of train.evaluate: {', '.join(dict.fromkeys([*made, *scorers]))}."

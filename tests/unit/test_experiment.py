@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 import experiment_docs
 import experiment_format
 import lab_environments
-from lab_experiment import callables, checking, document, inside, pages, references, returns
+from lab_experiment import callables, checking, document, inside, pages, references, results, returns
 from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.folders import folder_of
 from tests.conftest import ROOT, SHIPPED
@@ -423,14 +423,26 @@ def test_a_reference_that_cannot_be_met_says_what_there_is(text: str, message: s
     [
         ("theirs:train", {"tabel": 1}, "x.yml: train.with has 'tabel', which is no argument of theirs:train; allowed: table, trees."),
         ("theirs:train", {}, "x.yml: train.with lacks 'table', which theirs:train needs; its arguments are table, trees."),
-        ("theirs:trian", {}, "x.yml: train.call has 'theirs:trian'; the module theirs has no such function; its functions are keyword, position, train."),
+        (
+            "theirs:trian",
+            {},
+            "x.yml: train.call has 'theirs:trian'; the module theirs has no such function; its functions are Trainer, keyword, position, train.",
+        ),
         ("theirs:NUMBER", {}, "x.yml: train.call has 'theirs:NUMBER'; the module theirs holds something there that cannot be called; its functions are"),
         ("nowhere.at:all", {}, "x.yml: train.call has 'nowhere.at:all'; the environment of "),
         ("theirs:position", {}, "x.yml: train.call has 'theirs:position', whose argument 'a' cannot be given by name; allowed: functions that take"),
+        (
+            "theirs:Trainer.fit",
+            {"table": 1},
+            "x.yml: train.with lacks 'self', which theirs:Trainer.fit needs (an object of Trainer, which a step can make); its arguments are self, table.",
+        ),
+        ("theirs:Trainer.fti", {}, "x.yml: train.call has 'theirs:Trainer.fti'; the module theirs has no such function; its functions are Trainer, "),
+        ("theirs:Trainer.start", {"table": 1}, "x.yml: train.with has 'table', which is no argument of theirs:Trainer.start; allowed: rate."),
     ],
 )
 def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callable[[str], None], call: str, arguments: dict[str, Any], sentence: str) -> None:
-    theirs("NUMBER = 3\ndef train(table, trees=1): pass\ndef keyword(*, table, **more): pass\ndef position(a, /): pass\n")
+    methods = "class Trainer:\n  def fit(self, table): pass\n  @classmethod\n  def start(cls, rate=1): pass\n"
+    theirs(f"NUMBER = 3\ndef train(table, trees=1): pass\ndef keyword(*, table, **more): pass\ndef position(a, /): pass\n{methods}")
     evaluate: dict[str, Any] = {"call": "theirs:keyword", "with": {"table": 1, "any": 2}, "data": None, "scoring": []}
     content: dict[str, Any] = {
         "queues": {},
@@ -447,6 +459,23 @@ def test_callables_and_arguments_are_checked_before_anything_runs(theirs: Callab
     with pytest.raises(Mistakes) as caught:
         checking.check(content, "x.yml", {}, lab_environments.project(), cast("Any", package))
     assert caught.value.sentences[0].startswith(sentence)
+
+
+def test_a_method_is_called_with_its_object_and_one_of_the_class_without(theirs: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+    """What a package of classes needs: a step makes the object, and training and evaluation are methods of it."""
+    theirs(
+        "class Trainer:\n"
+        "  def __init__(self, rate): self.rate = rate\n"
+        "  @classmethod\n  def quick(cls): return cls(9)\n"
+        "  @staticmethod\n  def twice(value): return 2 * value\n"
+        "  async def fit(self, table) -> float: return self.rate + table\n"
+    )
+    trainer = callables.call("steps.made", "theirs:Trainer.quick", {})
+    assert callables.call("train", "theirs:Trainer.fit", {"self": trainer, "table": 1}) == 10
+    assert callables.call("train", "theirs:Trainer.twice", {"value": 4}) == 8
+    assert "[train] theirs:Trainer.fit(self=<Trainer>, table=1)" in capsys.readouterr().out
+    assert results.metrics_of("theirs:Trainer.fit", 0.5) == {"fit": 0.5}
+    assert returns.annotation(callables.load("theirs:Trainer.fit")) is float
 
 
 RESULTS = """
