@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bdb
 import difflib
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -192,7 +191,9 @@ def load(call: str) -> Function:
     except BaseException as error:
         tell(error)
         raise LookupError(f"importing {module_name} failed with {storable.raised(error)}{_hint(error)}") from None
-    function = functools.reduce(lambda holder, name: getattr(holder, name, None), function_name.split("."), module)
+    function: Any = module
+    for name in function_name.split("."):
+        function = getattr(function, name, None)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
         raise LookupError(f"the module {module_name} {what}; {_there(module, function_name)}")
