@@ -911,6 +911,10 @@ def experiment(name: str, package: Package) -> str:
             judged = _filled_by_parts(known["evaluate"], parts, "test")
             judged = judged or {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
             lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(judged)}"]
+            if "search:" not in lines and (ranges := _ranges(train)):
+                lines += ["", "# A search, each trial a training and its evaluation: take the marks away, name a metric that the evaluation returns, and write"]
+                lines += ["# '{{ params.<name> }}' into train.with.", "# search:", f"#   objective: {{metric: {_value(NEEDED)}}}", "#   space:"]
+                lines += [f"#     {key}: {found}" for key, found in ranges.items()]
         lines.append("")
     else:
         used = [function for function in others if not function.yields and not function.makes][:1]

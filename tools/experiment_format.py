@@ -142,9 +142,11 @@ class Step(Part):
     )
 
 
-class Objective(Call):
-    """A function whose value is searched for, or which logs it."""
+class Objective(Part):
+    """A function whose value is searched for, or which logs it; or the training itself."""
 
+    call: Function = key("The function; see `search.objective`.", None, "none: the training and its evaluation")
+    with_: Arguments = key(ARGUMENTS, None)
     metric: Label = key("The metric that the function logs to MLflow and whose last value counts.", None, "none: what the function returns counts")
 
 
@@ -328,7 +330,8 @@ class Search(Part):
         "`call` and `with`: what is called with each trial's parameters and returns a number, or a list of numbers (several objectives); of a generator the "
         "values it yields are intermediate ones, and the last one counts. With `metric` as well: the number of that name in what is "
         'returned, as `auc` in `(model, {"auc": 0.91})`; where there is none, the last value of that metric in the run that the function starts in MLflow (of '
-        "several runs the latest that has it; runs nested in one of them do not count). "
+        "several runs the latest that has it; runs nested in one of them do not count). With `metric` alone: each trial trains as `train` says, with its "
+        "parameters, and the metric of that name counts which `train.evaluate`, or the training beside its model, returns or logs. "
         "Or `cross_validation`: the mean of its first scorer, with the folds as intermediate values."
     )
     space: Annotated[dict[Identifier, Parameter], Field(min_length=1), says("at least one parameter as name: {type: int, low: 1, high: 9}")] = key(

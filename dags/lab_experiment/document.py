@@ -13,7 +13,7 @@ texts is written as :mod:`lab_experiment.references` says)::
     inputs: {name: value}
     steps: [{name, call, with: {}, after: [names]}], each after those it waits for
     search: None, or {
-        objective: {call, with, metric (name or None)} or "cross_validation"
+        objective: {call (None: the training and its evaluation), with, metric (name or None)} or "cross_validation", call or metric being there
         space: {name: {type: int|float, low, high, step (number or None), log, when: {name: [values]}} or {type: categorical, choices, when}}, in this order
         direction: ["maximize" or "minimize"], one for each objective
         sampler: {name, options}, pruner: {name, options}, the options under Optuna's own names; that of `patient` has wrapped_pruner: None or {name, options}
@@ -628,7 +628,8 @@ class _Reader:
         known = {**self.known, "params": False, **{f"params.{name}": False for name in space}}
         objective = raw["objective"]
         if objective != "cross_validation":
-            objective = {**self._call(("search", "objective"), objective, known), "metric": raw["objective"].get("metric")}
+            self._check_objective(objective)
+            objective = {**self._call(("search", "objective"), objective, known), "metric": objective.get("metric")}
         elif "cross_validation" not in self.content:
             self.source.mistake(("search", "objective"), objective, "a mapping with the keys call, with, metric, for the file has no cross_validation")
         direction = raw["direction"]
@@ -665,6 +666,18 @@ class _Reader:
         if sampler["name"] == "grid":
             self._check_grid(search)
         return search
+
+    def _check_objective(self, objective: Mapping[str, Any]) -> None:
+        path: KeyPath = ("search", "objective")
+        if "call" in objective:
+            return
+        train = self.content.get("train") or {}
+        if "metric" not in objective:
+            self.source.note(path, "has neither call nor metric; allowed: at least one of them")
+        elif "call" not in train:
+            self.source.note(path, "has no call, and neither has train, which would be tried then; allowed: a call here, or in train")
+        elif objective.get("with"):
+            self.source.note(path, "has with, but no call; allowed: both or none", at=(*path, "with"))
 
     def _parameter(self, name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         path: KeyPath = ("search", "space", name)
@@ -747,16 +760,18 @@ class _Reader:
     def _check_use(self, search: Mapping[str, Any], document: Mapping[str, Any]) -> None:
         """A parameter that changes nothing wastes trials, and is a slip of the pen in most cases."""
         by_folds = search["objective"] == "cross_validation"
-        user = document["cross_validation"] if by_folds else search["objective"]
+        by_training = not by_folds and not search["objective"]["call"]
+        user = document["cross_validation"] if by_folds else document["train"] if by_training else search["objective"]
         if user is None:
             return
-        named = [user["estimator"], user["data"]] if by_folds else [user]
+        evaluate = user.get("evaluate") or {} if by_training else {}
+        named = [user["estimator"], user["data"]] if by_folds else [one for one in (user, evaluate, evaluate.get("data")) if one]
         used = {reference for call in named for reference in of(call["with"])}
         for parameter in search["space"].values():
             used |= {f"params.{other}" for other in parameter["when"]}
         for name in search["space"]:
             if not {"params", f"params.{name}"} & used:
-                where = "cross_validation" if by_folds else "search.objective.with"
+                where = "cross_validation" if by_folds else "train" if by_training else "search.objective.with"
                 self.source.note(("search", "space", name), f"is used by nothing; allowed: parameters that {where} refers to as {{{{ params.{name} }}}}")
 
     def _cross_validation(self, known: Mapping[str, bool]) -> dict[str, Any]:

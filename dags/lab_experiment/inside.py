@@ -125,15 +125,15 @@ class Work:
         self.tell({"at": self.at})
         sys.argv = [call.partition(":")[0]]
 
-    def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "") -> Any:
-        """Make a call of the document; runs that the package starts in MLflow meanwhile are nested in ``parent_id``, by default in this run.
+    def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "", tags: Mapping[str, str] | None = None) -> Any:
+        """Make a call of the document; runs that the package starts in MLflow meanwhile are nested in ``parent_id``, by default in this run, with the tags.
 
         Raises:
             Failure: The callable is not there, or raised something.
         """
         arguments = self.arguments(key, what, values)
         self._at(key, what["call"])
-        with self.ours(key, parent_id), self._there(key, what["call"]):
+        with self.ours(key, parent_id, tags), self._there(key, what["call"]):
             return callables.call(key, what["call"], arguments)
 
     @contextmanager
@@ -229,6 +229,8 @@ class Work:
         """What the objective returned, or yielded last."""
         what = self.document["search"]["objective"]
         key = "search.objective"
+        if not what["call"]:
+            return self._judged(params, tags)
         arguments = self.arguments(key, what, {**self.values, "params": params})
         self._at(key, what["call"])
         result = None
@@ -239,6 +241,25 @@ class Work:
                 if inspect.isgenerator(result):
                     result = self._last_of(result)
         return result
+
+    def _judged(self, params: dict[str, Any], tags: Mapping[str, str] | None) -> dict[str, float]:
+        """The metrics of a model that is trained with a trial's parameters, as the final one is with the best; its runs in MLflow are the trial's."""
+        train, trial = self.document["train"], ("search.objective", self.run["search_run_id"], tags)
+        self.trained = {**self.values, "params": params}
+        key, parent_id, _ = trial
+        returned = self._brought(self.call(key, train, self.trained, parent_id, tags))
+        model, metrics, _ = results.of_training(train["call"], returned, self.method)
+        evaluate = train.get("evaluate")
+        if not evaluate:
+            return metrics
+        if not hasattr(model, self.method):
+            raise Failure(
+                f"search.objective: {train['call']} returned {storable.short(model)}; allowed is a model with {self.method}, to be evaluated", final=True
+            )
+        own = any(reference.partition(".")[0] == "params" for reference in of((evaluate["data"] or {}).get("with")))
+        if self.held_back is None or own:  # the same for all trials, but where they depend on the parameters
+            self.held_back = self._held_back(evaluate)
+        return {**metrics, **self._measure(model, trial)}
 
     def _numbers(self, call: str, result: Any) -> list[float]:
         several = len(self.document["search"]["direction"])
@@ -320,12 +341,7 @@ class Work:
         text = str(returned) if isinstance(returned, (str, Path)) else ""
         if re.match(r"(models|runs):/", text):
             return {**answer, "address": text}
-        if Path(text).suffix in (".joblib", ".pkl", ".pickle") and Path(text).is_file():
-            import joblib
-
-            with callables.told_as(f"track: reading the model from {returned} failed with"):
-                returned = self.trained["model"] = joblib.load(text)  # the package's own file, written in this run
-        returned, metrics, others = results.of_training(train["call"], returned, self.method)
+        returned, metrics, others = results.of_training(train["call"], self._brought(returned), self.method)
         self.trained["model"] = returned
         if others:
             say(f"[train] {train['call']} returned beside the model what is no number, and is not kept: {results.kinds_of(others)}")
@@ -339,6 +355,16 @@ class Work:
         # Without MLflow a model is a file of the run, whatever it can do.
         model = hasattr(returned, self.method) or not (no_model != kind or _mlflow_here())
         return {**answer, "model": model, "returned": no_model, "metrics": metrics, "left_out": left_out}
+
+    def _brought(self, returned: Any) -> Any:
+        """What a training returned; the model in a file, where it returned the path of one."""
+        text = str(returned) if isinstance(returned, (str, Path)) else ""
+        if Path(text).suffix not in (".joblib", ".pkl", ".pickle") or not Path(text).is_file():
+            return returned
+        import joblib
+
+        with callables.told_as(f"track: reading the model from {returned} failed with"):
+            return joblib.load(text)  # the package's own file, written in this run
 
     def _fit_estimator(self) -> Any:
         from lab_experiment import cross_validation
@@ -418,7 +444,8 @@ class Work:
             self.held_back = self._held_back(self.document["train"]["evaluate"])
         return self._measure(self._loaded(folder, uri))
 
-    def _measure(self, model: Any) -> dict[str, float]:
+    def _measure(self, model: Any, as_key: tuple[str, str, Mapping[str, str] | None] = ("train.evaluate", "", None)) -> dict[str, float]:
+        """What the evaluation says of a model; its runs in MLflow get the key, the parent and the tags."""
         evaluate = self.document["train"]["evaluate"]
         metrics: dict[str, float] = {}
         if self.held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
@@ -430,7 +457,8 @@ class Work:
             with callables.told_as("track: scoring on train.evaluate.data failed with", call=evaluate["data"]["call"]), warned_as_usual():
                 metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
         if evaluate.get("call"):
-            metrics |= results.metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, {**self.trained, "model": model}))
+            key, parent_id, tags = as_key
+            metrics |= results.metrics_of(evaluate["call"], self.call(key, evaluate, {**self.trained, "model": model}, parent_id, tags))
         return metrics
 
     def save(self, folder: str) -> dict[str, str]:

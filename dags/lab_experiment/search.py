@@ -204,7 +204,8 @@ def prepare(job: Job) -> dict[str, str]:
     settings = job.document["search"]
     storage = storage_of()
     definition = {key: value for key, value in settings.items() if key not in ("trials", "timeout", "parallel", "allowed_failures")}
-    digest = hashlib.sha256(json.dumps([definition, job.document["cross_validation"]], sort_keys=True).encode()).hexdigest()[:16]
+    tried = "cross_validation" if settings["objective"] == "cross_validation" or settings["objective"]["call"] else "train"
+    digest = hashlib.sha256(json.dumps([definition, job.document[tried]], sort_keys=True).encode()).hexdigest()[:16]
     name = f"{job.document['name']}/{job.run_id}"
     with _database(f"making the study {name}"):
         study = _create(storage, name, settings)
@@ -511,7 +512,7 @@ class Searcher:
         Raises:
             Failure: There is none, or one that is no number.
         """
-        call, name = self.settings["objective"]["call"], self.settings["objective"]["metric"]
+        call, name = self.settings["objective"]["call"] or "the training", self.settings["objective"]["metric"]
         value = numbers.get(name, next((number for inner, number in numbers.items() if inner.endswith(f".{name}")), None))
         what = "returned" if value is not None else "logged"
         if value is None:

@@ -471,6 +471,15 @@ def test_a_table_is_parted_before_a_model_is_trained_and_judged(
     assert "Split" not in text and "..." not in text
 
 
+def test_a_search_over_training_and_evaluation_is_left_as_comments(tmp_path: Path) -> None:
+    _, text = drafted(tmp_path, project(tmp_path / "theirs", TUPLE.replace("def objective", "def other")))
+    search = yaml.safe_load(re.sub(r"^# ?", "", text[text.index("# search:") : text.index("\nregister:")], flags=re.MULTILINE))["search"]
+    assert search == {"objective": {"metric": "..."}, "space": {"leaves": {"type": "int", "low": 7, "high": 60}}}
+    path = tmp_path / "experiments" / "mine.yml"
+    path.write_text(text.replace("leaves: 15", "leaves: '{{ params.leaves }}'", 1) + yaml.safe_dump({"search": search}))
+    assert document.read(path)["search"]["objective"]["call"] is None
+
+
 @pytest.mark.parametrize("source", [*ONE_TABLE, *TWO_PARTS])
 def test_a_training_is_drafted_where_the_data_are_no_x_and_y(tmp_path: Path, source: str) -> None:
     found, _ = drafted(tmp_path, project(tmp_path / "theirs", f"def build_model(n=100): pass\n{source}\n"))

@@ -162,6 +162,24 @@ def test_an_objective_may_name_the_metric_that_it_logs(tmp_path: Path) -> None:
         assert document.read(path)["search"]["objective"] == {"call": "theirs:f", "with": {"a": "{{ params.a }}"}, "metric": found}
 
 
+def test_an_objective_may_be_a_metric_of_the_training(tmp_path: Path) -> None:
+    """Its parameters are those of the training and its evaluation, and a trigger may add such a search, for it calls nothing else."""
+    path = tmp_path / "trained.yml"
+    space = "space: {a: {type: int, low: 1, high: 3}}"
+    train = "train: {call: 'theirs:f', with: {a: '{{ params.a }}'}, evaluate: {call: 'theirs:g', with: {model: '{{ model }}'}}}\n"
+    path.write_text(f"search: {{objective: {{metric: auc}}, {space}}}\n{train}")
+    assert document.read(path)["search"]["objective"] == {"call": None, "with": {}, "metric": "auc"}
+    assert [call for _key, call, _arguments in document.calls(document.read(path))] == ["theirs:f", "theirs:g"]
+    path.write_text(train.replace("{{ params.a }}", "1"))
+    added = {"search": {"objective": {"metric": "auc"}, "space": {"a": {"type": "int", "low": 1, "high": 3}}}, "train.with.a": "{{ params.a }}"}
+    assert document.read(path, added)["search"]["space"].keys() == {"a"}
+    path.write_text(f"search: {{objective: {{metric: auc}}, {space}}}\n{train.replace('{{ params.a }}', '1')}")
+    assert sentences(path) == ["line 1: search.space.a is used by nothing; allowed: parameters that train refers to as {{ params.a }}."]
+    path.write_text(f"search: {{objective: {{metric: auc}}, {space}}}\n")
+    words = "has no call, and neither has train, which would be tried then; allowed: a call here, or in train."
+    assert sentences(path)[0] == f"line 1: search.objective {words}"
+
+
 def test_steps_come_after_those_they_wait_for_and_else_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "graph.yml"
     path.write_text("""

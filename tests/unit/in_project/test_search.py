@@ -269,6 +269,54 @@ def test_what_a_training_returns_beside_its_model_may_be_the_objective(job: Make
     assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials] and not runs(one, "package")
 
 
+@pytest.mark.parametrize("metric", ["score", "seen", "logged"])
+def test_each_trial_may_be_a_training_that_is_judged_as_the_final_one_is(job: Make, metric: str) -> None:
+    """By what the evaluation returns, what the training returns beside its model, and what either logs."""
+
+    class Model:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def predict(self, rows: Any) -> Any:
+            return [self.value] * len(rows)
+
+    def fit(x: float) -> Any:
+        return Model(x), {"seen": 3 * x}
+
+    def judge(model: Any, factor: int) -> dict[str, float]:
+        import mlflow
+
+        mlflow.log_metric("logged", 4 * model.value)
+        return {"score": factor * model.predict([1])[0]}
+
+    train: dict[str, Any] = {
+        "call": "theirs:fit",
+        "with": {"x": "{{ params.x }}"},
+        "input_example": None,
+        "predict": "predict",
+        "evaluate": {"call": "theirs:judge", "with": {"model": "{{ model }}", "factor": 2}, "plots": [], "data": None, "scoring": []},
+    }
+    one = job({"call": None, "with": {}, "metric": metric}, others={"train": train}, functions={"fit": fit, "judge": judge}, direction=["maximize"])
+    factor = {"score": 2, "seen": 3, "logged": 4}[metric]
+    trials = searched(one)
+    assert [trial.value for trial in trials] == [pytest.approx(factor * trial.params["x"]) for trial in trials] and len(trials) == 4
+    own = [made for made in runs(one, "package") if made.data.tags["mlflow.parentRunId"] == one.run["search_run_id"]]
+    assert sorted(made.data.tags["lab.trial"] for made in own) == ["0", "1", "2", "3"], "what a trial logs is the trial's"
+
+
+def test_a_trial_that_trains_nothing_and_a_metric_that_is_not_there_are_sentences(job: Make) -> None:
+    evaluate: dict[str, Any] = {"call": "theirs:judge", "with": {"model": "{{ model }}"}, "plots": [], "data": None, "scoring": []}
+    train = {"call": "theirs:fit", "with": {"x": "{{ params.x }}"}, "input_example": None, "predict": "predict", "evaluate": evaluate}
+    said = {}
+    for name, fit in (("nothing", lambda x: None), ("another", lambda x: {"loss": x})):
+        wanted = {"train": {**train, **({"evaluate": None} if name == "another" else {})}}
+        functions = {"fit": fit, "judge": lambda model: 1.0}
+        one = job({"call": None, "with": {}, "metric": "auc"}, others=wanted, functions=functions, trials=1, allowed_failures=1)
+        said[name] = searched(one)[0].user_attrs["failure"]
+    assert said["nothing"] == "search.objective: theirs:fit returned None; allowed is a model with predict, to be evaluated"
+    assert said["another"].startswith("search.objective: the training logged no metric 'auc' in MLflow; it started no run there")
+
+
 def test_a_training_whose_numbers_have_names_is_told_to_name_one(job: Make) -> None:
     with pytest.raises(Failure, match=r"allowed is a number, or with search\.objective\.metric the name of one of auc, loss"):
         searched(job(lambda x: (object(), {"auc": x, "loss": 1}), allowed_failures=0))
