@@ -183,7 +183,7 @@ OURS = {"tracking_uri": "{{ mlflow_tracking_uri }}", "mlflow_tracking_uri": "{{ 
 """Arguments that the lab gives, by their names."""
 
 CALL = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-"""What an experiment file can call."""
+"""A function that an experiment file can call; methods are not drafted."""
 
 NEEDED = "..."
 
@@ -211,6 +211,8 @@ class Function:
     """The types of its arguments, as they are written; ``return`` has that of its result."""
     parts: int = 0
     """How many things it gives as a tuple; 0 for one thing, and -1 where that is not plain."""
+    gives: list[str] = field(default_factory=list)
+    """What the things of such a tuple are called where it is returned."""
     configures: bool = False
     """Whether it is a class of nothing but fields: a dataclass, or one of attrs or pydantic."""
 
@@ -592,7 +594,8 @@ def _callable(node: ast.stmt, module: list[str], name: str, classes: dict[str, a
     by_place = node.args.posonlyargs and len(node.args.defaults) < len(node.args.posonlyargs) + len(node.args.args)
     if by_place or (yields and isinstance(node, ast.AsyncFunctionDef)):  # which no experiment file can call
         return
-    yield Function(call, dict(_arguments(node)), doc, yields, makes, None if makes or yields else _logged(node), _types(node), parts=_parts(node))
+    logs = None if makes or yields else _logged(node)
+    yield Function(call, dict(_arguments(node)), doc, yields, makes, logs, _types(node), parts=_parts(node), gives=_gives(node))
 
 
 def _types(node: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, str]:
@@ -614,15 +617,20 @@ def _parts(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         return -1 if any(isinstance(part, ast.Constant) and part.value is ... for part in parts) else len(parts)
     if said and not ast.unparse(said).lower().endswith("tuple"):
         return 0
-    lengths = {_length(value) for child in _inside(node) if isinstance(child, ast.Return) and (value := child.value)}
+    lengths = {len(value.elts) if isinstance(value, ast.Tuple) else 0 for child in _inside(node) if isinstance(child, ast.Return) and (value := child.value)}
     return lengths.pop() if len(lengths) == 1 else -1 if lengths or said else 0
 
 
-def _length(value: ast.expr) -> int:
-    """How many things a value is; scikit-learn's ``train_test_split`` gives two for each that it is given."""
-    if isinstance(value, ast.Call) and ast.unparse(value.func).endswith("train_test_split"):
-        return 2 * len(value.args)
-    return len(value.elts) if isinstance(value, ast.Tuple) else 0
+def _gives(node: ast.AST) -> list[str]:
+    """The names under which a function returns a tuple, those of scikit-learn for its ``train_test_split``; nothing where there are none, or different ones."""
+    found: list[list[str]] = []
+    for value in (child.value for child in _inside(node) if isinstance(child, ast.Return) and child.value):
+        if isinstance(value, ast.Call) and ast.unparse(value.func).endswith("train_test_split"):
+            found.append({1: ["train", "test"], 2: ["X_train", "X_test", "y_train", "y_test"]}.get(len(value.args), []))
+        else:
+            found.append([part.id for part in value.elts if isinstance(part, ast.Name)] if isinstance(value, ast.Tuple) else [])
+            found[-1] = found[-1] if isinstance(value, ast.Tuple) and len(found[-1]) == len(value.elts) else []
+    return found[0] if found and all(names == found[0] for names in found) else []
 
 
 def _inside(node: ast.AST) -> Iterator[ast.AST]:
@@ -779,7 +787,8 @@ def _filled_by_data(function: Function, functions: list[Function]) -> tuple[dict
     sources = _best("data", functions)
     # load_data, or else load_customers where customers are asked for
     loads = [other for other in sources if _rank("data", other) == 0] or [other for other in sources if any(_names(other, name) for name in missing)]
-    loads = loads or [other for other in sources if other.name in ("load", "read")]
+    if not loads and not {"save", "dump"} & {other.name for other in functions}:  # load and save are often a model's
+        loads = [other for other in sources if other.name in ("load", "read")]
     if len(loads) != 1 or loads[0].parts not in (0, 2):
         return function.arguments, None
     step = f"steps.{loads[0].name.lower()}"
@@ -811,8 +820,9 @@ def _parted(functions: list[Function]) -> tuple[list[Function], dict[str, str]]:
         return [], {}
     said = splits[0].types.get("return", "").rpartition(".")[2]
     fields = next((function.arguments for function in functions if function.configures and function.name == said), None)
-    places = {2: ["train", "test"], 3: ["train", "valid", "test"], 4: ["X_train", "X_test", "y_train", "y_test"]}.get(splits[0].parts, [])
-    parts = {name: name for name in fields} if fields else {name: str(place) for place, name in enumerate(places)}
+    parts = {name: name for name in fields} if fields else {name: str(place) for place, name in enumerate(splits[0].gives)}
+    if not any("train" in name.lower() for name in parts):  # features and target, say
+        parts = {}
     step = f"steps.{splits[0].name.lower()}"
     return [data, replace(splits[0], arguments=arguments)] if parts else [], {name: f"{{{{ {step}.{part} }}}}" for name, part in parts.items()}
 
@@ -822,13 +832,14 @@ def _filled_by_parts(function: Function, parts: dict[str, str], part: str) -> di
 
     Nothing where something stays open.
     """
-    known = {name.lower(): reference for name, reference in parts.items()}
+    what = re.compile(r"_?(df|data|table|dataset|frame|set)$")
+    known = {what.sub("", name.lower()): reference for name, reference in parts.items()} | {name.lower(): reference for name, reference in parts.items()}
 
     def given(name: str) -> object:
-        bare = re.sub(r"_?(df|data|table|dataset|frame|set)$", "", name.lower())
+        bare = what.sub("", name.lower())
         keys = [name.lower(), bare, f"{bare}_{part}", f"{part}_{bare}", *([part] if bare in ("", "holdout") else [])]
         found = [known[key] for key in keys if key in known]
-        return "{{ model }}" if name == "model" else found[0] if found else NEEDED
+        return "{{ model }}" if name == "model" and part == "test" else found[0] if found else NEEDED
 
     filled = {name: given(name) if value == NEEDED else value for name, value in function.arguments.items()}
     return {} if NEEDED in filled.values() else filled
@@ -901,7 +912,8 @@ def experiment(name: str, package: Package) -> str:
         lines += [*_steps(*steps), *([""] if steps else [])]
         objective = next((function for function in functions if function.name == "objective" and not function.makes), None)
         tried = _filled_by_parts(objective, parts, "train") if objective else {}
-        if objective and tried and (ranges := _ranges(objective)):
+        ranges = {key: found for key, found in (_ranges(objective) if objective else {}).items() if key in arguments}  # of what the training takes, too
+        if objective and tried and ranges:
             used.append(objective)
             arguments = {key: f"{{{{ params.{key} }}}}" if key in ranges else value for key, value in arguments.items()}
             lines += [*_search(replace(objective, arguments=tried), ranges), ""]
@@ -911,10 +923,10 @@ def experiment(name: str, package: Package) -> str:
             judged = _filled_by_parts(known["evaluate"], parts, "test")
             judged = judged or {key: "{{ model }}" if key == "model" else value for key, value in known["evaluate"].arguments.items()}
             lines += ["  evaluate:", f"    call: {known['evaluate'].call}", f"    with: {_value(judged)}"]
-            if "search:" not in lines and (ranges := _ranges(train)):
+            if "search:" not in lines and (open_ones := _ranges(train)):
                 lines += ["", "# A search, each trial a training and its evaluation: take the marks away, name a metric that the evaluation returns, and write"]
                 lines += ["# '{{ params.<name> }}' into train.with.", "# search:", f"#   objective: {{metric: {_value(NEEDED)}}}", "#   space:"]
-                lines += [f"#     {key}: {found}" for key, found in ranges.items()]
+                lines += [f"#     {key}: {found}" for key, found in open_ones.items()]
         lines.append("")
     else:
         used = [function for function in others if not function.yields and not function.makes][:1]
@@ -926,7 +938,7 @@ def experiment(name: str, package: Package) -> str:
     called = {function.call for function in used}
     if rest := [function for function in functions if function.call not in called and not (function.configures and function.name in results)]:
         lines += ["# What else the package has, which may be steps:", *([] if "steps:" in lines else ["# steps:"])]
-        names: set[str] = set()
+        names = {function.name.lower() for function in used if "steps:" in lines}
         for function in rest:
             step = function.name.lower() if function.name.lower() not in names else re.sub(r"[.:]", "_", function.call.lower())
             names.add(step)

@@ -147,7 +147,7 @@ class Objective(Part):
 
     call: Function = key("The function; see `search.objective`.", None, "none: the training and its evaluation")
     with_: Arguments = key(ARGUMENTS, None)
-    metric: Label = key("The metric that the function logs to MLflow and whose last value counts.", None, "none: what the function returns counts")
+    metric: Label = key("The number that counts, by its name in what is returned or logged to MLflow.", None, "none: what the function returns counts")
 
 
 When = Annotated[

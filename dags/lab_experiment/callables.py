@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -191,19 +192,24 @@ def load(call: str) -> Function:
     except BaseException as error:
         tell(error)
         raise LookupError(f"importing {module_name} failed with {storable.raised(error)}{_hint(error)}") from None
-    function: Any = module
-    for name in function_name.split("."):
-        function = getattr(function, name, None)
+    owner, _, method = function_name.rpartition(".")
+    holder: Any = module
+    for name in filter(None, owner.split(".")):
+        holder = getattr(holder, name, None)
+        if not inspect.isclass(holder):
+            raise LookupError(f"the module {module_name} has no class {owner}; {_there(module, owner)}")
+    function = getattr(holder, method, None)
     if not callable(function):
         what = "has no such function" if function is None else "holds something there that cannot be called"
-        raise LookupError(f"the module {module_name} {what}; {_there(module, function_name)}")
+        raise LookupError(f"{f'the class {owner}' if owner else f'the module {module_name}'} {what}; {_there(holder, method)}")
     return function  # type: ignore[no-any-return]
 
 
 def _there(module: Any, wanted: str) -> str:
-    """The functions and classes of a package that a module has, in words; of many those with a name like the one wanted."""
-    package = module.__name__.partition(".")[0]
-    own = {name for name, value in vars(module).items() if callable(value) and str(getattr(value, "__module__", "")).partition(".")[0] == package}
+    """The functions and classes of a package that a module or a class has, in words; of many those with a name like the one wanted."""
+    package = getattr(module, "__module__", module.__name__).partition(".")[0]
+    values = ((name, getattr(module, name, None)) for name in vars(module))
+    own = {name for name, value in values if callable(value) and str(getattr(value, "__module__", "")).partition(".")[0] == package}
     names = sorted(name for name in own if not name.startswith("_"))
     if len(names) > 12:
         names = difflib.get_close_matches(wanted, names, 5, 0.4)
@@ -233,6 +239,7 @@ def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
     Raises:
         Failure: It is an asynchronous generator.
     """
+    function, arguments = _bound(name, function, arguments)
     if arguments:  # a command line without any reads its own, which is empty
         function = commands.behind(function)
     if arguments and commands.is_command(function):
@@ -246,6 +253,15 @@ def invoke(name: str, function: Function, arguments: Mapping[str, Any]) -> Any:
 
         return asyncio.run(_awaited(result))
     return result
+
+
+def _bound(name: str, function: Function, arguments: Mapping[str, Any]) -> tuple[Function, Mapping[str, Any]]:
+    """A method of the object that is its argument ``self``, which may be of a class derived from the one named, and the others; else both as they are."""
+    owner, _, method = name.partition(":")[2].rpartition(".")
+    if not owner or "self" not in arguments:
+        return function, arguments
+    rest = {argument: value for argument, value in arguments.items() if argument != "self"}
+    return getattr(arguments["self"], method, None) or functools.partial(function, arguments["self"]), rest
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

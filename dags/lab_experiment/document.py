@@ -647,6 +647,8 @@ class _Reader:
             "seed": raw.get("seed"),
             "allowed_failures": int(raw["allowed_failures"]),
         }
+        if isinstance(objective, Mapping) and not objective["call"] and pruner["name"] != "none":
+            self.source.mistake(("search", "pruner"), pruner["name"], "none, for a training and its evaluation give no intermediate values")
         if search["trials"] > MOST_TRIALS:
             self.source.mistake(("search", "trials"), raw["trials"], f"at most {MOST_TRIALS}")
         if objective == "cross_validation" and directions != ["maximize"]:
@@ -675,7 +677,9 @@ class _Reader:
         if "metric" not in objective:
             self.source.note(path, "has neither call nor metric; allowed: at least one of them")
         elif "call" not in train:
-            self.source.note(path, "has no call, and neither has train, which would be tried then; allowed: a call here, or in train")
+            self.source.note(
+                path, "has no call, and neither has train, which would be tried then; allowed: a call here, or in train, or objective: cross_validation"
+            )
         elif objective.get("with"):
             self.source.note(path, "has with, but no call; allowed: both or none", at=(*path, "with"))
 

@@ -125,15 +125,17 @@ class Work:
         self.tell({"at": self.at})
         sys.argv = [call.partition(":")[0]]
 
-    def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "", tags: Mapping[str, str] | None = None) -> Any:
-        """Make a call of the document; runs that the package starts in MLflow meanwhile are nested in ``parent_id``, by default in this run, with the tags.
+    def call(self, key: str, what: Mapping[str, Any], values: Mapping[str, Any], parent_id: str = "", of_trial: Mapping[str, str] | None = None) -> Any:
+        """Make a call of the document; runs that the package starts in MLflow meanwhile are nested in ``parent_id``, by default in this run.
+
+        Those of a trial have its tags, and count as the objective's.
 
         Raises:
             Failure: The callable is not there, or raised something.
         """
         arguments = self.arguments(key, what, values)
         self._at(key, what["call"])
-        with self.ours(key, parent_id, tags), self._there(key, what["call"]):
+        with self.ours("search.objective" if of_trial else key, parent_id, of_trial), self._there(key, what["call"]):
             return callables.call(key, what["call"], arguments)
 
     @contextmanager
@@ -244,22 +246,21 @@ class Work:
 
     def _judged(self, params: dict[str, Any], tags: Mapping[str, str] | None) -> dict[str, float]:
         """The metrics of a model that is trained with a trial's parameters, as the final one is with the best; its runs in MLflow are the trial's."""
-        train, trial = self.document["train"], ("search.objective", self.run["search_run_id"], tags)
+        train = self.document["train"]
+        evaluate, metric, parent_id = train.get("evaluate"), self.document["search"]["objective"]["metric"], self.run["search_run_id"]
+        vars(self).pop("values", None)  # the results of the steps as they were kept: a training may change what it is given
         self.trained = {**self.values, "params": params}
-        key, parent_id, _ = trial
-        returned = self._brought(self.call(key, train, self.trained, parent_id, tags))
+        returned = self._brought(self.call("train", train, self.trained, parent_id, tags))
         model, metrics, _ = results.of_training(train["call"], returned, self.method)
-        evaluate = train.get("evaluate")
         if not evaluate:
             return metrics
-        if not hasattr(model, self.method):
-            raise Failure(
-                f"search.objective: {train['call']} returned {storable.short(model)}; allowed is a model with {self.method}, to be evaluated", final=True
-            )
-        own = any(reference.partition(".")[0] == "params" for reference in of((evaluate["data"] or {}).get("with")))
-        if self.held_back is None or own:  # the same for all trials, but where they depend on the parameters
-            self.held_back = self._held_back(evaluate)
-        return {**metrics, **self._measure(model, trial)}
+        by_rows = evaluate["data"] is not None
+        if not hasattr(model, self.method) if by_rows else model is None or isinstance(model, (str, Path)):
+            what = f"a model with {self.method}" if by_rows else "a model"
+            raise Failure(f"search.objective: {train['call']} returned {storable.short(model)}; allowed is {what}, to be evaluated", final=True)
+        self.held_back = self._held_back(evaluate)
+        measured = self._measure(model, parent_id, tags)
+        return measured if any(name == metric or name.endswith(f".{metric}") for name in measured) else {**measured, **metrics}
 
     def _numbers(self, call: str, result: Any) -> list[float]:
         several = len(self.document["search"]["direction"])
@@ -444,8 +445,8 @@ class Work:
             self.held_back = self._held_back(self.document["train"]["evaluate"])
         return self._measure(self._loaded(folder, uri))
 
-    def _measure(self, model: Any, as_key: tuple[str, str, Mapping[str, str] | None] = ("train.evaluate", "", None)) -> dict[str, float]:
-        """What the evaluation says of a model; its runs in MLflow get the key, the parent and the tags."""
+    def _measure(self, model: Any, parent_id: str = "", of_trial: Mapping[str, str] | None = None) -> dict[str, float]:
+        """What the evaluation says of a model; its runs in MLflow are nested as those of :meth:`call`."""
         evaluate = self.document["train"]["evaluate"]
         metrics: dict[str, float] = {}
         if self.held_back is not None and (evaluate.get("scoring") or not evaluate.get("call")):
@@ -457,8 +458,8 @@ class Work:
             with callables.told_as("track: scoring on train.evaluate.data failed with", call=evaluate["data"]["call"]), warned_as_usual():
                 metrics |= cross_validation.score(cross_validation.as_sklearn(model, kind, y), x, y, scorers)
         if evaluate.get("call"):
-            key, parent_id, tags = as_key
-            metrics |= results.metrics_of(evaluate["call"], self.call(key, evaluate, {**self.trained, "model": model}, parent_id, tags))
+            values = {**self.trained, "model": model}
+            metrics |= results.metrics_of(evaluate["call"], self.call("train.evaluate", evaluate, values, parent_id, of_trial))
         return metrics
 
     def save(self, folder: str) -> dict[str, str]:

@@ -611,23 +611,32 @@ def pem_fault(text: str, kind: str) -> str:
         return ""
     try:
         chain = authorities(text)
-    except ValueError:
+        signs = [is_authority(certificate) for certificate in chain]
+        [certificate.public_key() for certificate in chain]
+    except (ValueError, UnsupportedAlgorithm):
         return no_certificate
+    if not all(signs):
+        return "is not the certificate of an authority (CA:TRUE)"
     for certificate in chain:
-        try:
-            authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-        except x509.ExtensionNotFound:
-            authority = False
-        if not authority:
-            return "is not the certificate of an authority (CA:TRUE)"
         end = getattr(certificate, "not_valid_after_utc", None)  # which versions of the library before 42 have not
         if end and end < datetime.datetime.now(datetime.UTC):
             return f"expired on {end:%Y-%m-%d}"
     # PostgreSQL's and other clients accept nothing that does not end in a root.
     for certificate, next_one in zip(chain, [*chain[1:], chain[-1]], strict=True):
-        if certificate.issuer != next_one.subject:
-            return f"lacks the certificate of {certificate.issuer.rfc4514_string()}, which signed it (that of the root comes last)"
+        if certificate.issuer in (certificate.subject, next_one.subject):
+            continue
+        if any(certificate.issuer == other.subject for other in chain):
+            return "has its certificates in another order than that of the chain, the one that signs first and the root last"
+        return f"lacks the certificate of {certificate.issuer.rfc4514_string()}, which signed it (that of the root comes last)"
     return ""
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate may sign others."""
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return False
 
 
 def authorities(text: str) -> list[x509.Certificate]:

@@ -91,7 +91,7 @@ class Api:
         try:
             try:
                 # Whoever was silent the last time is not waited for as long again.
-                with self.opener.open(request, timeout=min(self.timeout, 3) if self.silent else self.timeout) as response:
+                with self.opener.open(request, timeout=min(self.timeout, 10) if self.silent else self.timeout) as response:
                     status, raw = response.status, response.read(most)
             except urllib.error.HTTPError as error:
                 status, raw = error.code, error.read(most)

@@ -65,6 +65,10 @@ systemd:
   description: Whether systemd runs the host's services.
   returned: always
   type: bool
+enabled:
+  description: Whether systemd starts the service when the host starts.
+  returned: always
+  type: bool
 files:
   description: Those of O(files) that are there, each with its C(sha256), C(owner) (C(root:root)) and C(mode) (C(0644)).
   returned: always
@@ -168,6 +172,7 @@ def main() -> None:
     there = program("docker") and (server or program("dockerd"))
     result = {"changed": False, "server": server, "reason": reason, "state": "answers" if server else "stopped" if there else "missing"}
     result["systemd"] = Path("/run/systemd/system").is_dir()  # as sd_booted(3) does
+    result["enabled"] = any(Path("/etc/systemd/system").glob("*.wants/docker.service"))
     result["files"] = seen(module.params["files"])
     if module.params["versions"]:
         result["installed"] = installed()

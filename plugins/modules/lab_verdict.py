@@ -107,7 +107,7 @@ options:
   timeout:
     description: Seconds that what still starts up is waited for, all in all.
     type: int
-    default: 25
+    default: 60
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -673,7 +673,7 @@ def main() -> None:
                 "options": {"name": text, "url": text, "path": text, "user": {"type": "str", "default": ""}, "password": secret},
             },
             "train_command": {"type": "str", "default": ""},
-            "timeout": {"type": "int", "default": 25},
+            "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )

@@ -73,7 +73,8 @@ def test_an_entry_says_what_is_needed_of_it(name: str) -> None:
     assert NAME.fullmatch(name) and len(CREDENTIALS) == len(role_docs.credentials())
     assert entry["kind"] in KINDS and len(entry["what"]) > 8
     assert set(entry["hosts"]) <= {"lab_control", "lab_builder", "lab_workers"}
-    allowed = {"user": {"first"}, "password": {"min_length", "without", "kept", "renewed", "elsewhere"}, "given": {"secret"}}.get(entry["kind"], set())
+    more = {"user": {"first"}, "password": {"min_length", "without", "kept", "renewed", "elsewhere"}, "certificate": {"key"}, "given": {"secret"}}
+    allowed = more.get(entry["kind"], set())
     assert entry.keys() - USUAL - allowed <= {"needed"} and entry.keys() >= USUAL
     assert ("first" in entry) == (entry["kind"] == "user")
 

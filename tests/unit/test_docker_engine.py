@@ -21,7 +21,8 @@ REMOVAL = "Remv containerd.io [1.7.22-1]\nInst containerd (1.7.24~ds1-6 Debian:1
 
 def host(folder: Path, tasks: str, installed: dict[str, str], state: str = "answers", **more: Any) -> Done:
     """Run tasks of the role on a host with these versions; `more` overrides what else the host answered, and variables of a user."""
-    found = {"installed": installed, "state": state, "server": installed.get("engine", ""), "reason": "", "systemd": Path("/run/systemd/system").is_dir()}
+    found = {"installed": installed, "state": state, "server": installed.get("engine", ""), "reason": "", "enabled": False}
+    found["systemd"] = Path("/run/systemd/system").is_dir()
     found |= more.pop("__docker_engine_found", {})
     found["files"] = engine_info.seen([str(folder / "daemon.json"), str(folder / "marker")])
     values: dict[str, Any] = {

@@ -447,28 +447,56 @@ def objective(X, y, leaves=15): return 1
 """
 
 
+OTHER_ORDER = """
+def load_data(path="/opt/data/a.csv"): return 1
+def split_data(df):
+    X_train, X_test, y_train, y_test = train_test_split(df, df)
+    return X_train, y_train, X_test, y_test
+def train_model(X_train, y_train, leaves=15, seed=1): return 1
+def evaluate_model(model, X_test, y_test): return 1
+def objective(X, y, leaves=15, more=2): return 1
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "split", "given", "judged", "objective"),
     [
         (PARTED, "split", {"train": "train"}, {"test": "test"}, {"train": "train", "test": "test"}),
         (TUPLE, "split_data", {"X_train": "0", "y_train": "2"}, {"X_test": "1", "y_test": "3"}, {"X": "0", "y": "2"}),
+        (OTHER_ORDER, "split_data", {"X_train": "0", "y_train": "1"}, {"X_test": "2", "y_test": "3"}, {"X": "0", "y": "1", "more": 2}),
     ],
-    ids=["a dataclass", "scikit-learn's"],
+    ids=["a dataclass", "scikit-learn's", "another order"],
 )
 def test_a_table_is_parted_before_a_model_is_trained_and_judged(
-    tmp_path: Path, source: str, split: str, given: dict[str, str], judged: dict[str, str], objective: dict[str, str]
+    tmp_path: Path, source: str, split: str, given: dict[str, str], judged: dict[str, str], objective: dict[str, Any]
 ) -> None:
     """The parts go where their names say, and an objective of the package's own is searched."""
     found, text = drafted(tmp_path, project(tmp_path / "theirs", source))
 
-    def parts(of: dict[str, str]) -> dict[str, str]:
-        return {name: f"{{{{ steps.{split}.{part} }}}}" for name, part in of.items()}
+    def parts(of: dict[str, Any]) -> dict[str, Any]:
+        return {name: f"{{{{ steps.{split}.{part} }}}}" if isinstance(part, str) else part for name, part in of.items()}
 
     assert [step["call"].partition(":")[2] for step in found["steps"]][1:] == [split]
     assert found["search"]["objective"]["with"] == {**parts(objective), "leaves": "{{ params.leaves }}"}
     assert found["train"]["with"] == {**parts(given), "leaves": "{{ params.leaves }}", "seed": 1}
     assert found["train"]["evaluate"]["with"] == {"model": "{{ model }}", **parts(judged)}
     assert "Split" not in text and "..." not in text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def load_data(): return 1\ndef split_features_target(df):\n  X, y = 1, 2\n  return X, y\ndef train(X, y): return 1\n",
+        "def load_data(): return 1\ndef split(df): return (1, 2), (3, 4)\ndef train(X_train): return 1\n",
+        "def train(model, epochs=10): return 1\ndef objective(model, alpha=0.1): return 1\n",
+        "def load(path): return 1\ndef save(model, path): return 1\ndef train(df): return 1\n",
+    ],
+    ids=["features and target", "pairs", "a model to train", "a model to load"],
+)
+def test_where_it_is_not_plain_what_goes_where_nothing_is_parted(tmp_path: Path, source: str) -> None:
+    found, _ = drafted(tmp_path, project(tmp_path / "theirs", source))
+    assert not found["search"]
+    assert "..." in found["train"]["with"].values() or not found["steps"]
 
 
 def test_a_search_over_training_and_evaluation_is_left_as_comments(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_an_objective_may_be_a_metric_of_the_training(tmp_path: Path) -> None:
     path.write_text(f"search: {{objective: {{metric: auc}}, {space}}}\n{train.replace('{{ params.a }}', '1')}")
     assert sentences(path) == ["line 1: search.space.a is used by nothing; allowed: parameters that train refers to as {{ params.a }}."]
     path.write_text(f"search: {{objective: {{metric: auc}}, {space}}}\n")
-    words = "has no call, and neither has train, which would be tried then; allowed: a call here, or in train."
+    words = "has no call, and neither has train, which would be tried then; allowed: a call here, or in train, or objective: cross_validation."
     assert sentences(path)[0] == f"line 1: search.objective {words}"
 
 
@@ -454,7 +454,8 @@ def test_a_reference_that_cannot_be_met_says_what_there_is(text: str, message: s
             {"table": 1},
             "x.yml: train.with lacks 'self', which theirs:Trainer.fit needs (an object of Trainer, which a step can make); its arguments are self, table.",
         ),
-        ("theirs:Trainer.fti", {}, "x.yml: train.call has 'theirs:Trainer.fti'; the module theirs has no such function; its functions are Trainer, "),
+        ("theirs:Trainer.fti", {}, "x.yml: train.call has 'theirs:Trainer.fti'; the class Trainer has no such function; its functions are fit, start."),
+        ("theirs:train.fit", {}, "x.yml: train.call has 'theirs:train.fit'; the module theirs has no class train; its functions are Trainer, "),
         ("theirs:Trainer.start", {"table": 1}, "x.yml: train.with has 'table', which is no argument of theirs:Trainer.start; allowed: rate."),
     ],
 )
@@ -487,10 +488,17 @@ def test_a_method_is_called_with_its_object_and_one_of_the_class_without(theirs:
         "  @classmethod\n  def quick(cls): return cls(9)\n"
         "  @staticmethod\n  def twice(value): return 2 * value\n"
         "  async def fit(self, table) -> float: return self.rate + table\n"
+        "  def wrapped(estimator, *args, **more): return estimator.rate + more['table']\n"
+        "  wrapped.__signature__ = __import__('inspect').signature(fit)\n"
+        "class Slow(Trainer):\n"
+        "  def fit(self, table): return -1\n"
     )
     trainer = callables.call("steps.made", "theirs:Trainer.quick", {})
     assert callables.call("train", "theirs:Trainer.fit", {"self": trainer, "table": 1}) == 10
     assert callables.call("train", "theirs:Trainer.twice", {"value": 4}) == 8
+    assert callables.call("train", "theirs:Trainer.wrapped", {"self": trainer, "table": 2}) == 11
+    slow = callables.call("steps.made", "theirs:Slow", {"rate": 1})
+    assert callables.call("train", "theirs:Trainer.fit", {"self": slow, "table": 1}) == -1, "the object's own method is called"
     assert "[train] theirs:Trainer.fit(self=<Trainer>, table=1)" in capsys.readouterr().out
     assert results.metrics_of("theirs:Trainer.fit", 0.5) == {"fit": 0.5}
     assert returns.annotation(callables.load("theirs:Trainer.fit")) is float

@@ -294,11 +294,11 @@ def test_credentials_that_fit(value: str, kind: str) -> None:
     assert judge.credential_fault(value, kind, 12, ["change-me"], "reader") == ""
 
 
-def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9, issuer: str = "lab CA") -> dict[str, str]:
+def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9, name: str = "lab CA", issuer: str = "") -> dict[str, str]:
     """Return a key and the certificate of an authority that signed itself, in PEM; of another issuer, it says that one signed it."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name, signer = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in ("lab CA", issuer))
-    builder = x509.CertificateBuilder(signer, name, key.public_key(), 1, now + datetime.timedelta(days=days - 10), now + datetime.timedelta(days=days))
+    own, signer = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, one)]) for one in (name, issuer or name))
+    builder = x509.CertificateBuilder(signer, own, key.public_key(), 1, now + datetime.timedelta(days=days - 10), now + datetime.timedelta(days=days))
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
     certificate = builder.sign(key, hashes.SHA256())
@@ -313,7 +313,8 @@ def pem(*, passphrase: bytes = b"", ca: bool | None = True, days: int = 9, issue
 def test_keys_and_certificates_that_fit(kind: str) -> None:
     """They have several lines, and one more at the end or none; a certificate may be a chain."""
     text = pem()[kind]
-    for value in (text, text.strip(), f"{text}\n", text + pem()["certificate"]):
+    chain = pem(issuer="root")["certificate"] + pem(name="root")["certificate"]
+    for value in (text, text.strip(), f"{text}\n", chain if kind == "certificate" else text, text + pem(name="another root")["certificate"]):
         assert judge.credential_fault(value, kind, 12, ["change-me"], "change-me") == ""
 
 
@@ -333,10 +334,11 @@ def test_keys_and_certificates_that_fit(kind: str) -> None:
         ("certificate", pem(days=-1)["certificate"], "expired on 20"),
         ("certificate", pem()["certificate"] + pem(days=-1)["certificate"], "expired on 20"),
         ("certificate", pem(issuer="our root")["certificate"], "lacks the certificate of CN=our root, which signed it"),
+        ("certificate", pem(name="our root")["certificate"] + pem(issuer="our root")["certificate"], "has its certificates in another order"),
     ],
     ids=[
         *("key: example", "key: words", "key: certificate", "key: one line", "key: locked"),
-        *("empty", "key", "cut", "no CA", "says nothing", "expired", "root expired", "no root"),
+        *("empty", "key", "cut", "no CA", "says nothing", "expired", "root expired", "no root", "root first"),
     ],
 )
 def test_keys_and_certificates_that_do_not_fit(kind: str, value: str, fault: str) -> None:

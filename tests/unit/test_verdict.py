@@ -1140,4 +1140,4 @@ def test_whoever_was_silent_is_waited_for_shortly_until_it_answers_again(monkeyp
     for reachable in (False, False, True, False):
         with nullcontext() if reachable else pytest.raises(engine.Unreachable, match=r"lab\.example does not answer"):
             assert api.ask("/").status == 200
-    assert waited == [30, 3, 3, 30]
+    assert waited == [30, 10, 10, 30]

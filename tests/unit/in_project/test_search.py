@@ -304,6 +304,35 @@ def test_each_trial_may_be_a_training_that_is_judged_as_the_final_one_is(job: Ma
     assert sorted(made.data.tags["lab.trial"] for made in own) == ["0", "1", "2", "3"], "what a trial logs is the trial's"
 
 
+def test_no_trial_sees_what_another_made_of_the_results_of_steps(job: Make) -> None:
+    """As the final training does not; and what the evaluation says of a name counts before what the training does."""
+
+    class Model:
+        seen = 0
+
+        def fit(self, table: dict[str, float], x: float) -> Any:
+            self.seen += 1
+            return self, {"auc": table.pop("best") + x}
+
+        def predict(self, rows: Any) -> Any:
+            return rows
+
+    def judge(model: Any, x: float) -> dict[str, Any]:
+        return {"test": {"auc": model.seen + x}}
+
+    steps: list[dict[str, Any]] = [{"name": name, "call": f"theirs:{name}", "with": {}, "after": []} for name in ("model", "table")]
+    train: dict[str, Any] = {
+        "call": "theirs:fit",
+        "with": {"self": "{{ steps.model }}", "table": "{{ steps.table }}", "x": "{{ params.x }}"},
+        "input_example": None,
+        "predict": "predict",
+        "evaluate": {"call": "theirs:judge", "with": {"model": "{{ model }}", "x": "{{ params.x }}"}, "plots": [], "data": None, "scoring": []},
+    }
+    functions = {"model": Model, "table": lambda: {"best": 9.0}, "fit": Model.fit, "judge": judge}
+    trials = searched(job({"call": None, "with": {}, "metric": "auc"}, others={"train": train, "steps": steps}, functions=functions, direction=["maximize"]))
+    assert [trial.value for trial in trials] == [pytest.approx(1 + trial.params["x"]) for trial in trials] and len(trials) == 4
+
+
 def test_a_trial_that_trains_nothing_and_a_metric_that_is_not_there_are_sentences(job: Make) -> None:
     evaluate: dict[str, Any] = {"call": "theirs:judge", "with": {"model": "{{ model }}"}, "plots": [], "data": None, "scoring": []}
     train = {"call": "theirs:fit", "with": {"x": "{{ params.x }}"}, "input_example": None, "predict": "predict", "evaluate": evaluate}
@@ -313,7 +342,7 @@ def test_a_trial_that_trains_nothing_and_a_metric_that_is_not_there_are_sentence
         functions = {"fit": fit, "judge": lambda model: 1.0}
         one = job({"call": None, "with": {}, "metric": "auc"}, others=wanted, functions=functions, trials=1, allowed_failures=1)
         said[name] = searched(one)[0].user_attrs["failure"]
-    assert said["nothing"] == "search.objective: theirs:fit returned None; allowed is a model with predict, to be evaluated"
+    assert said["nothing"] == "search.objective: theirs:fit returned None; allowed is a model, to be evaluated"
     assert said["another"].startswith("search.objective: the training logged no metric 'auc' in MLflow; it started no run there")
 
 
