@@ -110,8 +110,10 @@ elif words[0] == "pull":
     if not any(one["Id"] == image["Id"] for one in images):
         images.append(image)
     print("4f4fb700ef54: Already exists\\n5f70bf18a086: Pulling fs layer\\n5f70bf18a086: Download complete\\n5f70bf18a086: Pull complete")
-file.write_text(json.dumps(engine))
-registry.write_text(json.dumps(there))
+for path, now in ((file, engine), (registry, there)):
+    if json.loads(path.read_text()) != now:  # what only asks may run beside what changes something
+        path.with_suffix(".new").write_text(json.dumps(now))
+        path.with_suffix(".new").replace(path)
 """
 
 
