@@ -39,6 +39,9 @@ sys.path.append(str(ROOT / "dags"))
 from lab_experiment import document, storable  # noqa: E402 (the path above comes first)
 
 LAB = ROOT / os.environ.get("LAB", "inventories/lab")
+TYPED = "" if os.environ.get("LAB", "inventories/lab") == "inventories/lab" else f" LAB={shlex.quote(os.environ['LAB'])}"
+"""What a command of `make` has to say besides, to mean the same lab."""
+SCHEMA = ROOT / "dags" / "lab_experiment" / "schema.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mlops.lab" / "wheels"
 """Where `make publish` keeps the wheels that it built: package_index_publish_cache, unless somebody set another one."""
 NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -103,9 +106,9 @@ def test_the_model_learns() -> None:
 What this predicts, from which data, and how well. From the checkout of the lab:
 
 ```sh
-make publish PROJECT={folder}                    # the package goes to the lab's index
-make experiment NAME={name} PROJECT={folder}     # an experiment file and an environment for it
-make run EXPERIMENT={name}
+make publish PROJECT={folder}{lab}                    # the package goes to the lab's index
+make experiment NAME={name} PROJECT={folder}{lab}     # an experiment file and an environment for it
+make run EXPERIMENT={name}{lab}
 ```
 
 After a change, raise the version in `pyproject.toml` and in the lab's `environments/{name}.in`, then publish and run again.
@@ -845,13 +848,14 @@ def _filled_by_parts(function: Function, parts: dict[str, str], part: str) -> di
     return {} if NEEDED in filled.values() else filled
 
 
-def _is_one_table(data: Function, train: Function) -> bool:
+def _is_one_table(data: Function, train: Function | None = None) -> bool:
     """Whether what loads data gives no X and y, as far as is known, so that only the training can tell its target.
 
-    What says nothing of its result and returns no tuple may still give two things, as scikit-learn's loaders do; the training that asks for X and y knows.
+    What says nothing of its result and returns no tuple may still give two things, as scikit-learn's loaders do; the training that asks for X and y knows,
+    and without a training it is taken for two.
     """
-    missing = [name for name, value in train.arguments.items() if value == NEEDED]
-    asks_for_two = all(any(map(kind.fullmatch, missing)) for kind in (X, Y))
+    missing = [name for name, value in train.arguments.items() if value == NEEDED] if train else []
+    asks_for_two = not train or all(any(map(kind.fullmatch, missing)) for kind in (X, Y))
     if data.parts:
         return data.parts not in (-1, 2, 3)
     return data.types.get("return", "").rpartition(".")[2] not in ("", "Any", "object") or not asks_for_two
@@ -862,13 +866,19 @@ def _names(source: Function, argument: str) -> bool:
     return source.name.lower().endswith(f"_{argument.lower()}")
 
 
+def _schema() -> str:
+    """Where an editor finds the schema, from the folder of the experiments: beside them in a lab's own folder, else in the checkout."""
+    here = LAB / "experiments"
+    return ".schema.json" if (here / ".schema.json").is_file() else os.path.relpath(SCHEMA, os.path.realpath(here))
+
+
 def experiment(name: str, package: Package) -> str:
     """Return the text of an experiment file."""
     functions, known = package.functions, sorted_out(package.functions)
     lines = [
-        "# yaml-language-server: $schema=../dags/lab_experiment/schema.json",
+        f"# yaml-language-server: $schema={_schema()}",
         "---",
-        f"# Drafted from the package {package.name}. `make run EXPERIMENT={name}` locks its environment, says what is wrong, and runs.",
+        f"# Drafted from the package {package.name}. `make run EXPERIMENT={name}{TYPED}` locks its environment, says what is wrong, and runs.",
         "# dags/README.md explains every key.",
         *(f"# Left out: {''.join(filter(str.isprintable, sentence))}. Its functions can be named here all the same." for sentence in package.unread),
         f"description: What {name} predicts, and from what",
@@ -889,6 +899,9 @@ def experiment(name: str, package: Package) -> str:
             lines += [f"    {key}: {found}" for key, found in ranges.items()]
             lines += ["  trials: 10", ""]
         arguments = {**known["estimator"].arguments, **{key: f"{{{{ params.{key} }}}}" for key in ranges}}
+        if _is_one_table(known["data"]):
+            lines += [f"# {known['data'].name} gives one table, and (X, y) is wanted of cross_validation.data: name a function here that returns"]
+            lines += ["# table.drop(columns=[target]), table[target]"]
         lines += ["cross_validation:", f"  estimator: {_call(known['estimator'], arguments)}", f"  data: {_call(known['data'])}"]
         lines += ["  splitter: {name: auto, folds: 5}", "", "train: {} # the best estimator, fitted on all of cross_validation.data", ""]
         used = [known["estimator"], known["data"]]
@@ -1050,7 +1063,7 @@ def main() -> int:
             if keyword.iskeyword(module) or module in sys.stdlib_module_names:  # neither can be imported as a package of one's own
                 raise Problem(f"NAME has {asked.name!r}, which is a word or a module of Python itself; write another one, as in {asked.name}-model.")
             folder = asked.project or ROOT.parent / asked.name
-            values = {"name": asked.name, "module": module, "folder": shlex.quote(os.path.relpath(folder, ROOT))}
+            values = {"name": asked.name, "module": module, "folder": shlex.quote(os.path.relpath(folder, ROOT)), "lab": TYPED}
             write({folder / _filled(path, values): _filled(text, values) for path, text in PROJECT.items()})
             return 0
         if asked.project is None:
@@ -1067,15 +1080,14 @@ def main() -> int:
         for sentence in package.unread:
             print(f"Left out: {sentence}. The draft says so, too.")
         if not version:
-            print(
-                f"No version of {package.name} is known here: run `make publish PROJECT={shlex.quote(str(asked.project))}`, and write {package.name}==<version>"
-            )
+            publish = f"make publish PROJECT={shlex.quote(str(asked.project))}{TYPED}"
+            print(f"No version of {package.name} is known here: run `{publish}`, and write {package.name}==<version>")
             print(f"as it is printed there into {needs}. Without it the first lock takes the newest release, and stays with it.")
         elif not package.version:
             print(f"{needs} asks for {pin}, which `make publish` built last.")
         if any(NEEDED in line for line in text.splitlines() if not line.startswith("#")):
             print(f"Put values in the place of '{NEEDED}' in {file}.")
-        print(f"Next: make run EXPERIMENT={asked.name}, which locks the environment and checks the file before anything runs.")
+        print(f"Next: make run EXPERIMENT={asked.name}{TYPED}, which locks the environment and checks the file before anything runs.")
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -1089,7 +1101,7 @@ def _allowed(name: str) -> str:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    return re.sub(r"\{(name|module|folder)\}", lambda match: values[match[1]], text)
+    return re.sub(r"\{(name|module|folder|lab)\}", lambda match: values[match[1]], text)
 
 
 if __name__ == "__main__":

@@ -54,14 +54,18 @@ def name_of_lab() -> str:
     return str(values[-1]["lab_name"])
 
 
-def image_of_lab() -> str:
-    """The newest image of the lab on this machine, or nothing when there is none or no Docker engine answers."""
+def image_of_lab() -> tuple[str, str]:
+    """The newest image of the lab on this machine, and why there is none."""
     docker = shutil.which("docker")
     if docker is None:
-        return ""
+        return "", "this machine has no Docker"
     command = [docker, "image", "ls", "--quiet", "--no-trunc", f"{name_of_lab()}/airflow"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
-    return done.stdout.split()[0] if done.returncode == 0 and done.stdout.strip() else ""
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].removesuffix(".")
+        denied = "; use sudo, or an account of the group docker" if "permission denied" in said.lower() else ""
+        return "", f"Docker does not say which images are here: {said}{denied}"
+    return next(iter(done.stdout.split()), ""), "this machine has no image of the lab (make lab builds it)"
 
 
 def in_image(image: str, folder: Path, names: list[str]) -> dict[str, Any]:
@@ -97,8 +101,8 @@ def data_of_lab(folder: Path) -> Path | None:
     return lab / "data" if there else None
 
 
-def check(folder: Path, names: list[str], image: str) -> bool:
-    """Check experiments and tell what was found; tells whether all of them are right."""
+def check(folder: Path, names: list[str], image: str, without: str = "no image was named") -> bool:
+    """Check experiments and tell what was found; tells whether all of them are right. Without an image it also tells why there is none."""
     found = names or document.experiments(folder)
     right: list[str] = []
     mistakes: list[str] = [] if found else [f"{folder} has no experiment file; allowed: files named like wine.yml."]
@@ -114,7 +118,7 @@ def check(folder: Path, names: list[str], image: str) -> bool:
             missing[name] = [f"{source.place(source.path(key))}: {words}" for key, words in (data_files.missing(content, data) if data else ())]
         except failures.Mistakes as error:
             mistakes += error.sentences
-    looked = "the callables were not looked at, for this machine has no image of the lab (make lab builds it)"
+    looked = f"the callables were not looked at: {without}"
     if image and right:
         try:
             answers = in_image(image, folder, right)
@@ -144,8 +148,8 @@ def main() -> int:
     parser.add_argument("--experiments", type=Path, default=LAB / "experiments", help="the folder (%(default)s)")
     parser.add_argument("--image", help="the image whose project environment has the callables (default: the lab's newest on this machine; '' for none)")
     arguments = parser.parse_args()
-    image = image_of_lab() if arguments.image is None else arguments.image
-    return 0 if check(arguments.experiments.resolve(), arguments.names, image) else 1
+    image, without = image_of_lab() if arguments.image is None else (arguments.image, "no image was named")
+    return 0 if check(arguments.experiments.resolve(), arguments.names, image, without) else 1
 
 
 if __name__ == "__main__":

@@ -75,9 +75,15 @@ def _results(document: Mapping[str, Any]) -> dict[str, Any]:
     evaluate = train.get("evaluate") or {}
     values = [(f"{key}.with.{name}", value) for key, _, arguments in calls(document) for name, value in arguments.items()]
     values += [("train.input_example", train.get("input_example")), ("train.evaluate.plots", evaluate.get("plots"))]
+    metric = search["objective"]["metric"] if search and search["objective"] != "cross_validation" else None
+    if metric:
+        alone = not search["objective"]["call"]
+        keys = [key for key, _, _ in calls(document) if key in (("train", "train.evaluate") if alone else ("search.objective",))]
+        sought = (metric, keys, (evaluate.get("scoring") or []) if alone else [])
     return {
+        "sought": sought if metric and metric != TO_FILL else None,
         "parts": [(key, reference) for key, value in values for reference in of(value) if reference.startswith("steps.") and reference.count(".") > 1],
-        "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not search["objective"].get("metric") else 0,
+        "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not metric else 0,
         "metric": [champion["metric"], evaluate.get("scoring") or []] if champion else None,
         "predict": train.get("predict", "predict"),
     }

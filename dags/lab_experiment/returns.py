@@ -24,7 +24,12 @@ Functions = Mapping[str, tuple[str, Callable[..., Any]]]
 
 
 def mistakes(
-    functions: Functions, parts: Sequence[tuple[str, str]], numbers: int, metric: tuple[str, Sequence[str]] | None, predict: str = "predict"
+    functions: Functions,
+    parts: Sequence[tuple[str, str]],
+    numbers: int,
+    metric: tuple[str, Sequence[str]] | None,
+    predict: str = "predict",
+    sought: tuple[str, Sequence[str], Sequence[str]] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Hold what a document expects of results against what the functions say.
 
@@ -34,6 +39,7 @@ def mistakes(
         numbers: How many numbers the objective has to return; 0 where nobody looks at what it returns.
         metric: The champion's metric, and the scorers that are measured beside ``train.evaluate``; None without a champion.
         predict: The method that a model has to have.
+        sought: The metric that a search goes by, the keys of the calls that may give it, and the scorers that are measured beside them.
 
     Yields:
         The key, and the sentence.
@@ -72,6 +78,23 @@ def mistakes(
         if made and name not in (*made, *scorers):
             key = "register.champion.metric"
             yield key, f"{key} has {name!r}; allowed: a metric of train.evaluate: {', '.join(dict.fromkeys([*made, *scorers]))}."
+    if sought:
+        name, keys, scorers = sought
+        given = [_given(key, *functions[key], predict) if key in functions else None for key in keys]
+        names = [*scorers, *(one for names in given for one in names or [])]
+        if names and None not in given and not any(one == name or one.endswith(f".{name}") for one in names):
+            key = "search.objective.metric"
+            yield key, f"{key} has {name!r}; allowed, by what {' and '.join(keys)} return: {', '.join(dict.fromkeys(names))}."
+
+
+def _given(key: str, call: str, function: Any, predict: str) -> list[str] | None:
+    """The names of all numbers that a function gives for a search to choose by; None where it may give others, or log them to MLflow."""
+    kind = annotation(function)
+    if _may_log(function):
+        return None
+    if kind in (int, float):  # which only an evaluation's has a name by which it is known
+        return [results.function_of(call)] if key == "train.evaluate" else None
+    return [] if key == "train" and inspect.isclass(kind) and hasattr(kind, predict) else _metrics(kind)
 
 
 def annotation(function: Any) -> Any:

@@ -301,12 +301,15 @@ def without_effect(inventory: Inventory) -> tuple[list[str], bool]:
             f"{folder} holds what an older version wanted in every inventory, and what the collection brings itself now: "
             f"move the values that you changed to {own}, a vault to {vault}, and remove {folder}."
         ], True
-    places = [(names, f"set in {shown_path(path)}", " over group_vars/all") for path, names in of_all.items()]
-    places += [(sorted(inventory.of_groups[path] & ours), f"set for a group in {shown_path(path)}", "") for path in inventory.hosts]
-    for names, place, over in places:
-        if names:
-            has, them = ("has", "it") if len(names) == 1 else ("have", "them")
-            problems.append(f"{', '.join(names)}, {place}, {has} no effect there, since the collection's own values win{over}: move {them} to {own}.")
+    of_group = f"{shown_path(inventory.home)}/group_vars/<group>/{OWN_VALUES.name}, with the name of the group"
+    places = [(names, f"set in {shown_path(path)}", " over group_vars/all", own) for path, names in of_all.items()]
+    for path in inventory.hosts:
+        given, place = inventory.of_groups[path] & ours, f"set for a group in {shown_path(path)}"
+        places += [(sorted(given.difference(OF_A_HOST)), place, "", own), (sorted(given.intersection(OF_A_HOST)), place, "", of_group)]
+    for found, place, over, there in places:
+        if found:
+            has, them = ("has", "it") if len(found) == 1 else ("have", "them")
+            problems.append(f"{', '.join(found)}, {place}, {has} no effect there, since the collection's own values win{over}: move {them} to {there}.")
     return problems, False
 
 

@@ -74,6 +74,8 @@ class ActionModule(ActionBase):
         unfit: dict[str, list[str]] = {}
         warnings: list[str] = []
         for name, paths in wanted.items():
+            if args["must"] and name not in args["must"]:
+                continue
             try:
                 entries, texts = entries_of(name, paths), texts_of(paths[0])
                 lock = folder / f"{name}.lock"
@@ -105,7 +107,7 @@ class ActionModule(ActionBase):
                 locked = [other for other in locked if other != name]
         removed = []
         for lock in sorted(folder.glob("*.lock")):
-            if lock.stem not in wanted:
+            if lock.stem not in wanted and not args["must"]:
                 try:
                     former_of(lock)
                     removed.append(lock.stem)

@@ -74,6 +74,10 @@ options:
       group:
         description: Numeric id of the group of the directory and its files. Without it, the group is left alone.
         type: int
+      keep_others:
+        description: Whether files that are there stay, though they are not among those that the directory gets.
+        type: bool
+        default: false
       recreate:
         description: Whether C(FILES_DIGEST) holds these files too. False where whoever reads them sees a change, or is told of it.
         type: bool

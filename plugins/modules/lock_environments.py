@@ -13,8 +13,8 @@ description:
     control node, and C(<name>/pyproject.toml) with C(<name>/uv.lock), whose versions and hashes stay.
     Each whose lock C(<name>.lock) was made from something else is resolved by the environments' service on the host, which has the
     index, and the lock is written beside it.
-  - An environment that cannot be resolved keeps its former lock and stops nobody else; it is named in a warning. Only those in O(must) make
-    the task fail.
+  - An environment that cannot be resolved keeps its former lock and stops nobody else; it is named in a warning. With O(must) only those are looked at,
+    and the task fails when one of them cannot be resolved.
   - A lock whose requirements are gone is removed; a file with the ending C(.lock) that was not written here never is.
 author:
   - The mlops.lab authors (@mlops-lab)
@@ -32,7 +32,7 @@ options:
     elements: str
     default: []
   must:
-    description: Environments that are needed now.
+    description: Environments that are needed now; all others are left as they are. Empty for all, of which none is needed.
     type: list
     elements: str
     default: []

@@ -46,10 +46,11 @@ class Directory:
     mode: int = 0o644
     directory_mode: int = 0o755
     group: int | None = None
+    keep_others: bool = False
 
     @classmethod
     def of(cls, path: str, args: Mapping[str, Any]) -> Directory:
-        """Return what the options `src` or `files`, `hidden`, `mode`, `directory_mode` and `group` of a task say.
+        """Return what the options `src` or `files`, `hidden`, `mode`, `directory_mode`, `group` and `keep_others` of a task say.
 
         Raises:
             AnsibleActionFail: `src` is not a directory, the path is not an absolute one, or a file has a name that cannot be listed.
@@ -67,7 +68,7 @@ class Directory:
             files = {name: str(text).encode() for name, text in args["files"].items()}
         if odd := next((name for name in files or {} if "\\" in name or not name.isprintable()), None):
             raise AnsibleActionFail(f"{odd!r} has a name that no list can hold: rename it, without line breaks, backslashes and control characters.")
-        return cls(path, files, int(args["mode"], 8), int(args["directory_mode"], 8), args["group"])
+        return cls(path, files, int(args["mode"], 8), int(args["directory_mode"], 8), args["group"], bool(args.get("keep_others")))
 
     def listing(self) -> str:
         """Return the command that says what is there; its output is for :meth:`difference`."""
@@ -85,7 +86,7 @@ class Directory:
             self,
             placed=sorted(name for name in wanted if present.get(name) != wanted[name]),
             replaced=sorted(name for name in set(present) & set(wanted) if present[name] != wanted[name]),
-            removed=sorted(set(present) - set(wanted)),
+            removed=[] if self.keep_others else sorted(set(present) - set(wanted)),
             new=first != f"{self.directory_mode:o}{of_group} .",
         )
 

@@ -21,7 +21,7 @@ from tests.conftest import BIN, ROOT
 
 FILES = {
     *("README.md", "hosts.yml", "group_vars/lab/lab.yml", "group_vars/lab/vault.yml", ".vault_password", "requirements.txt", "custom_requirements.txt"),
-    *("collections/requirements.yml", "Jenkinsfile", "site.yml", "ansible.cfg", ".gitignore"),
+    *("collections/requirements.yml", "Jenkinsfile", "site.yml", "ansible.cfg", ".gitignore", "experiments/.schema.json"),
     *(f"experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yml")),
 }
 PORTS = ("lab_airflow_port", "lab_flower_port", "lab_mlflow_port", "lab_models_port", "lab_index_port")
@@ -110,6 +110,9 @@ def lab(place: Place) -> Path:
 
 def test_a_new_lab_is_a_folder_for_git_without_its_password(place: Place, lab: Path) -> None:
     assert {str(path.relative_to(lab)) for path in lab.rglob("*") if path.is_file()} == FILES
+    for experiment in (lab / "experiments").glob("*.yml"):
+        assert experiment.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=.schema.json\n"), "editors find the schema by this line"
+    assert (lab / "experiments/.schema.json").read_bytes() == (ROOT / "dags/lab_experiment/schema.json").read_bytes()
     place.run("git", "init", "-q", cwd=lab)
     listed = place.run("git", "ls-files", "--others", "--exclude-standard", cwd=lab).stdout.split()
     shutil.rmtree(lab / ".git")

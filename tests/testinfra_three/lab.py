@@ -1,7 +1,8 @@
-"""A lab of three hosts or more (molecule/lab_of_three), asked as its users ask it and looked at as its operators do.
+"""A lab of three hosts or more (molecule/lab_of_three, or a copy of it), asked as its users ask it and looked at as its operators do.
 
 Names, addresses, queues, ports and directories are what the scenario's inventory and its molecule.yml say, which may have other ones, and more workers. The
-control host has no worker of its own; one host joins the lab and leaves it (inventory_worker3), and whoever else has a platform is an outsider.
+control host has no worker of its own; two workers have a queue in common; one host joins the lab and leaves it (inventory_worker3), and whoever else has a
+platform is an outsider.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from testinfra.host import Host
 from tests.conftest import ROOT, forms, run_tool
 from tests.testinfra.asking import Answer, ask, question
 
-FOLDER = ROOT / "molecule/lab_of_three"
+FOLDER = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "lab_of_three")
+AUTHORITY = ROOT / ".cache/lab_of_three"
 JOINING = FOLDER / "inventory_worker3/hosts.yml"
 SECRETS: dict[str, str] = yaml.safe_load((FOLDER / "inventory/group_vars/lab/vault.yml").read_text(encoding="utf-8"))
 CELERY = "celery --app airflow.providers.celery.executors.celery_executor.app"
@@ -131,7 +133,7 @@ SHARED = COVER[0]
 # Those that not every worker takes tasks from
 PARTIAL = [queue for queue in ALL_QUEUES if takers(queue) != WORKERS]
 # Workers that may be away: others take what waits in the shared queue, and what no experiment places
-REPLACEABLE = [name for name in takers(SHARED) if len(takers(SHARED)) > 1 and {*takers("default")} - {name}]
+REPLACEABLE = [name for name in takers(SHARED) if name != BUILDER and len(takers(SHARED)) > 1 and {*takers("default")} - {name}]
 assert REPLACEABLE and PARTIAL and OUTSIDERS, "the scenario needs a queue of several workers, one that not all of them consume, and a host outside"
 
 # ------------------------------------------------------------------ what is on them
@@ -225,7 +227,7 @@ def layers() -> dict[str, int]:
 
 def trusts(host: Host) -> bool:
     """Tell whether the programs of a host trust the lab's authority."""
-    line = (ROOT / ".cache/lab_of_three/ca.pem").read_text(encoding="utf-8").splitlines()[2]
+    line = (AUTHORITY / "ca.pem").read_text(encoding="utf-8").splitlines()[2]
     return bool(host.run(f"grep -rqF {shlex.quote(line)} /etc/ssl/certs/ca-certificates.crt /usr/local/share/ca-certificates").succeeded)
 
 
@@ -420,7 +422,7 @@ def heads() -> dict[str, str]:
     public = ("_user", "vault_ca_certificate")
     secrets = {name: value for name, value in SECRETS.items() if not name.endswith(public)}
     found = {name: match[0] if (match := re.match(r"canary7q-[\w-]{1,30}@?", value)) else value[:40] for name, value in secrets.items()}
-    return {**found, "vault_ca_key": (ROOT / ".cache/lab_of_three/ca.key").read_text(encoding="utf-8").splitlines()[1]}
+    return {**found, "vault_ca_key": (AUTHORITY / "ca.key").read_text(encoding="utf-8").splitlines()[1]}
 
 
 def holding(host: Host, names: Iterable[str], *places: str) -> list[str]:

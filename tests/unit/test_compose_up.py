@@ -70,6 +70,15 @@ def test_what_containers_read_at_start_alone_makes_them_anew(tmp_path: Path) -> 
     assert not list((tmp_path / "project/secrets").iterdir())
 
 
+def test_what_others_have_placed_stays_where_that_is_wanted(tmp_path: Path) -> None:
+    up(tmp_path)
+    mine = {**DIRECTORIES[1], "files": {"mine.html": "hello"}}
+    told = up(tmp_path, directories=[DIRECTORIES[0], {**mine, "keep_others": True}])
+    assert (told.result["placed"], told.result["removed"]) == (["pages/mine.html"], [])
+    assert up(tmp_path, directories=[DIRECTORIES[0], {**mine, "keep_others": True}]).result["changed"] is False
+    assert up(tmp_path, directories=[DIRECTORIES[0], mine]).result["removed"] == ["pages/index.html"]
+
+
 def test_a_directory_of_others_is_made_and_its_content_left_alone(tmp_path: Path) -> None:
     given = [{"name": "output", "directory_mode": "0770", "group": 0}]
     output = tmp_path / "project/output"

@@ -37,20 +37,25 @@ def drafted(lab: Path, project: Path, name: str = "mine") -> tuple[dict[str, Any
     """A draft of a project: what the lab reads in it, and its text."""
     done = draft(lab, "experiment", name, project)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert done.stdout.splitlines()[-1] == f"Next: make run EXPERIMENT={name}, which locks the environment and checks the file before anything runs."
+    assert done.stdout.splitlines()[-1] == f"Next: make run EXPERIMENT={name} LAB={lab}, which locks the environment and checks the file before anything runs."
     file = lab / "experiments" / f"{name}.yml"
-    return document.read(file), file.read_text()
+    return document.read(file), file.read_text().replace(f" LAB={lab}", "")
 
 
 def test_from_nothing_to_an_experiment_file_that_is_right(tmp_path: Path, project_python: Path) -> None:
     lab, project = tmp_path / "lab", tmp_path / "churn risk"
     assert draft(lab, "project", "churn-risk", project).returncode == 0
-    assert f"make publish PROJECT='{os.path.relpath(project, ROOT)}' " in (project / "README.md").read_text()
+    assert f"make publish PROJECT='{os.path.relpath(project, ROOT)}' LAB={lab} " in (project / "README.md").read_text()
     tested: list[str | Path] = [project_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", project / "tests"]
     done = subprocess.run(tested, env={**os.environ, "PYTHONPATH": str(project / "src")}, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
     assert draft(lab, "experiment", "churn-risk", project).returncode == 0
     found = document.read(lab / "experiments" / "churn-risk.yml")
+    header = (lab / "experiments" / "churn-risk.yml").read_text().partition("\n")[0]
+    assert (lab / "experiments" / header.partition("$schema=")[2]).resolve() == document.SCHEMA, "editors find the schema by this line"
+    (lab / "experiments" / ".schema.json").touch()
+    assert draft(lab, "experiment", "beside-it", project).returncode == 0
+    assert (lab / "experiments" / "beside-it.yml").read_text().startswith("# yaml-language-server: $schema=.schema.json\n")
     assert found["environment"] == "churn-risk" and found["register"]["name"] == "churn-risk"
     assert found["cross_validation"]["estimator"]["call"] == "churn_risk:make_model" and found["cross_validation"]["data"]["call"] == "churn_risk:data"
     assert set(found["search"]["space"]) == {"trees", "max_depth"}
@@ -206,10 +211,20 @@ def test_a_version_that_pyproject_does_not_say_is_that_of_the_source_or_the_one_
     assert (f"mine.in asks for the.irs=={version}, which `make publish` built last." in done.stdout) == (version == "1.2.0")
 
 
+@pytest.mark.parametrize(("gives", "told"), [("pd.DataFrame", True), ("tuple[pd.DataFrame, pd.Series]", False), ("Any", False)])
+def test_a_loader_of_one_table_is_drafted_with_a_word_on_what_is_wanted(tmp_path: Path, gives: str, told: bool) -> None:
+    source = f"def make_model(depth: int = 3): ...\n\n\ndef load_data(path: str = 'a') -> {gives}: ...\n"
+    found, text = drafted(tmp_path, project(tmp_path / "theirs", source))
+    assert found["cross_validation"]["data"]["call"] == "theirs:load_data"
+    assert ("# load_data gives one table, and (X, y) is wanted of cross_validation.data" in text) == told
+
+
 def test_where_no_version_is_known_the_draft_says_how_to_get_one(tmp_path: Path) -> None:
     folder = project(tmp_path / "the irs", "def train(): pass\n", DYNAMIC.format(backend="git") + READ["git"], module="theirs/__init__.py")
     done = draft(tmp_path, "experiment", "mine", folder)
-    assert f"No version of the.irs is known here: run `make publish PROJECT='{folder}'`, and write the.irs==<version>" in done.stdout, done.stderr
+    assert f"No version of the.irs is known here: run `make publish PROJECT='{folder}' LAB={tmp_path}`, and write the.irs==<version>" in done.stdout, (
+        done.stderr
+    )
     assert (tmp_path / "environments" / "mine.in").read_text().endswith("\nthe.irs\n")
 
 

@@ -474,6 +474,56 @@ def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> No
         assert (old.exists(), idle.exists(), used.exists()) == (False, False, True)
 
 
+@pytest.mark.parametrize(
+    ("lock", "more"),
+    [
+        ("mlflow-skinny==2.20.4 \\\n", ["flask<4"]),
+        ("flask==3.1.0 \\\nmlflow-skinny==2.19.0 \\\n", []),
+        ("mlflow==2.20.4 \\\nmlflow-skinny==2.20.4 \\\n", []),
+        ("mlflow-skinny==2.21.0 \\\n", []),
+        ("mlflow-skinny==3.4.0 \\\n", []),
+        ("six==1.17.0 \\\n", []),
+    ],
+)
+def test_a_lock_has_what_its_client_needs_to_serve(server: Any, lock: str, more: list[str]) -> None:
+    """A lab whose environments are in the image serves its models from there, without an index."""
+    assert server.to_serve(lock) == more
+
+
+def test_they_are_removed_once_a_day_and_never_while_a_task_may_use_them(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(server, "FOLDER", tmp_path)
+    monkeypatch.setattr(server, "uv", lambda *_: None)  # which prunes its cache
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DAYS", "0.5")
+    now = time.time()
+    for name, days in (("old", 3), ("used", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "complete").touch()
+        os.utime(tmp_path / name, (now - days * 86400,) * 2)
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        assert len(waited) or (tmp_path / "old").exists(), "nobody could ask for it yet"
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise InterruptedError
+
+    monkeypatch.setattr(server, "time", SimpleNamespace(sleep=sleep, time=time.time))
+    with pytest.raises(InterruptedError):
+        server.daily()
+    assert waited == [86400] * 3 and [path.name for path in tmp_path.iterdir() if path.name in ("old", "used")] == ["used"]
+
+
+def test_an_environment_whose_python_went_with_an_image_is_made_again(uv_cache: str) -> None:
+    with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache) as folder:
+        made = ask(folder, do="make", requirements="six==1.17.0")[-1]["made"]
+        assert made["new"] and not ask(folder, do="make", requirements="six==1.17.0")[-1]["made"]["new"]
+        python = Path(made["interpreter"])
+        python.unlink()
+        python.symlink_to("/nowhere/python")
+        assert ask(folder, do="make", requirements="six==1.17.0")[-1]["made"]["new"]
+        assert subprocess.run([python, "-c", "import six"], check=False).returncode == 0
+
+
 def test_files_in_the_cache_that_no_environment_shares_go_where_room_is_wanted(server: Any, tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     for name, age in (("shared", 7200), ("alone", 7200), ("new", 60)):
@@ -518,6 +568,10 @@ def test_what_cannot_be_resolved_is_a_sentence_and_stops_nobody_else(lock_enviro
     assert "project.in cannot be called so" in words
     done = lock_environments(tmp_path, needs=[], must=["bad", "nowhere"])
     assert done.returncode and "bad.in cannot be resolved" in done.output and "environment nowhere is not in" in done.output
+    (tmp_path / "gone.lock").write_text((tmp_path / "good.lock").read_text())
+    (tmp_path / "good.in").write_text("six==1.16.0\n")
+    done = lock_environments(tmp_path, needs=[], must=["good"])
+    assert (done.result["locked"], done.result["removed"], done.result.get("warnings")) == (["good"], [], None), "others are nobody's business here"
 
 
 def test_pins_that_forbid_what_the_lab_needs_are_named_and_such_a_package_still_runs(

@@ -607,7 +607,7 @@ def said_of_results(**expected: Any) -> list[str]:
     made = {f"steps.{name}": (f"theirs:{name}", callables.load(f"theirs:{name}")) for name in steps}
     made |= {key: (f"theirs:{name}", callables.load(f"theirs:{name}")) for key, name in expected.pop("functions", {}).items()}
     parts = [("train.with.x", f"steps.{name}.{part}") for name, part in steps.items()]
-    return [sentence for _, sentence in returns.mistakes(made, parts, expected.get("numbers", 0), expected.get("metric"))]
+    return [sentence for _, sentence in returns.mistakes(made, parts, expected.get("numbers", 0), expected.get("metric"), sought=expected.get("sought"))]
 
 
 @pytest.mark.parametrize(
@@ -713,6 +713,33 @@ def test_results_that_can_be_neither_models_nor_data_are_mistakes(theirs: Callab
     theirs(RESULTS.replace("perhaps() -> Optional[Tables]", "perhaps() -> Optional[Model]"))
     said = said_of_results(functions={key: name})
     assert len(said) == bool(says) and all(sentence.startswith(f"{key}.call has 'theirs:{name}', which returns {says}") for sentence in said), said
+
+
+@pytest.mark.parametrize(
+    ("functions", "metric", "allowed"),
+    [
+        ({"search.objective": "scores"}, "acu", "search.objective return: auc, by_class.n"),
+        ({"search.objective": "scores"}, "n", ""),  # of an inner mapping
+        *(({"search.objective": name}, "acu", "") for name in ("open_scores", "mapping", "number", "silent", "two")),  # may give others
+        ({"train": "Model", "train.evaluate": "scores"}, "acu", "train and train.evaluate return: f1, auc, by_class.n"),
+        ({"train": "Model", "train.evaluate": "number"}, "number", ""),
+        ({"train": "Model", "train.evaluate": "number"}, "acu", "train and train.evaluate return: f1, number"),
+        ({"train": "Model", "train.evaluate": "scores"}, "f1", ""),
+        ({"train": "silent", "train.evaluate": "scores"}, "acu", ""),
+    ],
+)
+def test_a_metric_that_a_search_goes_by_and_nothing_gives_is_a_mistake(
+    theirs: Callable[[str], None], functions: dict[str, str], metric: str, allowed: str
+) -> None:
+    theirs(RESULTS)
+    sought = (metric, list(functions), [] if "search.objective" in functions else ["f1"])
+    wanted = [f"search.objective.metric has {metric!r}; allowed, by what {allowed}."] if allowed else []
+    assert said_of_results(functions=functions, sought=sought) == wanted
+
+
+def test_a_metric_that_a_function_may_log_need_not_be_returned(theirs: Callable[[str], None]) -> None:
+    theirs(RESULTS + "# by mlflow\n")
+    assert said_of_results(functions={"search.objective": "scores"}, sought=("acu", ["search.objective"], [])) == []
 
 
 def test_a_training_that_may_log_its_model_itself_may_return_what_it_likes(theirs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:

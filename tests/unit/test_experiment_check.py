@@ -77,10 +77,27 @@ def test_without_an_image_each_broken_file_is_one_sentence_and_the_callables_are
     wanted = [expected(Path(broken.name), case, number, "") for number, case in enumerate(BROKEN) if not case.get("callables")]
     assert said.splitlines() == wanted
     left = [f"case-{number:03}" for number, case in enumerate(BROKEN) if case.get("callables")]
-    assert (
-        output
-        == f"Right: {', '.join([*left, 'every_key'])} (the callables were not looked at, for this machine has no image of the lab (make lab builds it)).\n"
-    )
+    assert output == f"Right: {', '.join([*left, 'every_key'])} (the callables were not looked at: no image was named).\n"
+
+
+@pytest.mark.parametrize(
+    ("docker", "says"),
+    [
+        ("exit 0", "this machine has no image of the lab (make lab builds it)"),
+        (
+            "echo 'permission denied while trying to connect.' >&2; exit 1",
+            "Docker does not say which images are here: permission denied while trying to connect; use sudo, or an account of the group docker",
+        ),
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "Docker does not say which images are here: Cannot connect to the Docker daemon"),
+    ],
+)
+def test_why_the_callables_were_not_looked_at_is_said(broken: Path, tmp_path: Path, docker: str, says: str) -> None:
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\n{docker}\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    code, output, _ = run("every_key", "--experiments", broken, env={**os.environ, "PATH": path})
+    assert (code, output) == (0, f"Right: every_key (the callables were not looked at: {says}).\n")
 
 
 def test_with_an_image_the_callables_are_looked_at(broken: Path, engine: dict[str, str], project_python: Path) -> None:

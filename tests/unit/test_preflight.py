@@ -932,11 +932,13 @@ def test_a_value_where_the_collection_s_own_wins_is_named_with_its_place(lab: Pa
     (home / "group_vars/all").mkdir()
     (home / "group_vars/all/mine.yml").write_text("lab_airflow_port: 8090\nairflow_stack_worker_concurrency: 2\n", encoding="utf-8")
     hosts = home / "hosts.yml"
-    hosts.write_text(hosts.read_text(encoding="utf-8") + "  vars: {lab_mlflow_port: 5050}\n", encoding="utf-8")
+    hosts.write_text(hosts.read_text(encoding="utf-8") + "  vars: {lab_mlflow_port: 5050, lab_worker_queues: [default, gpu]}\n", encoding="utf-8")
     assert sorted(preflight(lab, tool)) == [
         f"lab_airflow_port, set in {home}/group_vars/all/mine.yml, has no effect there, "
         f"since the collection's own values win over group_vars/all: move it to {lab}.",
         f"lab_mlflow_port, set for a group in {hosts}, has no effect there, since the collection's own values win: move it to {lab}.",
+        f"lab_worker_queues, set for a group in {hosts}, has no effect there, "
+        f"since the collection's own values win: move it to {home}/group_vars/<group>/lab.yml, with the name of the group.",
     ]
 
 

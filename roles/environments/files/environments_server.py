@@ -62,6 +62,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 DAY = 86400
+WITHOUT_FLASK = (2, 21)
+"""The first release of MLflow whose scoring server does without Flask, as role model_server has it, too."""
+
 IN_USE = 2 * DAY
 """Seconds that an environment is kept in any case after somebody asked for it: no task runs longer."""
 
@@ -99,7 +102,7 @@ def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
     key = key_of(python, lines)
     place = FOLDER / key
     with alone(key, say):
-        new = not (place / "complete").is_file()
+        new = not (place / "complete").is_file() or not (place / "bin" / "python").exists()  # its Python went with a former image
         if new:
             install(place, python, lines, say)
         os.utime(place)
@@ -148,6 +151,9 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
             try:
                 asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
                 lock = locked(python, [*asked, *also], previous)
+                if also and (more := to_serve(lock)):
+                    with suppress(Failure):
+                        lock = locked(python, [*asked, *also, *more], previous)
                 two_mlflows(lock)
             except (Mistake, Failure) as error:
                 reasons.setdefault(also == needs, error)
@@ -155,6 +161,13 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
             instead = "" if python == pythons[0] else str(reasons[also == needs])
             return {"resolved": {"lock": lock, "python": python, "without": str(reasons[True]) if also != needs else "", "instead": instead}}
     raise reasons[not needs]
+
+
+def to_serve(lock: str) -> list[str]:
+    """What a model that is logged with a lock's client demands beside it when it is served: a model server with an environment of the image finds it there."""
+    client = re.search(r"^mlflow-skinny==(\d+)\.(\d+)", lock, re.MULTILINE)
+    served = re.search(r"^(?:mlflow|flask)==", lock, re.MULTILINE) or not client or (int(client[1]), int(client[2])) >= WITHOUT_FLASK
+    return [] if served else ["flask<4"]
 
 
 def two_mlflows(lock: str) -> None:
@@ -394,6 +407,18 @@ def alone(key: str, say: Say) -> Iterator[None]:
 def afterwards(place: Path) -> None:
     """What nobody waits for: compile the environment, so that later imports are faster, and remove what nobody needs."""
     compiled(place, "nice", "-n", "19")
+    tidy()
+
+
+def daily() -> None:
+    """Remove once a day what nobody needs. Not at the start: who uses an environment asks for it again only after that."""
+    while True:
+        time.sleep(DAY)
+        tidy()
+
+
+def tidy() -> None:
+    """Remove what nobody needs, by the age and size that the service was given."""
     remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
 
 
@@ -409,7 +434,7 @@ def remove_unused(seconds: float, most: float) -> None:
     known = sorted((path.parent for path in FOLDER.glob("*/complete")), key=lambda place: place.stat().st_mtime)
     for place in known:
         idle = time.time() - place.stat().st_mtime
-        if idle > seconds or (idle > IN_USE and size(FOLDER) > most):
+        if idle > max(seconds, IN_USE) or (idle > IN_USE and size(FOLDER) > most):
             with alone(place.name, lambda line: None):
                 if time.time() - place.stat().st_mtime < idle:  # somebody asked for it meanwhile
                     continue
@@ -495,6 +520,7 @@ def serve() -> None:
         os.umask(0o022)
         print(f"environments in {FOLDER}, Python {PYTHON}", flush=True)
         server.service_actions()
+        threading.Thread(target=daily, daemon=True).start()
         server.serve_forever(poll_interval=10)
 
 
