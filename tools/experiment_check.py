@@ -149,7 +149,8 @@ def main() -> int:
     parser.add_argument("--image", help="the image whose project environment has the callables (default: the lab's newest on this machine; '' for none)")
     arguments = parser.parse_args()
     image, without = image_of_lab() if arguments.image is None else (arguments.image, "no image was named")
-    return 0 if check(arguments.experiments.resolve(), arguments.names, image, without) else 1
+    folder = Path(os.path.abspath(arguments.experiments))  # beside which locks and data are, and not beside what it may be a link to
+    return 0 if check(folder, arguments.names, image, without) else 1
 
 
 if __name__ == "__main__":

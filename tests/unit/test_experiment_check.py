@@ -139,6 +139,18 @@ def test_one_experiment_can_be_asked_for_and_another_name_is_a_sentence(broken: 
     assert said.startswith("Parameter experiment: there is no file ") and "case-000, case-001" in said
 
 
+def test_locks_are_those_beside_a_folder_that_is_a_link(broken: Path, tmp_path: Path) -> None:
+    """As in the shipped lab, whose experiments are those of the checkout."""
+    lab, docker = tmp_path / "lab", tmp_path / "docker"
+    (lab / "environments").mkdir(parents=True)
+    (lab / "experiments").symlink_to(broken)
+    docker.write_text(f'#!/bin/sh\nif [ $1 = image ]; then echo sha256:1; elif [ $1 = run ]; then echo "$@" > {tmp_path}/asked; exit 1; fi\n')
+    docker.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    run("every_key", "--experiments", lab / "experiments", env={**os.environ, "PATH": path})
+    assert f" {lab}/environments:/opt/airflow/environments:ro " in (tmp_path / "asked").read_text()
+
+
 def test_data_that_the_labs_folder_lacks_is_named(broken: Path, engine: dict[str, str], tmp_path: Path) -> None:
     folder, data, variables = (tmp_path / "lab" / name for name in ("experiments", "data", "group_vars/lab/lab.yml"))
     folder.mkdir(parents=True)
