@@ -76,12 +76,13 @@ def _results(document: Mapping[str, Any]) -> dict[str, Any]:
     values = [(f"{key}.with.{name}", value) for key, _, arguments in calls(document) for name, value in arguments.items()]
     values += [("train.input_example", train.get("input_example")), ("train.evaluate.plots", evaluate.get("plots"))]
     metric = search["objective"]["metric"] if search and search["objective"] != "cross_validation" else None
-    if metric:
+    sought = None
+    if metric and metric != TO_FILL:
         alone = not search["objective"]["call"]
         keys = [key for key, _, _ in calls(document) if key in (("train", "train.evaluate") if alone else ("search.objective",))]
         sought = (metric, keys, (evaluate.get("scoring") or []) if alone else [])
     return {
-        "sought": sought if metric and metric != TO_FILL else None,
+        "sought": sought,
         "parts": [(key, reference) for key, value in values for reference in of(value) if reference.startswith("steps.") and reference.count(".") > 1],
         "numbers": len(search["direction"]) if search and search["objective"] != "cross_validation" and not metric else 0,
         "metric": [champion["metric"], evaluate.get("scoring") or []] if champion else None,

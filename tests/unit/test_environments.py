@@ -488,6 +488,8 @@ def test_unused_environments_are_removed_by_age_and_by_size(uv_cache: str) -> No
 def test_a_lock_has_what_its_client_needs_to_serve(server: Any, lock: str, more: list[str]) -> None:
     """A lab whose environments are in the image serves its models from there, without an index."""
     assert server.to_serve(lock) == more
+    demands = (ROOT / "roles/model_server/files/model_server/demands.py").read_text(encoding="utf-8")
+    assert f"WITHOUT_FLASK, WITH_PANDAS_3 = {server.WITHOUT_FLASK}, " in demands, "who makes the lock and who serves mean the same release"
 
 
 def test_they_are_removed_once_a_day_and_never_while_a_task_may_use_them(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
