@@ -173,6 +173,8 @@ class Package:
     def _wait(self, seconds: float) -> bool:
         """Wait for the process to end, and show what it prints; tells whether it did."""
         assert self._process
+        with suppress(KeyError):
+            self._selector.unregister(self._connection)  # closed at its other end it is always ready, and the wait would be a spin
         until = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < until:
             self._selector.select(0.05)

@@ -16,7 +16,7 @@ description:
   - Prints each line at once, also into a file or a pipe, as on a build server.
   - Tells templates on the control node how long the run took so far. The environment variable C(MLOPS_LAB_TIMES) is JSON with C(began), in seconds since
     the epoch, and C(plays), a list of the names and seconds of those that ended.
-  - Ends with what the run stored as C(lab_result) with M(ansible.builtin.set_stats).
+  - Ends with what the run stored as C(lab_result) with M(ansible.builtin.set_stats), or, when it failed, with where, on which hosts and why.
 author:
   - The mlops.lab authors (@mlops-lab)
 extends_documentation_fragment:
@@ -35,6 +35,8 @@ from typing import Any
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
+REASON_LINES = 8  # of a reason are shown again at the end
+
 
 class CallbackModule(Default):
     """Ansible's own output, less of it, with numbers and seconds of the plays."""
@@ -49,6 +51,8 @@ class CallbackModule(Default):
         self._conditional: list[bool] = []
         self._waiting = self._play_name = ""
         self._play_runs = False
+        self._failed_at = ""
+        self._reasons: dict[str, str] = {}
         self._began = self._play_began = time.monotonic()
         self._times: dict[str, Any] = {"began": int(time.time()), "plays": []}
         # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
@@ -128,13 +132,44 @@ class CallbackModule(Default):
             self._handle_warnings_and_exception(result)
         return True
 
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Print a failure, and keep why."""
+        if not ignore_errors:
+            self._keep(result)
+        super().v2_runner_on_failed(result, ignore_errors)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """Print a failure of one item, and keep why: of the whole loop Ansible says no more than that one failed."""
+        self._keep(result)
+        super().v2_runner_item_on_failed(result)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Print that a host is not reached, and keep why."""
+        self._keep(result)
+        super().v2_runner_on_unreachable(result)
+
+    def _keep(self, result: Any) -> None:
+        """Keep why a host failed, before Ansible takes from the result what it prints; what comes later, when a play cleans and stops, says more."""
+        self._failed_at = f"[{self._play_number}/{self._plays}] {self._play_name}"
+        if "censored" in result.result:
+            self._reasons[result.host.get_name()] = f"{result.task.get_name()}: the reason is above, if it may be shown; this task handles credentials"
+        elif "results" not in result.result:
+            self._reasons[result.host.get_name()] = reason(result.result)
+
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Print the recap, and the result after it."""
+        """Print the recap, and the result after it: that of the lab, or what failed."""
         self._end_play()
         super().v2_playbook_on_stats(stats)
+        took = spoken(time.monotonic() - self._began)
         result = stats.custom.get("_run", {}).get("lab_result")
-        if result and not (stats.failures or stats.dark):
-            self._display.display(f"{result.rstrip()}\nThe run took {spoken(time.monotonic() - self._began)}.\n")
+        if failed := sorted({*stats.failures, *stats.dark}):
+            why: dict[str, list[str]] = {}
+            for host in failed:
+                why.setdefault(self._reasons.get(host, "no reason was given"), []).append(host)
+            words = "\n".join(f"{', '.join(hosts)}: {sentence}" for sentence, hosts in why.items())
+            self._display.display(f"The run failed after {took}, in {self._failed_at}\n{words}\n", color="red")
+        elif result:
+            self._display.display(f"{result.rstrip()}\nThe run took {took}.\n")
 
     def _end_play(self) -> None:
         """Print the seconds of the play that runs."""
@@ -148,6 +183,13 @@ class CallbackModule(Default):
     def _tell_times(self) -> None:
         """Tell the times to the processes that run tasks, each of which is forked from this one."""
         os.environ["MLOPS_LAB_TIMES"] = json.dumps(self._times)
+
+
+def reason(found: dict[str, Any]) -> str:
+    """Return why a task failed, from its result: its message, or what a command printed, and no more than the first lines of it."""
+    said = [str(found.get(key) or "").strip() for key in ("msg", "stderr", "stdout")]
+    lines = next((text for text in said if text and text != "non-zero return code"), "no reason was given").splitlines()
+    return "\n".join([*lines[:REASON_LINES], *(["..."] if len(lines) > REASON_LINES else [])])
 
 
 def spoken(seconds: float) -> str:

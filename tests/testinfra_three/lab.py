@@ -290,12 +290,12 @@ def python(host: Host, program: str, given: Any, inside: str = "python3") -> str
     return str(done.stdout)
 
 
-def answering(host: Host, name: str, ports: Iterable[int]) -> set[int]:
-    """Return those of the ports of the host with this name that accept a connection from `host`."""
+def answering(host: Host, name: str, ports: Iterable[int], inside: str = "python3") -> set[int]:
+    """Return those of the ports of the host with this name that accept a connection from `host`, or from where another Python of it runs."""
     wanted, found = sorted(ports), set[int]()
     for first in range(0, len(wanted), 2000):  # more do not fit on a command line
         given = [[ADDRESSES[name], port] for port in wanted[first : first + 2000]]
-        found |= {port for _address, port in json.loads(python(host, PROBE, given))}
+        found |= {port for _address, port in json.loads(python(host, PROBE, given, inside))}
     return found
 
 

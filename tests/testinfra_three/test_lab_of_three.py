@@ -147,6 +147,14 @@ def test_a_worker_reaches_the_stated_ports_of_the_control_host_alone(control: Ho
     assert needed <= found <= {*PORTS.values()}, found
 
 
+def test_containers_of_the_control_host_do_not_reach_it_by_its_address(control: Host) -> None:
+    """They have networks of their own for what they need, so what breaks out of one of them finds no other service at the host."""
+    listening = lab.published(control) | {*PORTS.values()}
+    assert lab.answering(control, CONTROL, listening) >= {PORTS["redis"], PORTS["postgres"]}, "the probe would find nothing anywhere"
+    inside = f"docker exec --interactive {lab.SCHEDULER} python"
+    assert lab.answering(control, CONTROL, listening, inside) <= {22, LOGS}
+
+
 @pytest.mark.parametrize("name", WORKERS)
 def test_the_logs_of_a_worker_are_for_the_control_host(control: Host, name: str) -> None:
     ports = (lab.published(lab.reach(name)) | {LOGS}) - {22}

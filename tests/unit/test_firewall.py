@@ -55,7 +55,7 @@ WORKER, OTHER_WORKER, STRANGER = "10.9.0.5", "10.9.0.6", "10.9.0.9"
 PORTS = [
     {"port": 5432, "what": "Postgres", "from": [WORKER]},
     {"port": 15432, "what": "Optuna's Postgres", "from": [WORKER, "10.9.0.0/29", "10.9.0.6/32"]},
-    {"port": 6379, "what": "Redis", "from": []},
+    {"port": 6379, "what": "Redis", "from": [], "containers": True},
     {"port": 443, "what": "the landing page", "from": [STRANGER, "0.0.0.0/0"]},
 ]
 
@@ -144,7 +144,7 @@ def network() -> Iterator[Network]:
         yield Network(host, world, container, other, behind)
 
 
-def test_listed_ports_are_reached_by_their_sources_and_by_containers_alone(network: Network) -> None:
+def test_listed_ports_are_reached_by_their_sources_and_the_host_alone(network: Network) -> None:
     host, local, direct, routed = "10.9.0.1", "127.0.0.1", "172.30.0.2", "10.10.0.2"
     reach = [(source, host, port) for source in (WORKER, OTHER_WORKER, STRANGER) for port in (443, 5432, 15432, 6379, 8080)]
     six = [("fd09::2", "fd09::1", port) for port in (443, 5432, 8080)]
@@ -163,8 +163,12 @@ def test_listed_ports_are_reached_by_their_sources_and_by_containers_alone(netwo
         # Past the published port, whatever the container's own is
         *((source, direct, port) for source, port in ((STRANGER, 5432), (WORKER, 5432), (STRANGER, 8080))),
     }
-    inside = [("172.31.0.2", address, port) for address in (host, "172.31.0.1") for port in (443, 5432, 15432, 6379, 8080)]
-    assert set(network.other_container.connect(*inside, ("fd31::2", "fd31::1", 5432), ("172.31.0.2", direct, 5432)).values()) == {"open"}
+    inside = {("172.31.0.2", address, port) for address in (host, "172.31.0.1") for port in (443, 5432, 15432, 6379, 8080)}
+    inside |= {("fd31::2", "fd31::1", port) for port in (443, 5432, 6379)}
+    of_containers = network.other_container.connect(*inside, ("172.31.0.2", direct, 5432))
+    silent = {one for one, ended in of_containers.items() if ended == "silence"}
+    assert silent == {one for one in inside if one[2] in (5432, 15432)}, "containers of the host are no sources"
+    assert set(of_containers.values()) == {"open", "silence"}
     assert set(network.container.connect(("172.30.0.2", host, 6379), ("172.30.0.2", STRANGER, 5432)).values()) == {"open"}
     assert set(network.host.connect((local, local, 5432), (host, host, 6379), ("::1", "::1", 5432), (host, STRANGER, 6379)).values()) == {"open"}
     assert set(network.behind.connect((routed, STRANGER, 5432), (routed, "10.10.0.1", 8080)).values()) == {"open"}
@@ -175,18 +179,20 @@ def test_rules_replace_the_former_ones_in_one_piece(network: Network) -> None:
     asked = [(source, "10.9.0.1", 5432) for source in (WORKER, OTHER_WORKER)]
     network.host.nft(rules(PORTS))
     assert list(network.world.connect(*asked).values()) == ["open", "silence"]
-    other = rules([{"port": 5432, "what": "Postgres", "from": [OTHER_WORKER]}])
+    other = rules([{"port": 5432, "what": "Postgres", "from": [OTHER_WORKER, "172.31.0.0/24"]}])
     network.host.run("nft", "--file", "-", text=other.replace("counter drop", "counter fall"), check=False)
     assert list(network.world.connect(*asked).values()) == ["open", "silence"], "a file with an error loads nothing"
     network.host.nft(other)
     assert list(network.world.connect(*asked, (STRANGER, "10.9.0.1", 6379)).values()) == ["silence", "open", "open"]
+    of_a_network = network.other_container.connect(("172.31.0.2", "10.9.0.1", 5432))
+    assert list(of_a_network.values()) == ["open"], "a network of containers may be a source"
     assert "dnat to" in network.host.run("nft", "list", "ruleset"), "tables of others stay"
 
 
 def test_an_interface_that_only_looks_like_docker_s_is_of_the_outside(network: Network) -> None:
     network.host.nft(rules(PORTS, firewall_outside=["br-0123456789ab"]))
-    assert network.container.connect(("172.30.0.2", "172.30.0.1", 5432)) == {("172.30.0.2", "172.30.0.1", 5432): "silence"}
-    assert network.other_container.connect(("172.31.0.2", "10.9.0.1", 5432)) == {("172.31.0.2", "10.9.0.1", 5432): "open"}
+    assert network.container.connect(("172.30.0.2", "172.30.0.1", 6379)) == {("172.30.0.2", "172.30.0.1", 6379): "silence"}
+    assert network.other_container.connect(("172.31.0.2", "10.9.0.1", 6379)) == {("172.31.0.2", "10.9.0.1", 6379): "open"}
     assert network.world.connect((STRANGER, "172.30.0.2", 8080)) == {(STRANGER, "172.30.0.2", 8080): "open"}, "what is behind it is routed"
 
 
@@ -354,7 +360,9 @@ def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
         shown = run_tool(["ansible", ",".join(where), *place, "-m", "ansible.builtin.debug", "-a", message], ANSIBLE_CALLBACK_RESULT_FORMAT="json").stdout
         found = [json.loads(json.loads(f'"{text}"')) for text in re.findall(r'"msg": "(.*)"$', shown, re.M)]
         assert {one["name"] for one in found} == {"lab_3_labs"}, shown
-        assert all(port.keys() == {"port", "what", "from"} for one in found for port in one["ports"]), shown
+        assert all(port.keys() - {"containers"} == {"port", "what", "from"} for one in found for port in one["ports"]), shown
+        containers = {(one["host"], port["port"]) for one in found for port in one["ports"] if port.get("containers")}
+        assert containers == {("control", 8793)} & {(one["host"], port["port"]) for one in found for port in one["ports"]}, shown
         assert all(len({port["port"] for port in one["ports"]}) == len(one["ports"]) for one in found), shown
         return {one["host"]: {port["port"]: port["from"] for port in one["ports"]} for one in found}
 
@@ -363,8 +371,12 @@ def test_a_lab_of_several_hosts_lets_in_whom_it_has_to(tmp_path: Path) -> None:
     control = {port: ["10.1.0.0/16", *lab] for port in (8081, 5000, 8080, 5555, 8002, 443)} | {5001: lab} | dict.fromkeys((5432, 6379), airflow)
     assert asked("all") == {"control": control, "worker1": {8793: ["10.0.0.1"]}, "worker2": {8793: ["10.0.0.1"]}, "builder": {}}
     assert asked("worker2", firewall_host="control") == {"worker2": control}
+    everywhere: dict[str, Any] = {"lab_workers": {"control": {}, "worker1": {}, "worker2": {}}}
+    inventory["all"]["children"] |= {group: {"hosts": members} for group, members in everywhere.items()}
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    assert asked("control")["control"] == control | {8793: ["10.0.0.1"]}, "whose log a container of the control host reads"
     more = asked("control", lab_workbench=True, lab_index_url="https://nexus.example.com/simple/")["control"]
-    assert more.keys() - control.keys() == {8888, 8889} and control.keys() - more.keys() == {8081}
+    assert more.keys() - control.keys() == {8888, 8889, 8793} and control.keys() - more.keys() == {8081}
 
 
 def test_the_control_host_keeps_its_own_interfaces_in_the_play_of_another(tmp_path: Path) -> None:

@@ -86,9 +86,37 @@ def test_v_prints_every_task(tmp_path: Path) -> None:
     assert "a-secret" not in output
 
 
-def test_a_run_that_failed_shows_no_result(tmp_path: Path) -> None:
-    output = printed(tmp_path, TASKS, [BREAK])
-    assert "TASK [Break it]" in output and "it broke" in output and "The lab is ready" not in output
+LONG = "\n".join(map(str, range(20)))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "why"),
+    [
+        ([BREAK], "it broke"),
+        ([{"block": [BREAK], "rescue": [{"ansible.builtin.fail": {"msg": "it broke, and all was cleaned"}}]}], "it broke, and all was cleaned"),
+        ([{"ansible.builtin.command": "ls /not-there", "environment": {"LC_ALL": "C"}}], "ls: cannot access '/not-there': No such file or directory"),
+        ([{**BREAK, "loop": [1], "ansible.builtin.fail": {"msg": "it broke at {{ item }}"}}], "it broke at 1"),
+        ([{**BREAK, "ansible.builtin.fail": {"msg": LONG}}], "\n".join([*map(str, range(8)), "..."])),
+        ([{**BREAK, "ignore_errors": True}, {"ansible.builtin.fail": {"msg": "something else"}}], "something else"),
+    ],
+    ids=["task", "rescue", "command", "loop", "long", "ignored"],
+)
+def test_a_run_that_failed_ends_with_where_and_why(tasks: list[dict[str, Any]], why: str, tmp_path: Path) -> None:
+    output = re.sub(r"after \d+ s", "after N s", printed(tmp_path, TASKS, tasks, [CHANGE]))
+    assert "The lab is ready" not in output
+    assert output.partition("PLAY RECAP")[2].endswith(f"\nThe run failed after N s, in [2/3] Play 2\nvm1: {why}\n"), output
+
+
+def test_hosts_share_a_reason_and_of_a_task_with_credentials_none_is_repeated(tmp_path: Path) -> None:
+    run = [*command(tmp_path, [{"name": "Log in", "ansible.builtin.fail": {"msg": "it broke"}, "no_log": True}])[:3], "vm1,vm2,"]
+    output = run_tool(run, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
+    _, _, after = output.partition("PLAY RECAP")
+    assert "it broke" not in after and re.search(r"\nvm1, vm2: Log in: the reason is above, [^\n]*\n$", after), output
+
+
+def test_a_failure_that_was_made_up_for_is_none(tmp_path: Path) -> None:
+    output = printed(tmp_path, [{"block": [BREAK], "rescue": [CHANGE]}], TASKS)
+    assert "The run failed" not in output and "The lab is ready" in output
 
 
 def test_lines_come_at_once_through_a_pipe(tmp_path: Path) -> None:
