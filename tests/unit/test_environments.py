@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -246,6 +246,48 @@ def test_the_credential_of_the_index_is_in_no_environment_cache_lock_log_or_answ
             assert any(form in secret.read_text() for form in forms(MARKER)), "the search finds what is there"
             held = [path for path in folder.rglob("*") if path.is_file() and any(form.encode() in path.read_bytes() for form in forms(MARKER))]
             assert held == []
+        server.shutdown()
+
+
+class Counted(http.server.SimpleHTTPRequestHandler):
+    """An index of one folder that keeps what it was asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Keep the path."""
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_what_another_environment_has_is_neither_asked_for_nor_compiled_again(tmp_path: Path) -> None:
+    """Of a lock, which has hashes. What the cache has and the lock does not want is not taken."""
+    lines = {}
+    for name in ("lab_test_common", "lab_test_more"):
+        page = tmp_path / "simple" / name.replace("_", "-")
+        page.mkdir(parents=True)
+        made = wheel(page, name, [], "ONE = 1\n")
+        (page / "index.html").write_text(f"<a href='{made.name}'>{made.name}</a>")
+        lines[name] = f"{name}==1.0 --hash=sha256:{hashlib.sha256(made.read_bytes()).hexdigest()}\n"
+    common, more = lines.values()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Counted, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_address[1]}/simple/"
+        with TemporaryDirectory() as short, serving_environments(Path(short), UV_DEFAULT_INDEX=index, UV_CACHE_DIR=f"{short}/.uv") as folder:
+            first = Path(ask(folder, do="make", requirements=common)[-1]["made"]["interpreter"]).parents[1]
+            until = time.monotonic() + 60
+            while not list(folder.glob(".uv/archive-v0/*/__pycache__/lab_test_common.*.pyc")) and time.monotonic() < until:
+                time.sleep(0.1)
+            Counted.asked.clear()
+            second = Path(ask(folder, do="make", requirements=common + more)[-1]["made"]["interpreter"]).parents[1]
+            assert Counted.asked and all("lab-test-more" in path or "lab_test_more" in path for path in Counted.asked)
+            (one,), (two,) = (list(place.rglob("lab_test_common.*.pyc")) for place in (first, second))
+            assert one.samefile(two)
+            subprocess.run([second / "bin" / "python", "-c", "import lab_test_common, lab_test_more"], check=True)
+            assert "failure" in ask(folder, do="make", requirements=re.sub("sha256:.*", f"sha256:{'0' * 64}", common) + more)[-1]
         server.shutdown()
 
 

@@ -70,6 +70,7 @@ IN_USE = 2 * DAY
 
 FOLDER = Path(os.environ.get("LAB_ENVIRONMENTS_DIR", "/opt/environments"))
 SOCKET = FOLDER / ".service" / "socket"
+ARCHIVES = FOLDER / ".uv" / "archive-v0"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 LOCAL = ("editable", "directory", "path", "virtual")
@@ -267,12 +268,36 @@ def install(place: Path, python: str, lines: list[str], say: Say) -> None:
     file = place / "requirements.txt"
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     hashed = ["--require-hashes"] if any("--hash=" in line for line in lines) else []
+    install_these = ["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r"]
     try:
-        uv(["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r", str(file)], say)
+        if not (hashed and installed_before(lines, install_these, say, file)):
+            uv([*install_these, str(file)], say)
     except Failure:
         shutil.rmtree(place, ignore_errors=True)
         raise
     (place / "complete").touch()
+
+
+def installed_before(lines: list[str], install_these: list[str], say: Say, file: Path) -> bool:
+    """Install a lock of which other environments have a part: the index is asked for the rest alone, since asking for a page of each package takes seconds.
+
+    What the cache has is held against the hashes as what is fetched is. Tells whether that went well; if not, the index is asked for everything.
+    """
+    before = set[str]()
+    for other in FOLDER.glob("*/requirements.txt"):
+        with suppress(OSError):  # somebody removes it
+            before.update(other.read_text(encoding="utf-8").splitlines() if (other.parent / "complete").is_file() else [])
+    rest = [line for line in lines if line not in before]
+    if rest == lines:
+        return False
+    with suppress(Failure), tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as some:
+        some.write("".join(f"{line}\n" for line in rest))
+        some.flush()
+        if rest:
+            uv([*install_these, some.name, "--no-deps"], say)
+        uv([*install_these, str(file), "--offline"], say)
+        return True
+    return False
 
 
 def locked(python: str, lines: list[str], previous: str) -> str:
@@ -407,6 +432,7 @@ def alone(key: str, say: Say) -> Iterator[None]:
 def afterwards(place: Path) -> None:
     """What nobody waits for: compile the environment, so that later imports are faster, and remove what nobody needs."""
     compiled(place, "nice", "-n", "19")
+    keep_bytecode(place, ARCHIVES)
     tidy()
 
 
@@ -429,6 +455,19 @@ def compiled(place: Path, *how: str) -> None:
     subprocess.run([*how, *python, "-m", "compileall", "-q", str(libraries)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
+def keep_bytecode(place: Path, archives: Path) -> None:
+    """Link what was compiled to where uv keeps the files unpacked: it links all that is there into the next environment, which is so compiled when it is made.
+
+    Python knows bytecode by the time and size of its source, and these are the same for all links of a file.
+    """
+    unpacked = {os.lstat(os.path.join(root, name)).st_ino: root for root, _, names in os.walk(archives) for name in names if name.endswith(".py")}
+    for bytecode in place.glob("lib/python3*/site-packages/**/__pycache__/*.pyc"):
+        with suppress(OSError):  # it is there already, its source is gone, or another process removes the archive
+            if root := unpacked.get((bytecode.parents[1] / f"{bytecode.name.partition('.')[0]}.py").stat().st_ino):
+                os.makedirs(f"{root}/__pycache__", exist_ok=True)
+                os.link(bytecode, f"{root}/__pycache__/{bytecode.name}")
+
+
 def remove_unused(seconds: float, most: float) -> None:
     """Remove environments that nobody asked for within so many seconds, then those that were used least recently until no more than so many bytes are left."""
     known = sorted((path.parent for path in FOLDER.glob("*/complete")), key=lambda place: place.stat().st_mtime)
@@ -444,7 +483,7 @@ def remove_unused(seconds: float, most: float) -> None:
             with suppress(Failure):
                 uv(["cache", "prune"], lambda line: None)
     if size(FOLDER) > most:
-        remove_unshared(FOLDER / ".uv" / "archive-v0")
+        remove_unshared(ARCHIVES)
 
 
 def remove_unshared(archives: Path) -> None:
