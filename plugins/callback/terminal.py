@@ -51,8 +51,7 @@ class CallbackModule(Default):
         self._conditional: list[bool] = []
         self._waiting = self._play_name = ""
         self._play_runs = False
-        self._failed_at = ""
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, tuple[str, str]] = {}
         self._began = self._play_began = time.monotonic()
         self._times: dict[str, Any] = {"began": int(time.time()), "plays": []}
         # Ansible leaves it to Python when a line is printed, and Python collects them where the output is no terminal.
@@ -150,11 +149,13 @@ class CallbackModule(Default):
 
     def _keep(self, result: Any) -> None:
         """Keep why a host failed, before Ansible takes from the result what it prints; what comes later, when a play cleans and stops, says more."""
-        self._failed_at = f"[{self._play_number}/{self._plays}] {self._play_name}"
         if "censored" in result.result:
-            self._reasons[result.host.get_name()] = f"{result.task.get_name()}: the reason is above, if it may be shown; this task handles credentials"
+            why = f"{result.task.get_name()}: the reason is above, if it may be shown; this task handles credentials"
         elif "results" not in result.result:
-            self._reasons[result.host.get_name()] = reason(result.result)
+            why = reason(result.result)
+        else:
+            return  # its items said why
+        self._reasons[result.host.get_name()] = (f"[{self._play_number}/{self._plays}] {self._play_name}", why)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the recap, and the result after it: that of the lab, or what failed."""
@@ -162,12 +163,12 @@ class CallbackModule(Default):
         super().v2_playbook_on_stats(stats)
         took = spoken(time.monotonic() - self._began)
         result = stats.custom.get("_run", {}).get("lab_result")
-        if failed := sorted({*stats.failures, *stats.dark}):
-            why: dict[str, list[str]] = {}
+        if failed := sorted(host for found in (stats.failures, stats.dark) for host, times in found.items() if times):
+            told: dict[tuple[str, str], list[str]] = {}
             for host in failed:
-                why.setdefault(self._reasons.get(host, "no reason was given"), []).append(host)
-            words = "\n".join(f"{', '.join(hosts)}: {sentence}" for sentence, hosts in why.items())
-            self._display.display(f"The run failed after {took}, in {self._failed_at}\n{words}\n", color="red")
+                told.setdefault(self._reasons.get(host, ("", "no reason was given")), []).append(host)
+            words = "\n".join(f"{', '.join(hosts)}, in {place}: {why}" for (place, why), hosts in told.items())
+            self._display.display(f"The run failed after {took}.\n{words}\n", color="red")
         elif result:
             self._display.display(f"{result.rstrip()}\nThe run took {took}.\n")
 

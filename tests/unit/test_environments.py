@@ -206,7 +206,21 @@ def test_the_same_pins_are_the_same_environment_and_common_files_are_there_once(
         assert one.samefile(two), "a hard link takes no disk"
 
 
-class Guarded(http.server.SimpleHTTPRequestHandler):
+class Counted(http.server.SimpleHTTPRequestHandler):
+    """An index of one folder that keeps what it was asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Keep the path."""
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class Guarded(Counted):
     """An index of one folder, for who has the password."""
 
     def do_GET(self) -> None:
@@ -217,9 +231,6 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
             return
         super().do_GET()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 MARKER = "canary7q-of-the-index"
@@ -247,20 +258,6 @@ def test_the_credential_of_the_index_is_in_no_environment_cache_lock_log_or_answ
             held = [path for path in folder.rglob("*") if path.is_file() and any(form.encode() in path.read_bytes() for form in forms(MARKER))]
             assert held == []
         server.shutdown()
-
-
-class Counted(http.server.SimpleHTTPRequestHandler):
-    """An index of one folder that keeps what it was asked for."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        """Keep the path."""
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 def test_what_another_environment_has_is_neither_asked_for_nor_compiled_again(tmp_path: Path) -> None:

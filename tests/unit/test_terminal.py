@@ -104,14 +104,14 @@ LONG = "\n".join(map(str, range(20)))
 def test_a_run_that_failed_ends_with_where_and_why(tasks: list[dict[str, Any]], why: str, tmp_path: Path) -> None:
     output = re.sub(r"after \d+ s", "after N s", printed(tmp_path, TASKS, tasks, [CHANGE]))
     assert "The lab is ready" not in output
-    assert output.partition("PLAY RECAP")[2].endswith(f"\nThe run failed after N s, in [2/3] Play 2\nvm1: {why}\n"), output
+    assert output.partition("PLAY RECAP")[2].endswith(f"\nThe run failed after N s.\nvm1, in [2/3] Play 2: {why}\n"), output
 
 
 def test_hosts_share_a_reason_and_of_a_task_with_credentials_none_is_repeated(tmp_path: Path) -> None:
     run = [*command(tmp_path, [{"name": "Log in", "ansible.builtin.fail": {"msg": "it broke"}, "no_log": True}])[:3], "vm1,vm2,"]
     output = run_tool(run, ANSIBLE_STDOUT_CALLBACK="mlops.lab.terminal").stdout
     _, _, after = output.partition("PLAY RECAP")
-    assert "it broke" not in after and re.search(r"\nvm1, vm2: Log in: the reason is above, [^\n]*\n$", after), output
+    assert "it broke" not in after and re.search(r"\nvm1, vm2, in \[1/1\] Play 1: Log in: the reason is above, [^\n]*\n$", after), output
 
 
 def test_a_failure_that_was_made_up_for_is_none(tmp_path: Path) -> None:

@@ -460,7 +460,10 @@ def keep_bytecode(place: Path, archives: Path) -> None:
 
     Python knows bytecode by the time and size of its source, and these are the same for all links of a file.
     """
-    unpacked = {os.lstat(os.path.join(root, name)).st_ino: root for root, _, names in os.walk(archives) for name in names if name.endswith(".py")}
+    unpacked = dict[int, str]()
+    for folder, _, names in os.walk(archives):
+        with suppress(OSError):  # another thread removes the archive
+            unpacked |= {os.lstat(os.path.join(folder, name)).st_ino: folder for name in names if name.endswith(".py")}
     for bytecode in place.glob("lib/python3*/site-packages/**/__pycache__/*.pyc"):
         with suppress(OSError):  # it is there already, its source is gone, or another process removes the archive
             if root := unpacked.get((bytecode.parents[1] / f"{bytecode.name.partition('.')[0]}.py").stat().st_ino):
