@@ -44,7 +44,7 @@ restore: ## bring a backup's data back; which one: ARGS="-e lab_backup_restore=l
 destroy: ## remove the lab with all its data, saying first what goes
 
 # Not abspath, which makes two paths of one with a blank in it
-publish: override ARGS += $(if $(PROJECT),-e '{"package_index_publish": ["$(if $(filter /%,$(firstword $(PROJECT))),,$(CURDIR)/)$(PROJECT)"]}')
+publish: override ARGS += $(if $(PROJECT),-e package_index_serve=false -e '{"package_index_publish": ["$(if $(filter /%,$(firstword $(PROJECT))),,$(CURDIR)/)$(PROJECT)"]}')
 
 $(VERBS): vault
 	@$(PLAYBOOK) playbooks/$@.yml

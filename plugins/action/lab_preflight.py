@@ -66,6 +66,8 @@ ADDRESS = "lab_address"
 """The variable with the address by which others reach a host."""
 NETWORKS = "lab_allowed_networks"
 """The variable with the networks that reach the pages at a gateway."""
+EGRESS = "lab_egress_networks"
+"""The variable with the networks that tasks on the workers reach beside the lab."""
 REGISTRY = "lab_image_registry"
 """The variable with the registry that is there already, for the image of several hosts."""
 OF_A_HOST = (ADDRESS, "lab_worker_queues", "lab_data_dir", "lab_output_dir", "lab_staging_dir")
@@ -981,21 +983,40 @@ def reach_problems(addresses: Mapping[str, Any], inventory: Inventory, sources: 
     return problems
 
 
-def network_problems(networks: Any, inventory: Inventory) -> list[str]:
-    """Report networks that no firewall can let in: it knows IPv4, and everybody.
+def network_problems(networks: Any, inventory: Inventory, name: str = NETWORKS) -> list[str]:
+    """Report networks that no firewall can let in or out: it knows IPv4, and everybody.
 
     Args:
-        networks: what :data:`NETWORKS` says, None where nothing does.
+        networks: what `name` says, None where nothing does.
         inventory: where variables are set.
+        name: the variable, :data:`NETWORKS` or :data:`EGRESS`.
     """
+    nobody, everybody = ("the lab alone", "everywhere") if name == EGRESS else ("nobody", "everybody, over IPv6 too")
     if networks is not None and not isinstance(networks, list):
-        return [f"{NETWORKS}, set {set_at(inventory, NETWORKS)}, is '{networks}', which is no list: write one, as [10.1.0.0/16] is, or [] for nobody."]
+        return [f"{name}, set {set_at(inventory, name)}, is '{networks}', which is no list: write one, as [10.1.0.0/16] is, or [] for {nobody}."]
     return [
-        f"{NETWORKS}, set {inventory.where(NETWORKS, str(network)) or inventory.otherwise()}, has '{network}', "
-        "which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for everybody, over IPv6 too."
+        f"{name}, set {inventory.where(name, str(network)) or inventory.otherwise()}, has '{network}', "
+        f"which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for {everybody}."
         for network in networks or ()
         if not is_network(network)
     ]
+
+
+def egress_problems(networks: Any, filtered: bool, inventory: Inventory) -> list[str]:
+    """Report networks that tasks are to reach alone, where there is no firewall that keeps them from the rest.
+
+    Args:
+        networks: what :data:`EGRESS` says, None where nothing does.
+        filtered: whether the lab has a gateway, and with it a firewall.
+        inventory: where variables are set.
+    """
+    problems = network_problems(networks, inventory, EGRESS)
+    if not problems and networks is not None and "0.0.0.0/0" not in networks and not filtered:
+        problems.append(
+            f"{EGRESS}, set {set_at(inventory, EGRESS)}, has no effect on one host without a gateway, which has no firewall: "
+            "write 'lab_gateway: true' beside it, or remove it."
+        )
+    return problems
 
 
 def registry_problems(registry: Any, inventory: Inventory) -> list[str]:
@@ -1394,6 +1415,7 @@ class ActionModule(ActionBase):
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),
+            *egress_problems(self._known(EGRESS), bool(front), inventory),
             *((*airflow_problems(args["airflow"], inventory), *registry_problems(self._known(REGISTRY), inventory)) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *host_name_problems([*args["queues"], *(args["addresses"] if front else ())]),

@@ -19,7 +19,7 @@ short_description: What no firewall can be made of
 version_added: 0.2.0
 description:
   - Judges the values of role C(firewall), and returns the first thing that is wrong, one sentence that says what to write instead.
-positional: outside, name, sources_in
+positional: outside, name, sources_in, egress
 options:
   _input:
     description: The ports (C(firewall_ports)).
@@ -39,6 +39,11 @@ options:
     description: Where it is written from where ports are reached (C(firewall_sources_in)).
     type: str
     required: true
+  egress:
+    description: Who may open connections to where (C(firewall_egress)).
+    type: list
+    elements: dict
+    default: []
 author:
   - The mlops.lab authors (@mlops-lab)
 """
@@ -61,28 +66,33 @@ _value:
 MOST_LETTERS = 60  # nft allows 128 bytes
 
 
-def firewall_problem(ports: Sequence[Mapping[str, Any]], outside: Iterable[str], name: str, sources_in: str) -> str:
+def firewall_problem(ports: Sequence[Mapping[str, Any]], outside: Iterable[str], name: str, sources_in: str, egress: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the first thing that is wrong; options as documented above."""
-    return next(_problems(ports, outside, name, sources_in), "")
+    return next(_problems(ports, outside, name, sources_in, egress), "")
 
 
-def _problems(ports: Sequence[Mapping[str, Any]], outside: Iterable[str], name: str, sources_in: str) -> Iterator[str]:
+def _problems(ports: Sequence[Mapping[str, Any]], outside: Iterable[str], name: str, sources_in: str, egress: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    no_network = "is no IPv4 address and no network as 10.0.0.0/24 is one: write such a one into"
     for source in (source for port in ports for source in port["from"] if not is_network(source)):
         theirs = ", ".join(port["what"] for port in ports if source in port["from"])
-        words = "is no IPv4 address and no network as 10.0.0.0/24 is one: write such a one into"
-        yield f"{json.dumps(source)}, from where {theirs} shall be reached, {words} {sources_in}."
-    for port in ports:
-        if not re.fullmatch(r"[1-9][0-9]{0,4}", str(port["port"])) or int(port["port"]) > 65535:
-            yield f"{json.dumps(port['port'])} in firewall_ports is no port: write a number from 1 to 65535."
+        yield f"{json.dumps(source)}, from where {theirs} shall be reached, {no_network} {sources_in}."
+    ways = [(way["what"], to) for way in egress for to in way["to"]]
+    for who, network in ((who, network) for who, to in ways for network in to["networks"] if not is_network(network)):
+        yield f"{json.dumps(network)}, which {who} shall reach, {no_network} firewall_egress."
+    numbers = [("firewall_ports", port["port"]) for port in ports] + [("firewall_egress", port) for _who, to in ways for port in to.get("ports") or ()]
+    for where, port in numbers:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}", str(port)) or int(port) > 65535:
+            yield f"{json.dumps(port)} in {where} is no port: write a number from 1 to 65535."
     for number, times in Counter(int(port["port"]) for port in ports).items():
         if times > 1:
             yield f"port {number} is in firewall_ports {times} times: write it once."
-    for port in ports:
-        if not re.fullmatch(rf'[^"\n]{{1,{MOST_LETTERS}}}', port["what"]):
-            yield f"{json.dumps(port['what'])} in firewall_ports can be no comment: write up to {MOST_LETTERS} characters in one line, without a double quote."
-    for interface in outside:
+    comments = [("firewall_ports", port["what"]) for port in ports] + [("firewall_egress", what) for who, to in ways for what in (who, to["what"])]
+    for where, comment in comments:
+        if not re.fullmatch(rf'[^"\n]{{1,{MOST_LETTERS}}}', comment):
+            yield f"{json.dumps(comment)} in {where} can be no comment: write up to {MOST_LETTERS} characters in one line, without a double quote."
+    for where, interface in [("firewall_outside", one) for one in outside] + [("firewall_egress", way["interface"]) for way in egress]:
         if not re.fullmatch(r'[^\s/"*]{1,15}', interface):
-            yield f"{json.dumps(interface)} in firewall_outside is the name of no interface: write one that `ip link` shows, without a pattern."
+            yield f"{json.dumps(interface)} in {where} is the name of no interface: write one that `ip link` shows, without a pattern."
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         yield f"firewall_name is {json.dumps(name)}: write a letter, then letters, digits and _."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -154,20 +155,24 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function that returns a Python environment that holds some locks and nothing else, made as a pipeline makes it, once for all tests."""
-    made: dict[tuple[str, ...], Path] = {}
+    """A function that returns a Python environment that holds some locks and nothing else, made as a pipeline makes it, once for all test processes."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
     def make(*locks: str) -> Path:
-        if locks not in made:
-            folder = tmp_path_factory.mktemp("environment")
-            (folder / "tools").mkdir()
-            for path in ("tools/make_venv.sh", *locks):
-                shutil.copy2(ROOT / path, folder / path)
-            for lock in locks:
-                done = run_tool([folder / "tools/make_venv.sh", lock], cwd=folder)
-                assert done.returncode == 0, done.stdout
-            made[locks] = folder / ".venv"
-        return made[locks]
+        folder = shared / "-".join(["environment", *(Path(lock).stem for lock in locks)])
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX)  # another test process may be making it
+            if not (folder / "complete").exists():
+                (folder / "tools").mkdir(exist_ok=True)
+                for path in ("tools/make_venv.sh", *locks):
+                    shutil.copy2(ROOT / path, folder / path)
+                for lock in locks:
+                    done = run_tool([folder / "tools/make_venv.sh", lock], cwd=folder)
+                    assert done.returncode == 0, done.stdout
+                (folder / "complete").touch()
+        return folder / ".venv"
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -81,7 +82,8 @@ def test_make_takes_a_project_at_any_path(tool: Run, given: str, path: str) -> N
         return shlex.split(done.stdout.splitlines()[-1])
 
     words = command("publish")
-    assert json.loads(words[words.index("-e") + 1]) == {"package_index_publish": [path]}
+    given_to_ansible = [word for before, word in itertools.pairwise(words) if before == "-e"]
+    assert given_to_ansible[0] == "package_index_serve=false" and json.loads(given_to_ansible[1]) == {"package_index_publish": [path]}
     for verb in ("project", "experiment"):
         assert command(verb)[-3:] == [verb, "churn", given.replace("~", "/me")]
 

@@ -164,6 +164,44 @@ def test_the_logs_of_a_worker_are_for_the_control_host(control: Host, name: str)
         assert lab.answering(lab.reach(other), name, ports) == set(), other
 
 
+def test_tasks_open_connections_to_what_they_are_let_to_alone(control: Host, airflow: Airflow, where: dict[str, set[str]]) -> None:
+    """Of the lab the ports of the control host; a host outside where it is listed. Trainings run so, and their logs are read."""
+    outsider, inside = lab.reach(lab.OUTSIDERS[0]), f"docker exec --interactive {WORKER} python"
+    outside = lab.PLATFORMS[lab.OUTSIDERS[0]]["address"]
+    other = next(name for name in WORKERS if name != WORKERS[0])
+    places = [[outside, 8111], [ADDRESSES[CONTROL], 8111], [ADDRESSES[other], 8111]]
+    listening = [
+        host for host in (outsider, control, lab.reach(other)) if host.check_output("setsid python3 -m http.server 8111 >/dev/null 2>&1 & echo started")
+    ]
+
+    def start(networks: list[str]) -> None:
+        for verb in ("provision", "start"):
+            done = lab.play(f"playbooks/{verb}.yml", "-e", json.dumps({"lab_egress_networks": networks}))
+            assert done.returncode == 0, done.stdout[-3000:]
+
+    def reached(name: str) -> list[list[Any]]:
+        found: list[list[Any]] = json.loads(lab.python(lab.reach(name), lab.PROBE, places, inside))
+        return found
+
+    try:
+        assert reached(WORKERS[0]) == [[outside, 8111]], "as shipped tasks reach everything that lets them in"
+        start([])
+        assert [reached(name) for name in WORKERS] == [[]] * len(WORKERS)
+        needed = {PORTS[what] for what in ("airflow", "mlflow", "models", "index", "postgres", "redis")}
+        asked = lab.published(control) | {*PORTS.values()} | set(range(1, 10000))
+        assert needed <= lab.answering(lab.reach(WORKERS[0]), CONTROL, asked, inside) <= {*PORTS.values()} - {PORTS["registry"]}
+        for queue in COVER:
+            assert airflow.finish(airflow.trigger("limited", "wine", queue=queue))
+        start([f"{outside}/32"])
+        assert [reached(name) for name in WORKERS] == [[[outside, 8111]]] * len(WORKERS)
+    finally:
+        for host in listening:
+            host.run("pkill -f 'http.server 8111'")
+        start(["0.0.0.0/0"])
+    where.clear()
+    where.update({name: lab.names_of(name) for name in WORKERS})
+
+
 @pytest.mark.parametrize("name", ["page", "airflow", "mlflow", "flower", "models", "index", "registry"])
 def test_without_tls_the_gateway_tells_nothing(worker: Host, name: str) -> None:
     said = f"GET / HTTP/1.1\r\nHost: {ADDRESSES[CONTROL]}\r\nConnection: close\r\n\r\n".encode()

@@ -220,6 +220,18 @@ class Counted(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class Kept(Counted):
+    """The same, whose pages may be kept."""
+
+    asked: ClassVar[list[str]] = []
+
+    def end_headers(self) -> None:
+        """Say so."""
+        if self.path.endswith("/"):
+            self.send_header("Cache-Control", "max-age=600")
+        super().end_headers()
+
+
 class Guarded(Counted):
     """An index of one folder, for who has the password."""
 
@@ -285,6 +297,30 @@ def test_what_another_environment_has_is_neither_asked_for_nor_compiled_again(tm
             assert one.samefile(two)
             subprocess.run([second / "bin" / "python", "-c", "import lab_test_common, lab_test_more"], check=True)
             assert "failure" in ask(folder, do="make", requirements=re.sub("sha256:.*", f"sha256:{'0' * 64}", common) + more)[-1]
+        server.shutdown()
+
+
+def test_a_lock_asks_for_what_was_not_in_the_one_before_alone(tmp_path: Path) -> None:
+    """Where the index lets an installer keep pages of public projects, as the lab's does. What was published meanwhile is found."""
+    for name in ("lab_test_common", "lab_test_own"):
+        page = tmp_path / "simple" / name.replace("_", "-")
+        page.mkdir(parents=True)
+        wheel(page, name, [], "ONE = 1\n")
+        (page / "index.html").write_text(f"<a href='{name}-1.0-py3-none-any.whl'>{name}-1.0-py3-none-any.whl</a>")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Kept, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_address[1]}/simple/"
+        with TemporaryDirectory() as short, serving_environments(Path(short), UV_DEFAULT_INDEX=index, UV_CACHE_DIR=f"{short}/.uv") as folder:
+            wanted = "lab_test_common\nlab_test_own==1.0\n"
+            lock = ask(folder, do="resolve", requirements=wanted)[-1]["resolved"]["lock"]
+            own = tmp_path / "simple/lab-test-own"
+            wheel(own, "lab_test_own", [], "TWO = 2\n", version="2.0")
+            with (own / "index.html").open("a", encoding="utf-8") as listed:
+                listed.write("<a href='lab_test_own-2.0-py3-none-any.whl'>lab_test_own-2.0-py3-none-any.whl</a>")
+            Kept.asked.clear()
+            again = ask(folder, do="resolve", requirements=wanted.replace("1.0", "2.0"), previous=lock)[-1]
+            assert "lab-test-own==2.0" in again["resolved"]["lock"], again
+            assert Kept.asked and all("lab-test-own" in path for path in Kept.asked), Kept.asked
         server.shutdown()
 
 

@@ -175,6 +175,27 @@ def test_listed_ports_are_reached_by_their_sources_and_the_host_alone(network: N
     assert network.behind.connect((routed, "10.10.0.1", 5432)) == {(routed, "10.10.0.1", 5432): "silence"}
 
 
+def test_containers_behind_an_interface_open_connections_to_what_stands_there_alone(network: Network) -> None:
+    """And answer whoever asks them, and reach other containers; what is not behind it goes where it wants."""
+    source, host = "172.30.0.2", "10.9.0.1"
+    asked = [(source, address, port) for address in (WORKER, OTHER_WORKER, STRANGER, host, "172.30.0.1", "172.31.0.2") for port in (443, 8080)]
+    network.host.nft(rules(PORTS))
+    assert set(network.container.connect(*asked).values()) == {"open"}, "without an entry all is open"
+
+    to = [{"what": "the control host", "networks": [WORKER, "10.9.0.0/29"], "ports": [443]}, {"what": "the office", "networks": ["10.9.0.8/29"]}]
+    network.host.nft(rules(PORTS, firewall_egress=[{"interface": "br-0123456789ab", "what": "tasks", "to": to}]))
+    found = network.container.connect(*asked)
+    reached = {(source, address, 443) for address in (WORKER, OTHER_WORKER, host)} | {(source, STRANGER, port) for port in (443, 8080)}
+    reached |= {(source, "172.31.0.2", port) for port in (443, 8080)}
+    assert {one for one, ended in found.items() if ended == "open"} == reached
+    assert {ended for one, ended in found.items() if one not in reached} == {"[Errno 113] No route to host"}, "refused at once"
+    assert list(network.other_container.connect(("172.31.0.2", host, 8080)).values()) == ["open"]
+    assert list(network.world.connect((WORKER, host, 15432)).values()) == ["open"], "it answers"
+
+    network.host.nft(rules([], firewall_egress=[{"interface": "br-0123456789ab", "what": "tasks", "to": [{"what": "nobody", "networks": []}]}]))
+    assert {one[1] for one, ended in network.container.connect(*asked).items() if ended == "open"} == {"172.31.0.2"}
+
+
 def test_rules_replace_the_former_ones_in_one_piece(network: Network) -> None:
     asked = [(source, "10.9.0.1", 5432) for source in (WORKER, OTHER_WORKER)]
     network.host.nft(rules(PORTS))
@@ -298,6 +319,11 @@ def test_with_systemd_a_unit_loads_the_rules_when_the_host_starts(bare: Machine,
     assert bare.run("ls", "/etc/systemd/system") == "" and bare.run("nft", "list", "ruleset") == "" and not (tmp_path / "firewall").exists()
 
 
+def egress(interface: str, networks: list[str], ports: list[int] | None = None) -> dict[str, Any]:
+    """Return an entry of firewall_egress."""
+    return {"interface": interface, "what": "tasks", "to": [{"what": "the office", "networks": networks, "ports": ports or []}]}
+
+
 WRONG: dict[str, dict[str, Any]] = {
     "name": {"firewall_ports": [PORTS[0], {"port": 6379, "what": "Redis", "from": [WORKER, "worker3"]}]},
     "network": {"firewall_ports": [{"port": 6379, "what": "Redis", "from": ["10.0.0.0/33"]}], "firewall_sources_in": "hosts.yml"},
@@ -309,7 +335,14 @@ WRONG: dict[str, dict[str, Any]] = {
     "comment": {"firewall_ports": [{"port": 6379, "what": 'the "broker"', "from": []}]},
     "interface": {"firewall_ports": PORTS, "firewall_outside": ["br-*"]},
     "table": {"firewall_ports": PORTS, "firewall_name": "3-labs"},
-    "right": {"firewall_ports": [*PORTS, {"port": "65535", "what": "x" * 60, "from": ["255.255.255.255", "0.0.0.1/1"]}], "firewall_outside": ["br-lan"]},
+    "way": {"firewall_ports": PORTS, "firewall_egress": [egress("br-tasks", ["s3.example.com"])]},
+    "way's port": {"firewall_ports": PORTS, "firewall_egress": [egress("br-tasks", [WORKER], [443, 0])]},
+    "way's interface": {"firewall_ports": PORTS, "firewall_egress": [egress("br-the-tasks-of-all", [WORKER])]},
+    "right": {
+        "firewall_egress": [egress("br-tasks", [WORKER], [443])],
+        "firewall_ports": [*PORTS, {"port": "65535", "what": "x" * 60, "from": ["255.255.255.255", "0.0.0.1/1"]}],
+        "firewall_outside": ["br-lan"],
+    },
 }
 
 
@@ -327,6 +360,9 @@ def test_input_that_cannot_be_right_is_one_sentence(tmp_path: Path) -> None:
         "twice": "port 5432 is in firewall_ports 2 times: write it once.",
         "comment": "in firewall_ports can be no comment: write up to 60 characters in one line, without a double quote.",
         "interface": '"br-*" in firewall_outside is the name of no interface',
+        "way": '"s3.example.com", which tasks shall reach, is no IPv4 address and no network as 10.0.0.0/24 is one: write such a one into firewall_egress.',
+        "way's port": "0 in firewall_egress is no port",
+        "way's interface": '"br-the-tasks-of-all" in firewall_egress is the name of no interface',
         "table": 'firewall_name is "3-labs": write a letter, then letters, digits and _.',
     }
     for name, sentence in sentences.items():

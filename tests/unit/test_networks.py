@@ -28,7 +28,18 @@ WIRED: dict[str, list[str]] = {
     "mlflow_server": ["project", "network", "other_networks"],
     "environments": ["project", "index_network"],
     "airflow_stack": [
-        *("project", "parts", "network", "mlflow_network", "models_network", "share_in_mlflow", "behind_proxy", "control_address", "worker_hostname"),
+        *(
+            "project",
+            "parts",
+            "network",
+            "workers_bridge",
+            "mlflow_network",
+            "models_network",
+            "share_in_mlflow",
+            "behind_proxy",
+            "control_address",
+            "worker_hostname",
+        ),
         "certificates_dir",
     ],
     "model_server": ["project", "network", "mlflow_network", "other_networks"],
@@ -51,7 +62,8 @@ def seen(folder: Path, absent: set[str], *workers: str, host: str = "labhost", *
         for service, definition in project["services"].items():
             for network in definition.get("networks", ["default"]):
                 declared = (project.get("networks") or {}).get(network) or {}
-                members.setdefault(declared.get("name", network) if declared.get("external") else f"{project['name']}_{network}", set()).add(service)
+                name = network if declared.get("external") else f"{project['name']}_{network}"
+                members.setdefault(declared.get("name", name), set()).add(service)
     services = set().union(*members.values())
     return {service: set().union(*(there for there in members.values() if service in there)) - {service} for service in services}
 
@@ -86,6 +98,26 @@ def test_with_several_hosts_the_control_services_send_their_logs_and_a_worker_s_
     assert reached["airflow-scheduler"] == CONTROL - {"airflow-scheduler"}
     control = {"gateway", "workbench", "image_registry", "package_index", "mlflow_server", "model_server"}
     assert seen(tmp_path, control, "worker1", "worker2", host="worker1", **values) == {"airflow-worker": set(), "environments": set()}
+
+
+def test_limited_tasks_have_a_network_of_a_known_interface_that_is_their_way_out(tmp_path: Path) -> None:
+    """Docker takes the way of the network whose name comes first."""
+    names = ["lab_workers_bridge", "firewall_egress", "lab_control_address", *(f"airflow_stack_{name}" for name in WIRED["airflow_stack"])]
+    values: dict[str, Any] = {"lab_gateway": "true", "lab_egress_networks": ["10.1.0.0/16"], "lab_address": "10.0.0.4"}
+    found = wired(tmp_path, names, "labhost", **values)
+    bridge = found["lab_workers_bridge"]
+    assert len(bridge) <= 15
+    own = {name: value for name, value in found.items() if name.startswith("airflow_stack_")}
+    project = yaml.safe_load(Case("x", "airflow_stack", "compose.yml.j2", {**rendering.STACK, **own}).render())
+    limited, *others = project["services"]["airflow-worker"]["networks"]
+    assert project["networks"][limited] == {"driver_opts": {"com.docker.network.bridge.name": bridge}}
+    assert others and all(f"{project['name']}_{limited}" < name for name in others)
+    assert "workers" not in project["networks"], "containers are made again only where the name of their network changes"
+    (way,) = found["firewall_egress"]
+    assert way["interface"] == bridge
+    assert [(to["networks"], sorted(to.get("ports", []))) for to in way["to"]] == [(["10.0.0.4"], [443, 5000, 5555, 8002, 8080, 8081]), (["10.1.0.0/16"], [])]
+    everywhere = wired(tmp_path, names, "labhost", lab_gateway="true", lab_address="10.0.0.4")
+    assert (everywhere["firewall_egress"], everywhere["airflow_stack_workers_bridge"]) == ([], "")
 
 
 @pytest.mark.parametrize("elsewhere", [{"lab_mlflow_url": "https://mlflow.example.com"}, {"lab_index_url": "https://nexus.example.com/simple/"}])

@@ -564,6 +564,23 @@ def test_networks_that_no_firewall_lets_in(inventory: judge.Inventory, tmp_path:
         sentence(judge.network_problems([wrong], there), f"has '{wrong}', which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one")
 
 
+def test_networks_that_tasks_shall_reach_alone(inventory: judge.Inventory, tmp_path: Path) -> None:
+    for right in (None, ["0.0.0.0/0"], ["10.1.0.0/16", "0.0.0.0/0"]):
+        assert judge.egress_problems(right, False, inventory) == []
+    for limited in ([], ["10.1.0.0/16"]):
+        assert judge.egress_problems(limited, True, inventory) == []
+    (tmp_path / "group_vars/all/a.yml").write_text("lab_egress_networks:\n  - s3.example.com\n", encoding="utf-8")
+    there = judge.Inventory([str(tmp_path)])
+    words = "has 's3.example.com', which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for everywhere."
+    sentence(judge.egress_problems(["s3.example.com"], True, there), "lab_egress_networks, set in ", f"a.yml:2, {words}")
+    sentence(
+        judge.egress_problems("10.1.0.0/16", True, there),
+        "a.yml:1, is '10.1.0.0/16', which is no list: write one, as [10.1.0.0/16] is, or [] for the lab alone.",
+    )
+    no_firewall = "has no effect on one host without a gateway, which has no firewall: write 'lab_gateway: true' beside it, or remove it."
+    sentence(judge.egress_problems([], False, there), f"a.yml:1, {no_firewall}")
+
+
 def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> None:
     """From ansible_host or the host's name, where nobody wrote one; two hosts cannot have the same one."""
     right = {"vm1": "10.0.0.1", "vm2": "10.0.0.2"}

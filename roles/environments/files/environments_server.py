@@ -307,11 +307,24 @@ def locked(python: str, lines: list[str], previous: str) -> str:
         asked.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         lock.write_text(previous, encoding="utf-8")
         options = ["--quiet", "--no-header", "--generate-hashes", "--only-binary", ":all:", "--python", python]
-        uv(["pip", "compile", *options, asked.name, "-o", lock.name], lambda line: None, folder)  # annotations hold these names
+        news = [] if os.environ.get("UV_OFFLINE") else [option for name in new_names(lines, previous) for option in ("--refresh-package", name)]
+        uv(["pip", "compile", *options, *news, asked.name, "-o", lock.name], lambda line: None, folder)  # annotations hold these names
         text = lock.read_text(encoding="utf-8")
     if "--hash=md5:" in text and os.environ.get("LAB_SHA256_LOCK"):
         text = with_sha256(text)
     return as_locked(text, lines)
+
+
+def new_names(lines: list[str], previous: str) -> list[str]:
+    """Packages that are asked for and that the previous lock has not, or not in this version: a page that uv keeps may lack what was published since."""
+    kept = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", previous, flags=re.MULTILINE))
+    found = set()
+    for line in lines:
+        if asked := re.match(r"([A-Za-z0-9._-]+)(?:\s*\[.*?\])?(?:\s*==\s*([^\s;,\\]+))?", line):
+            before = kept.get(re.sub(r"[-_.]+", "-", asked[1]).lower())
+            if before is None or asked[2] not in (None, before):
+                found.add(asked[1])
+    return sorted(found)
 
 
 def as_locked(lock: str, lines: list[str]) -> str:
