@@ -35,6 +35,20 @@ def test_only_who_has_the_password_gets_in(host: Host, admin: tuple[str, str]) -
     assert [answer.status for answer in ask(host, *(question("GET", SEARCH, user=user) for user in users))] == [401, 401, 401, 401, 200]
 
 
+def test_the_administrator_has_the_password_of_the_vault_whenever_mlflow_starts(host: Host, admin: tuple[str, str]) -> None:
+    another = (admin[0], "a-password-of-somebody-in-MLflow")
+    (changed,) = ask(host, question("PATCH", f"{API}/users/update-password", user=admin, body={"username": admin[0], "password": another[1]}))
+    assert changed.status == 200, changed
+    try:
+        assert ask(host, question("GET", SEARCH, user=another))[0].status == 200
+    finally:
+        host.check_output(f"docker restart {PROJECT}-mlflow-1")
+        until = time.monotonic() + 90
+        while host.check_output(f"docker inspect --format '{{{{.State.Health.Status}}}}' {PROJECT}-mlflow-1") != "healthy" and time.monotonic() < until:
+            time.sleep(1)
+    assert [answer.status for answer in ask(host, *(question("GET", SEARCH, user=user) for user in (admin, another)))] == [200, 401]
+
+
 def test_the_pages_and_files_need_the_password_too(host: Host, admin: tuple[str, str]) -> None:
     urls = [f"{URL}/", f"{FILES}?path=", f"{API}/users/get?username={admin[0]}"]
     assert {answer.status for answer in ask(host, *(question("GET", url) for url in urls))} == {401}

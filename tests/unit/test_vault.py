@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -250,7 +252,7 @@ def test_named_passwords_get_new_values_in_their_places_and_all_else_stays(lab: 
     assert len(values["vault_redis_password"]) == 32 and values["vault_redis_password"] not in done.stdout
 
 
-@pytest.mark.parametrize("names", ["airflow_fernet_key", "airflow_db", "mlflow_admin", "nexus_user", "ca_key", "redis,nobody"])
+@pytest.mark.parametrize("names", ["airflow_fernet_key", "airflow_db", "mlflow_db", "nexus_user", "ca_key", "redis,nobody"])
 def test_what_a_program_keeps_or_nobody_knows_gets_no_new_value(lab: Path, tool: Run, names: str) -> None:
     before = (lab / VAULT).read_bytes()
     done = tool([*CREATE, f"lab_home={lab}", "-e", f"renew={names}"])
@@ -275,6 +277,38 @@ def test_a_password_that_somebody_else_gave_stays(lab: Path, tool: Run, value: s
     assert (done.returncode == 0) is own is ((lab / VAULT).read_bytes() != before), done.stdout
     shown = " ".join(done.stdout.split())
     assert own or "Of nexus_pass no new value can be made here; renew takes airflow_admin, " in shown, done.stdout
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_removed_worker_knew_gets_new_values(lab: Path, tool: Run, tmp_path: Path, kept: bool) -> None:
+    """All that the lab itself decides on; where nobody may open the vault, the command that does it later is said."""
+    (lab / "group_vars/lab/lab.yml").write_text("lab_image_registry: registry.example.org/lab\n", encoding="utf-8")
+    hosts: dict[str, dict[str, Any]] = {"lab_control": {"control": {}}, "lab_builder": {"control": {}}, "lab_workers": {"worker2": {}}}
+    (lab / "hosts.yml").write_text(json.dumps({"lab": {"children": {name: {"hosts": members} for name, members in hosts.items()}}}), encoding="utf-8")
+    values = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_remote_tmp": str(tmp_path / "remote"),
+        "ansible_become": False,
+    }
+    before, options = yaml.safe_load(opened(lab)), ["--start-at-task", "Give what they knew new values in the vault", "--limit", "worker2"]
+    if kept:
+        options += ["-e", "remove_worker_renew=false"]
+    done = tool(
+        ["ansible-playbook", "mlops.lab.remove_worker", "-i", lab / "hosts.yml", "--vault-password-file", lab / PASSWORD, *options, "-e", json.dumps(values)]
+    )
+    assert done.returncode == 0, done.stdout
+    after, shown = yaml.safe_load(opened(lab)), " ".join(done.stdout.split())
+    known = ["airflow_secret_key", "celery_db", "mlflow_admin", "models", "nexus_pass", "optuna_db", "redis"]
+    changed = [name for name in before if before[name] != after[name]]
+    assert "Change what others gave, where they gave it: registry." in shown
+    if kept:
+        assert changed == [] and "What worker2 knew stays valid until you type `" in shown
+        (said,) = re.findall(r"renew=([a-z_,]+)` before that run", shown)
+        assert sorted(said.split(",")) == known
+    else:
+        assert sorted(name.removeprefix("vault_").removesuffix("_password") for name in changed) == known
+        assert "What worker2 knew has new values in" in shown and not [after[name] for name in changed if after[name] in done.stdout]
 
 
 def test_a_vault_in_clear_text_is_not_written_to(lab: Path, tool: Run) -> None:
