@@ -992,6 +992,8 @@ def network_problems(networks: Any, inventory: Inventory, name: str = NETWORKS) 
         name: the variable, :data:`NETWORKS` or :data:`EGRESS`.
     """
     nobody, everybody = ("the lab alone", "everywhere") if name == EGRESS else ("nobody", "everybody, over IPv6 too")
+    if networks is None and (place := inventory.where(name)):
+        return [f"{name}, set {place}, is empty: write [] for {nobody}, a list as [10.1.0.0/16] is, or remove the line."]
     if networks is not None and not isinstance(networks, list):
         return [f"{name}, set {set_at(inventory, name)}, is '{networks}', which is no list: write one, as [10.1.0.0/16] is, or [] for {nobody}."]
     return [

@@ -240,6 +240,8 @@ def own_problem(reader: Answer, wheels: Sequence[Answer], index: OwnIndex) -> st
             "package_index_upstream_url to a public index or mirror that this host reaches; if it is the public index's certificate that this host does not "
             f"trust, {index.trust}."
         )
+    if reader.status == NOTHING:
+        return f"The index of the lab does not run ({reader.heard} at {index.page}): start the lab, or read why with {logs}`."
     if reader.status != 200:
         return f"The index of the lab answers {reader.heard} to its reader at {index.page}, and should answer 200: read why with {logs}`."
     if heard := odd(wheels):

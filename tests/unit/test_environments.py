@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -300,27 +301,39 @@ def test_what_another_environment_has_is_neither_asked_for_nor_compiled_again(tm
         server.shutdown()
 
 
+def publish(folder: Path, name: str, version: str, *needs: str) -> None:
+    """Write a wheel into an index that is a folder, and onto its page."""
+    page = folder / "simple" / name.replace("_", "-")
+    page.mkdir(parents=True, exist_ok=True)
+    made = wheel(page, name, list(needs), "ONE = 1\n", version=version)
+    with (page / "index.html").open("a", encoding="utf-8") as listed:
+        listed.write(f"<a href='{made.name}'>{made.name}</a>")
+
+
 def test_a_lock_asks_for_what_was_not_in_the_one_before_alone(tmp_path: Path) -> None:
-    """Where the index lets an installer keep pages of public projects, as the lab's does. What was published meanwhile is found."""
-    for name in ("lab_test_common", "lab_test_own"):
-        page = tmp_path / "simple" / name.replace("_", "-")
-        page.mkdir(parents=True)
-        wheel(page, name, [], "ONE = 1\n")
-        (page / "index.html").write_text(f"<a href='{name}-1.0-py3-none-any.whl'>{name}-1.0-py3-none-any.whl</a>")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Kept, directory=str(tmp_path))) as server:
+    """Where the index lets an installer keep pages of public projects, as the lab's does. What was published meanwhile is found, on another host too."""
+    publish(tmp_path, "lab_test_common", "1.0")
+    publish(tmp_path, "lab_test_own", "1.0")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Kept, directory=str(tmp_path))) as server, ExitStack() as stack:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         index = f"http://127.0.0.1:{server.server_address[1]}/simple/"
-        with TemporaryDirectory() as short, serving_environments(Path(short), UV_DEFAULT_INDEX=index, UV_CACHE_DIR=f"{short}/.uv") as folder:
-            wanted = "lab_test_common\nlab_test_own==1.0\n"
-            lock = ask(folder, do="resolve", requirements=wanted)[-1]["resolved"]["lock"]
-            own = tmp_path / "simple/lab-test-own"
-            wheel(own, "lab_test_own", [], "TWO = 2\n", version="2.0")
-            with (own / "index.html").open("a", encoding="utf-8") as listed:
-                listed.write("<a href='lab_test_own-2.0-py3-none-any.whl'>lab_test_own-2.0-py3-none-any.whl</a>")
-            Kept.asked.clear()
-            again = ask(folder, do="resolve", requirements=wanted.replace("1.0", "2.0"), previous=lock)[-1]
-            assert "lab-test-own==2.0" in again["resolved"]["lock"], again
-            assert Kept.asked and all("lab-test-own" in path for path in Kept.asked), Kept.asked
+        shorts = [stack.enter_context(TemporaryDirectory()) for _ in range(2)]
+        one, other = (stack.enter_context(serving_environments(Path(short), UV_DEFAULT_INDEX=index, UV_CACHE_DIR=f"{short}/.uv")) for short in shorts)
+        wanted = "lab_test_common\nlab_test_own==1.0\n"
+        lock = ask(one, do="resolve", requirements=wanted)[-1]["resolved"]["lock"]
+        assert "made" in ask(other, do="make", requirements=lock)[-1]
+
+        publish(tmp_path, "lab_test_own", "2.0")
+        Kept.asked.clear()
+        lock = ask(one, do="resolve", requirements=wanted.replace("1.0", "2.0"), previous=lock)[-1]["resolved"]["lock"]
+        assert "lab-test-own==2.0" in lock
+        assert Kept.asked and all("lab-test-own" in path for path in Kept.asked), Kept.asked
+        assert "made" in (answer := ask(other, do="make", requirements=lock)[-1]), answer
+
+        publish(tmp_path, "lab_test_common", "2.0")
+        publish(tmp_path, "lab_test_own", "3.0", "lab_test_common>=2.0")
+        found = ask(one, do="resolve", requirements=wanted.replace("1.0", "3.0"), previous=lock)[-1]
+        assert "lab-test-common==2.0" in found.get("resolved", {}).get("lock", ""), found
         server.shutdown()
 
 

@@ -297,7 +297,7 @@ def test_what_cannot_be_copied_is_one_sentence(project: Path, tmp_path: Path) ->
 def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
 
-    def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
+    def build(copy: Path, folder: Path, variables: dict[str, str], _kept: Path) -> None:
         assert not variables
         builds.append(copy)
         folder.mkdir()
@@ -308,6 +308,32 @@ def test_a_project_that_did_not_change_is_not_built_again(project: Path, tmp_pat
     assert first == second and len(builds) == 1
     assert (first["name"], first["version"], first["filename"]) == ("Tiny.Lab", "1.0", wheel.name)
     assert Path(first["form"]).read_bytes() == build_wheel.form(wheel)
+
+
+def test_what_builds_a_project_is_installed_once_a_day(project: Path, tmp_path: Path) -> None:
+    """And what `build` says of a project that it cannot build is said as before."""
+    system = "[build-system]\nrequires = ['flit_core==3.12.0']\nbuild-backend = 'flit_core.buildapi'\n"
+    (project / "pyproject.toml").write_text(f"{system}[project]\nname = 'tiny'\nversion = '1.0'\ndescription = 'x'\n", encoding="utf-8")
+    cache, one = tmp_path / "cache", project / "src/tiny/__init__.py"
+    first = build_wheel.wheel_of(project, cache)
+    (made,) = (cache / "tools").glob("*/complete")
+    (made.parent / "mark").touch()
+    one.write_text("ANSWER = 43\n", encoding="utf-8")
+    second = build_wheel.wheel_of(project, cache)
+    assert first["filename"] == second["filename"] and first["hashes"] != second["hashes"]
+    assert [path.name for path in (cache / "tools").glob("*/mark")] == ["mark"], "it was made once"
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path / "by_build", project],
+        env={**os.environ, "SOURCE_DATE_EPOCH": build_wheel.EPOCH},
+        check=True,
+    )
+    by_build = hashlib.sha256((tmp_path / "by_build" / second["filename"]).read_bytes()).hexdigest()
+    assert by_build == second["hashes"]["sha256"], "the wheel is the same"
+
+    one.write_text("this is no Python\n", encoding="utf-8")
+    (project / "pyproject.toml").write_text(f"{system}[project]\nname = 'tiny'\ndynamic = ['version', 'description']\n", encoding="utf-8")
+    with pytest.raises(build_wheel.NoWheelError, match="its wheel could not be built:\n"):
+        build_wheel.wheel_of(project, cache)
 
 
 SCM = "[build-system]\nrequires = ['setuptools', 'setuptools_scm>=8; python_version > \"3\"']\n"
@@ -350,7 +376,7 @@ WRITTEN = [  # which need no git
 def test_a_version_that_comes_from_git_is_given_to_the_build(project: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builds: list[dict[str, str]] = []
 
-    def build(_copy: Path, folder: Path, variables: dict[str, str]) -> None:
+    def build(_copy: Path, folder: Path, variables: dict[str, str], _kept: Path) -> None:
         builds.append(variables)
         folder.mkdir()
         (folder / wheel.name).write_bytes(wheel.read_bytes())
@@ -394,7 +420,7 @@ def test_a_tool_that_asks_git_for_the_files_of_a_package_finds_those_of_the_proj
 ) -> None:
     found: list[str] = []
 
-    def build(copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+    def build(copy: Path, folder: Path, _variables: dict[str, str], _kept: Path) -> None:
         for words in (["rev-parse", "HEAD"], ["ls-files"], ["status", "--porcelain"]):
             found.append(subprocess.run(["git", "-C", str(copy), *words], capture_output=True, text=True, check=True).stdout)
         folder.mkdir()
@@ -431,7 +457,7 @@ def test_a_tool_that_knows_no_variable_finds_the_version_as_a_tag(
     files, tags = BY_TAG[tool]
     found: list[list[str]] = []
 
-    def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
+    def build(copy: Path, folder: Path, variables: dict[str, str], _kept: Path) -> None:
         assert not variables
         (copy / "left.egg-info").touch()
         for words in (["tag", "--points-at", "HEAD"], ["status", "--porcelain"]):
@@ -508,7 +534,7 @@ def test_a_directory_that_is_no_project_is_named_in_one_sentence(tmp_path: Path)
 def test_a_project_of_before_pyproject_is_built(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
     seen: list[str] = []
 
-    def build(copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+    def build(copy: Path, folder: Path, _variables: dict[str, str], _kept: Path) -> None:
         seen.extend(sorted(path.name for path in copy.iterdir()))
         folder.mkdir()
         (folder / wheel.name).write_bytes(wheel.read_bytes())
@@ -550,7 +576,7 @@ def test_a_workspace_is_no_package(tmp_path: Path, wheel: Path, monkeypatch: pyt
     with pytest.raises(build_wheel.NoWheelError, match=r"^it is a workspace, and no package itself: name one of its members, packages/one, packages/two[.]$"):
         build_wheel.wheel_of(tmp_path, tmp_path / "cache")
 
-    def build(_copy: Path, folder: Path, _variables: dict[str, str]) -> None:
+    def build(_copy: Path, folder: Path, _variables: dict[str, str], _kept: Path) -> None:
         folder.mkdir()
         with zipfile.ZipFile(folder / "unknown-0.0.0-py3-none-any.whl", "w") as archive:
             archive.writestr("unknown-0.0.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: UNKNOWN\nVersion: 0.0.0\n")

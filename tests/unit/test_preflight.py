@@ -569,6 +569,9 @@ def test_networks_that_tasks_shall_reach_alone(inventory: judge.Inventory, tmp_p
         assert judge.egress_problems(right, False, inventory) == []
     for limited in ([], ["10.1.0.0/16"]):
         assert judge.egress_problems(limited, True, inventory) == []
+    (tmp_path / "group_vars/all/a.yml").write_text("lab_egress_networks:\n", encoding="utf-8")
+    empty = "a.yml:1, is empty: write [] for the lab alone, a list as [10.1.0.0/16] is, or remove the line."
+    sentence(judge.egress_problems(None, True, judge.Inventory([str(tmp_path)])), "lab_egress_networks, set in ", empty)
     (tmp_path / "group_vars/all/a.yml").write_text("lab_egress_networks:\n  - s3.example.com\n", encoding="utf-8")
     there = judge.Inventory([str(tmp_path)])
     words = "has 's3.example.com', which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for everywhere."

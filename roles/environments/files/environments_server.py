@@ -271,7 +271,7 @@ def install(place: Path, python: str, lines: list[str], say: Say) -> None:
     install_these = ["pip", "install", *hashed, "--only-binary", ":all:", "--python", str(place / "bin" / "python"), "-r"]
     try:
         if not (hashed and installed_before(lines, install_these, say, file)):
-            uv([*install_these, str(file)], say)
+            with_newest_pages([*install_these, str(file)], say)
     except Failure:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -308,7 +308,7 @@ def locked(python: str, lines: list[str], previous: str) -> str:
         lock.write_text(previous, encoding="utf-8")
         options = ["--quiet", "--no-header", "--generate-hashes", "--only-binary", ":all:", "--python", python]
         news = [] if os.environ.get("UV_OFFLINE") else [option for name in new_names(lines, previous) for option in ("--refresh-package", name)]
-        uv(["pip", "compile", *options, *news, asked.name, "-o", lock.name], lambda line: None, folder)  # annotations hold these names
+        with_newest_pages(["pip", "compile", *options, *news, asked.name, "-o", lock.name], lambda line: None, folder)  # annotations hold these names
         text = lock.read_text(encoding="utf-8")
     if "--hash=md5:" in text and os.environ.get("LAB_SHA256_LOCK"):
         text = with_sha256(text)
@@ -325,6 +325,20 @@ def new_names(lines: list[str], previous: str) -> list[str]:
             if before is None or asked[2] not in (None, before):
                 found.add(asked[1])
     return sorted(found)
+
+
+def with_newest_pages(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
+    """Run uv, which keeps pages of the index as long as the index says; once more with the pages of now where those do not have what is wanted.
+
+    Raises:
+        Failure: It failed with them, too, or for another reason.
+    """
+    try:
+        uv(arguments, say, folder)
+    except Failure as failure:
+        if os.environ.get("UV_OFFLINE") or re.search(r"(?i)failed to fetch|request failed|error sending|timed? ?out", str(failure)):
+            raise
+        uv([*arguments, "--refresh"], say, folder)
 
 
 def as_locked(lock: str, lines: list[str]) -> str:

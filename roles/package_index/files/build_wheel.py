@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import datetime
 import email.parser
+import fcntl
 import hashlib
 import json
 import os
@@ -20,15 +22,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+import venv
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import git_version
+from build import BuildBackendException, BuildException, ProjectBuilder
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -280,10 +285,57 @@ def by_git(project: Path, copy: Path) -> dict[str, str]:
         raise NoWheelError(f"its version is to come from git: {error}") from None
 
 
-def build(copy: Path, folder: Path, variables: dict[str, str]) -> None:
-    """Build the wheel of `copy` into `folder` with the backend that the project names, which is given environment variables."""
+def tools(needed: Iterable[str], folder: Path) -> Path:
+    """Return the Python of an environment with what builds a project, made once a day: making it takes longer than most wheels, and another edit comes soon.
+
+    Raises:
+        CalledProcessError: it could not be made.
+    """
+    lines = sorted(needed)
+    place = folder / hashlib.sha256(json.dumps([sys.version, str(datetime.date.today()), *lines]).encode()).hexdigest()[:16]
+    python = place / "bin/python"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "complete").exists():
+            for other in folder.glob("[0-9a-f]*"):
+                if other == place or other.stat().st_mtime < time.time() - 2 * 86400:
+                    shutil.rmtree(other)
+            venv.create(place, symlinks=True)
+            install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check", *lines]
+            if lines:
+                subprocess.run(install, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+            (place / "complete").touch()
+    return python
+
+
+def build_with_kept_tools(copy: Path, folder: Path, variables: dict[str, str], kept: Path) -> bool:
+    """Build the wheel of `copy` as `build` does, with tools that are kept; tell whether that went well."""
+
+    def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+        path = f"{Path(cmd[0]).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        subprocess.run(cmd, cwd=cwd, env={**os.environ, **variables, **(extra_environ or {}), "PATH": path}, capture_output=True, check=True)
+
+    try:
+        needed = ProjectBuilder(copy).build_system_requires
+        builder = ProjectBuilder(copy, str(tools(needed, kept)), run)
+        if more := builder.get_requires_for_build("wheel"):
+            builder = ProjectBuilder(copy, str(tools(needed | more, kept)), run)
+        builder.build("wheel", folder)
+    except (BuildException, BuildBackendException, subprocess.CalledProcessError, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def build(copy: Path, folder: Path, variables: dict[str, str], kept: Path) -> None:
+    """Build the wheel of `copy` into `folder` with the backend that the project names, which is given environment variables; tools are kept in `kept`."""
+    variables = {"SOURCE_DATE_EPOCH": EPOCH, **variables}
+    if build_with_kept_tools(copy, folder, variables, kept):
+        return
+    # Once more, in the way whose words are known
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)]
-    done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH, **variables}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise NoWheelError("its wheel could not be built:\n" + "\n".join(output[-15:]))
@@ -354,7 +406,7 @@ def wheel_of(project: Path, cache: Path) -> dict[str, Any]:
             if not any((copy / declared).is_file() for declared in DECLARED[:2]):  # which `build` wants to see one of
                 (copy / "pyproject.toml").write_text("[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n", encoding="utf-8")
             variables = by_git(project, copy)
-            make = partial(build, copy, built, {name: version for name, version in variables.items() if name})
+            make = partial(build, copy, built, {name: version for name, version in variables.items() if name}, cache / "tools")
             if variables:
                 digest = hashlib.sha256(f"{digest}{variables}".encode()).hexdigest()
             if needed_by(copy) & ASK_GIT or "" in variables:
