@@ -29,7 +29,7 @@ lab: vault ## turn the machines of a lab into a running lab and train a first mo
 
 preflight: ## look for everything that would stop the lab later, and change nothing
 provision: ## install Docker on every host, and provide the base images
-publish: ## run the package index, or prove that yours works, and publish the example projects; or your own, a folder or a wheel: PROJECT=../churn
+publish: ## run the package index, or prove that yours works, and publish the example projects; or bring your own to the index that runs, a folder or a wheel: PROJECT=../churn
 build: ## build the lab's Airflow image
 start: ## run MLflow and Airflow
 serve: ## run the service that models are deployed to, and the workbench if it is on
