@@ -37,7 +37,8 @@ def test_only_who_has_the_password_gets_in(host: Host, admin: tuple[str, str]) -
 
 def test_the_administrator_has_the_password_of_the_vault_whenever_mlflow_starts(host: Host, admin: tuple[str, str]) -> None:
     another = (admin[0], "a-password-of-somebody-in-MLflow")
-    (changed,) = ask(host, question("PATCH", f"{API}/users/update-password", user=admin, body={"username": admin[0], "password": another[1]}))
+    wanted = {"username": admin[0], "password": another[1], "current_password": admin[1]}
+    (changed,) = ask(host, question("PATCH", f"{API}/users/update-password", user=admin, body=wanted))
     assert changed.status == 200, changed
     try:
         assert ask(host, question("GET", SEARCH, user=another))[0].status == 200
