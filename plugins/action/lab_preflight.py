@@ -992,8 +992,6 @@ def network_problems(networks: Any, inventory: Inventory, name: str = NETWORKS) 
         name: the variable, :data:`NETWORKS` or :data:`EGRESS`.
     """
     nobody, everybody = ("the lab alone", "everywhere") if name == EGRESS else ("nobody", "everybody, over IPv6 too")
-    if networks is None and (place := inventory.where(name)):
-        return [f"{name}, set {place}, is empty: write [] for {nobody}, a list as [10.1.0.0/16] is, or remove the line."]
     if networks is not None and not isinstance(networks, list):
         return [f"{name}, set {set_at(inventory, name)}, is '{networks}', which is no list: write one, as [10.1.0.0/16] is, or [] for {nobody}."]
     return [
@@ -1002,6 +1000,11 @@ def network_problems(networks: Any, inventory: Inventory, name: str = NETWORKS) 
         for network in networks or ()
         if not is_network(network)
     ]
+
+
+def empty_problems(names: Iterable[str], inventory: Inventory) -> list[str]:
+    """Report lists that somebody named and gave no value."""
+    return [f"{name}, set {set_at(inventory, name)}, is empty: write [] for none, or remove the line." for name in names]
 
 
 def egress_problems(networks: Any, filtered: bool, inventory: Inventory) -> list[str]:
@@ -1418,6 +1421,7 @@ class ActionModule(ActionBase):
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),
             *egress_problems(self._known(EGRESS), bool(front), inventory),
+            *empty_problems((name for name in (NETWORKS, EGRESS) if raw_of(name, ()) is None), inventory),
             *((*airflow_problems(args["airflow"], inventory), *registry_problems(self._known(REGISTRY), inventory)) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),
             *host_name_problems([*args["queues"], *(args["addresses"] if front else ())]),

@@ -164,15 +164,13 @@ def test_the_logs_of_a_worker_are_for_the_control_host(control: Host, name: str)
         assert lab.answering(lab.reach(other), name, ports) == set(), other
 
 
-def test_tasks_open_connections_to_what_they_are_let_to_alone(control: Host, airflow: Airflow, where: dict[str, set[str]]) -> None:
+def test_tasks_open_connections_to_what_they_are_let_to_alone(control: Host, airflow: Airflow) -> None:
     """Of the lab the ports of the control host; a host outside where it is listed. Trainings run so, and their logs are read."""
     outsider, inside = lab.reach(lab.OUTSIDERS[0]), f"docker exec --interactive {WORKER} python"
     outside = lab.PLATFORMS[lab.OUTSIDERS[0]]["address"]
     other = next(name for name in WORKERS if name != WORKERS[0])
     places = [[outside, 8111], [ADDRESSES[CONTROL], 8111], [ADDRESSES[other], 8111]]
-    listening = [
-        host for host in (outsider, control, lab.reach(other)) if host.check_output("setsid python3 -m http.server 8111 >/dev/null 2>&1 & echo started")
-    ]
+    listening = [outsider, control, lab.reach(other)]
 
     def start(networks: list[str]) -> None:
         for verb in ("provision", "start"):
@@ -184,7 +182,9 @@ def test_tasks_open_connections_to_what_they_are_let_to_alone(control: Host, air
         return found
 
     try:
-        assert reached(WORKERS[0]) == places, "as shipped tasks reach everything that lets them in"
+        for host in listening:
+            host.check_output("setsid python3 -m http.server 8111 >/dev/null 2>&1 &")
+        lab.until(lambda: reached(WORKERS[0]) == places, 30, "as shipped tasks reach everything that lets them in")
         start([])
         assert [reached(name) for name in WORKERS] == [[]] * len(WORKERS)
         needed = {PORTS[what] for what in ("airflow", "mlflow", "models", "index", "postgres", "redis")}
@@ -198,8 +198,6 @@ def test_tasks_open_connections_to_what_they_are_let_to_alone(control: Host, air
         for host in listening:
             host.run("pkill -f 'http.server 8111'")
         start(["0.0.0.0/0"])
-    where.clear()
-    where.update({name: lab.names_of(name) for name in WORKERS})
 
 
 @pytest.mark.parametrize("name", ["page", "airflow", "mlflow", "flower", "models", "index", "registry"])

@@ -28,18 +28,8 @@ WIRED: dict[str, list[str]] = {
     "mlflow_server": ["project", "network", "other_networks"],
     "environments": ["project", "index_network"],
     "airflow_stack": [
-        *(
-            "project",
-            "parts",
-            "network",
-            "workers_bridge",
-            "mlflow_network",
-            "models_network",
-            "share_in_mlflow",
-            "behind_proxy",
-            "control_address",
-            "worker_hostname",
-        ),
+        *("project", "parts", "network", "mlflow_network", "models_network", "share_in_mlflow", "behind_proxy", "control_address", "worker_hostname"),
+        "workers_bridge",
         "certificates_dir",
     ],
     "model_server": ["project", "network", "mlflow_network", "other_networks"],
@@ -62,8 +52,7 @@ def seen(folder: Path, absent: set[str], *workers: str, host: str = "labhost", *
         for service, definition in project["services"].items():
             for network in definition.get("networks", ["default"]):
                 declared = (project.get("networks") or {}).get(network) or {}
-                name = network if declared.get("external") else f"{project['name']}_{network}"
-                members.setdefault(declared.get("name", name), set()).add(service)
+                members.setdefault(declared.get("name", network) if declared.get("external") else f"{project['name']}_{network}", set()).add(service)
     services = set().union(*members.values())
     return {service: set().union(*(there for there in members.values() if service in there)) - {service} for service in services}
 

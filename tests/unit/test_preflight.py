@@ -570,8 +570,8 @@ def test_networks_that_tasks_shall_reach_alone(inventory: judge.Inventory, tmp_p
     for limited in ([], ["10.1.0.0/16"]):
         assert judge.egress_problems(limited, True, inventory) == []
     (tmp_path / "group_vars/all/a.yml").write_text("lab_egress_networks:\n", encoding="utf-8")
-    empty = "a.yml:1, is empty: write [] for the lab alone, a list as [10.1.0.0/16] is, or remove the line."
-    sentence(judge.egress_problems(None, True, judge.Inventory([str(tmp_path)])), "lab_egress_networks, set in ", empty)
+    found = judge.empty_problems(["lab_egress_networks"], judge.Inventory([str(tmp_path)]))
+    sentence(found, "lab_egress_networks, set in ", "a.yml:1, is empty: write [] for none, or remove the line.")
     (tmp_path / "group_vars/all/a.yml").write_text("lab_egress_networks:\n  - s3.example.com\n", encoding="utf-8")
     there = judge.Inventory([str(tmp_path)])
     words = "has 's3.example.com', which is no IPv4 address and no network as 10.1.0.0/16 is one: write such a one, or 0.0.0.0/0 for everywhere."
@@ -907,6 +907,8 @@ def test_a_lab_of_one_host_shows_its_pages_to_others_by_a_gateway_alone(lab: Pat
     networks = change(lab, "lab_allowed_networks", "10.1.0.0/16")
     found = preflight(lab, tool)
     assert found.pop() == f"{networks}is '10.1.0.0/16', which is no list: write one, as [10.1.0.0/16] is, or [] for nobody."
+    change(lab, "lab_allowed_networks", "null")
+    assert f"{networks}is empty: write [] for none, or remove the line." in preflight(lab, tool)
     change(lab, "lab_allowed_networks", "[10.1.0.0/16]")
     assert found[0] == f"{place}is 0.0.0.0, but with lab_gateway the gateway publishes the pages on lab_address of the control host over TLS: remove the value."
     name = "lab_address of localhost, which is its name or its ansible_host, set in "

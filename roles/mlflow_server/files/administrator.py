@@ -4,6 +4,7 @@
 
 import configparser
 import os
+import time
 
 import psycopg2
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -11,7 +12,15 @@ from werkzeug.security import check_password_hash, generate_password_hash
 wanted = configparser.ConfigParser()
 wanted.read(os.environ["MLFLOW_AUTH_CONFIG_PATH"])
 user, password = (wanted["mlflow"][f"admin_{name}"] for name in ("username", "password"))
-connection = psycopg2.connect(os.environ["MLFLOW_BACKEND_STORE_URI"].replace("+psycopg2", "", 1))
+address = os.environ["MLFLOW_BACKEND_STORE_URI"].replace("+psycopg2", "", 1)
+for left in reversed(range(60)):  # where a host starts, the database may come later than MLflow
+    try:
+        connection = psycopg2.connect(address)
+        break
+    except psycopg2.OperationalError:
+        if not left:
+            raise
+        time.sleep(1)
 with connection, connection.cursor() as cursor:
     cursor.execute("SELECT to_regclass('users')")
     there = cursor.fetchone() != (None,)  # MLflow makes its tables when it starts first
