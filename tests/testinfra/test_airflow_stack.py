@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 import time
 from typing import Any
@@ -62,6 +63,15 @@ def test_a_user_logs_in_and_sees_the_dags(host: Host, token: dict[str, str]) -> 
     assert "train" in {dag["dag_id"] for dag in dags.data["dags"]}
     assert errors.data["import_errors"] == []
     assert pools.status == 200
+
+
+def test_a_run_that_is_triggered_without_an_id_bears_the_name_of_its_experiment(host: Host, token: dict[str, str]) -> None:
+    """As the form triggers it. It is taken back: there is no such experiment."""
+    runs = f"{URL}/api/v2/dags/train/dagRuns"
+    made = ask(host, question("POST", runs, headers=token, body={"dag_run_id": None, "logical_date": None, "conf": {"experiment": "nowhere"}}))[0]
+    assert made.status == 200, made.body
+    assert re.fullmatch(r"nowhere-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}", made.data["dag_run_id"])
+    assert ask(host, question("DELETE", f"{runs}/{quote(made.data['dag_run_id'])}", headers=token))[0].status == 204
 
 
 def test_declared_connections_variables_and_pools_are_there(host: Host, token: dict[str, str]) -> None:

@@ -123,6 +123,35 @@ with create_session() as session:
     print(json.dumps([[run.state, run.note] for run in session.query(DagRun).order_by(DagRun.run_id)]))
 """
 
+TRIGGERS = """
+import asyncio, json, sys
+from airflow import plugins_manager
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+read = plugins_manager.get_fastapi_plugins() if hasattr(plugins_manager, "get_fastapi_plugins") else plugins_manager.initialize_fastapi_plugins()
+middlewares = read[1] if read else plugins_manager.fastapi_root_middlewares
+(ids,) = [one["middleware"] for one in middlewares]
+
+async def application(scope, receive, send):
+    request = Request(scope, receive)
+    body = await request.body()
+    assert int(request.headers["content-length"]) == len(body)
+    await JSONResponse(body.decode())(scope, receive, send)
+
+async def trigger(path, parts):
+    waiting = [{"type": "http.request", "body": part.encode(), "more_body": number < len(parts) - 1} for number, part in enumerate(parts)]
+    sent = []
+    async def receive():
+        return waiting.pop(0)
+    async def send(message):
+        sent.append(message)
+    headers = [(b"content-length", b"%d" % len("".join(parts).encode()))]
+    await ids(application)({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+    return json.loads(sent[1]["body"])
+
+print(json.dumps([asyncio.run(trigger(path, parts)) for path, parts in json.loads(sys.argv[1])]))
+"""
+
 
 @pytest.fixture
 def worker(airflow_python: Path, project_python: Path, tmp_path: Path) -> Any:
@@ -306,12 +335,30 @@ def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, projec
 def test_a_run_that_names_an_experiment_bears_its_name_however_it_was_triggered(worker: Any, tmp_path: Path) -> None:
     plugins = tmp_path / "airflow" / "plugins" / "lab"
     plugins.mkdir(parents=True)
-    (plugins / "run_notes.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_notes.py").read_text())
+    (plugins / "run_names.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_names.py").read_text())
     runs = [{"experiment": "churn"}, {"experiment": "churn", "note": "for the board"}, {"experiment": 7}, {"model_uri": "models:/churn/1"}, None]
     runs.append({"trained": ["wine", "churn", "wine"]})
     found, words = worker(NOTES, json.dumps(runs), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/airflow.db")
     assert [note for _, note in found] == ["Experiment churn", "for the board", None, None, None, "Experiments churn, wine"], words
     assert {state for state, _ in found} == {"running"}
-    (plugins / "run_notes.py").write_text((plugins / "run_notes.py").read_text().replace("words[:1000]", "[]"))
+    (plugins / "run_names.py").write_text((plugins / "run_names.py").read_text().replace("words[:1000]", "[]"))
     found, words = worker(NOTES, json.dumps(runs[:1]), AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/other.db")
     assert found == [["running", None]] and "Error while calling listener" in words, "a run starts without its note when that cannot be written"
+
+
+def test_a_run_that_is_triggered_without_an_id_gets_one_with_the_name_of_its_experiment(worker: Any, tmp_path: Path) -> None:
+    """By what stands before the api-server, found as Airflow finds it."""
+    plugins = tmp_path / "airflow" / "plugins" / "lab"
+    plugins.mkdir(parents=True)
+    (plugins / "run_names.py").write_text((ROOT / "roles" / "airflow_stack" / "files" / "run_names.py").read_text())
+    form = {"conf": {"experiment": "churn", "inputs": {"city": "Köln"}}, "dag_run_id": None, "logical_date": None, "note": ""}
+    text = json.dumps(form)
+    left = [{**form, "dag_run_id": "mine"}, {**form, "conf": {"experiment": "../x"}}, {**form, "conf": {"experiment": 7}}, {**form, "conf": None}, [form], {}]
+    bodies = [text, json.dumps({**form, "dag_run_id": ""}), *(json.dumps(one) for one in left), "no JSON", ""]
+    asked = [("/api/v2/dags/train/dagRuns", [body]) for body in bodies]
+    asked += [("/api/v2/dags/train/dagRuns", [text[:30], text[30:]]), ("/api/v2/dags/train/dagRuns/list", [text])]
+    found, _ = worker(TRIGGERS, json.dumps(asked))
+    made = [json.loads(found.pop(number)) for number in (-2, 1, 0)]
+    assert all(re.fullmatch(r"churn-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}", one.pop("dag_run_id")) for one in made), made
+    assert made == [{key: value for key, value in form.items() if key != "dag_run_id"}] * 3, "all else is as it was given"
+    assert found == [*(json.dumps(one) for one in left), "no JSON", "", text], "Airflow judges these"
