@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.module_utils.lab_machine import clock_offset
 from ansible_collections.mlops.lab.plugins.modules.clock_offset import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 
 
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _unused, args = self.validate_argument_spec(argument_spec(DOCUMENTATION))
         before = time.time()
-        told = self._low_level_execute_command("date +%s.%N")
+        told = on_host(self, "date +%s.%N")
         after = time.time()
         try:
             now = float(told["stdout"].strip())

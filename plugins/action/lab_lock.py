@@ -21,6 +21,7 @@ from ansible import constants, context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.modules.lab_lock import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.locking import Mark, is_alive, marker, process_identity
 
@@ -138,7 +139,7 @@ class ActionModule(ActionBase):
     def _ask(self, action: str) -> list[str]:
         """Run the script on the host; returns its lines, none when it failed or the host was not reached."""
         script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in {**self._facts, "action": action}.items()) + SCRIPT.strip()
-        done = self._low_level_execute_command(script, sudoable=True)
+        done = on_host(self, script)
         self._error = str(done["stderr"]).strip()
         return str(done["stdout"]).splitlines() if done["rc"] == 0 else []
 

@@ -17,10 +17,12 @@ import itertools
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jinja2
 import yaml
@@ -64,10 +66,14 @@ HOST_QUEUE = "host."
 """How the queue begins that one worker alone consumes; the name of its host follows."""
 ADDRESS = "lab_address"
 """The variable with the address by which others reach a host."""
+NAME = "lab_name"
+"""What the lab is called."""
 NETWORKS = "lab_allowed_networks"
 """The variable with the networks that reach the pages at a gateway."""
 EGRESS = "lab_egress_networks"
 """The variable with the networks that tasks on the workers reach beside the lab."""
+MLFLOW = "lab_mlflow_url"
+"""An MLflow elsewhere."""
 REGISTRY = "lab_image_registry"
 """The variable with the registry that is there already, for the image of several hosts."""
 OF_A_HOST = (ADDRESS, "lab_worker_queues", "lab_data_dir", "lab_output_dir", "lab_staging_dir")
@@ -1024,6 +1030,25 @@ def egress_problems(networks: Any, filtered: bool, inventory: Inventory) -> list
     return problems
 
 
+def kept_from_mlflow(networks: Any, url: Any, inventory: Inventory) -> list[str]:
+    """Report an MLflow elsewhere that tasks may not open connections to, and need.
+
+    Args:
+        networks: what :data:`EGRESS` says, None where nothing does.
+        url: what :data:`MLFLOW` says, empty for the lab's own.
+        inventory: where variables are set.
+    """
+    if not url or not isinstance(networks, list) or not all(is_network(network) for network in networks):
+        return []
+    with contextlib.suppress(OSError, ValueError):  # of a name that is not known here nothing is said
+        parts = urlsplit(str(url))
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(parts.hostname, parts.port or 443, socket.AF_INET, socket.SOCK_STREAM)}
+        for address in sorted(found):
+            if not any(ipaddress.ip_address(address) in ipaddress.ip_network(str(network), strict=False) for network in networks):
+                return [f"{MLFLOW}, set {set_at(inventory, MLFLOW)}, is at {address}, which {EGRESS} keeps tasks from: add {address} to {EGRESS}."]
+    return []
+
+
 def registry_problems(registry: Any, inventory: Inventory) -> list[str]:
     """Report a registry whose address no engine takes as part of an image's name.
 
@@ -1037,6 +1062,21 @@ def registry_problems(registry: Any, inventory: Inventory) -> list[str]:
     return [
         f"{REGISTRY}, set {set_at(inventory, REGISTRY)}, is '{name}', which no image's name can begin with: write it without https:// and "
         "without a / at the end, the path in small letters, as in registry.example.org/lab."
+    ]
+
+
+def name_problems(name: Any, inventory: Inventory) -> list[str]:
+    """Report a name of the lab that containers, images and directories cannot have.
+
+    Args:
+        name: what :data:`NAME` says.
+        inventory: where variables are set.
+    """
+    if isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name) and not name.endswith("-bench"):
+        return []
+    return [
+        f"{NAME}, set {set_at(inventory, NAME)}, is '{name}', which can be no lab's name: write at most 40 small letters, digits, - and _, without -bench "
+        "at the end, such as churn-lab."
     ]
 
 
@@ -1418,9 +1458,11 @@ class ActionModule(ActionBase):
             *dict.fromkeys([*(port_problem(name, set_at(inventory, name), value) for name, value in no_ports.items()), *args["problems"]]),
             *different_values(values, inventory),
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
+            *name_problems(self._known(NAME), inventory),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),
             *egress_problems(self._known(EGRESS), bool(front), inventory),
+            *kept_from_mlflow(self._known(EGRESS), self._known(MLFLOW), inventory),
             *empty_problems((name for name in (NETWORKS, EGRESS) if raw_of(name, ()) is None), inventory),
             *((*airflow_problems(args["airflow"], inventory), *registry_problems(self._known(REGISTRY), inventory)) if len(args["addresses"]) > 1 else ()),
             *queue_problems(args["queues"], "lab_worker_queues", inventory),

@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.action.lab_preflight import Inventory, set_at, source_of, stop
 from ansible_collections.mlops.lab.plugins.modules.lock_environments import DOCUMENTATION
 from ansible_collections.mlops.lab.plugins.plugin_utils import requirement_sources as sources
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.environment_files import PROJECT, Unfit, entries_of, files_of, parts_of, texts_of
 
@@ -154,7 +155,7 @@ class ActionModule(ActionBase):
         """
         asked = json.dumps({"do": "resolve", **request})
         command = f"docker compose --project-directory {shlex.quote(directory)} exec -T environments python /opt/service/environments_server.py --ask"
-        outcome = self._low_level_execute_command(command, sudoable=True, in_data=asked.encode() + b"\n")
+        outcome = on_host(self, command, asked.encode() + b"\n")
         answer = json.loads(outcome["stdout"].strip().splitlines()[-1]) if outcome["rc"] == 0 and outcome["stdout"].strip() else {}
         if "resolved" in answer:
             resolved: dict[str, Any] = answer["resolved"]

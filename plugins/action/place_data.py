@@ -17,6 +17,7 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.modules.place_data import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.placing import tree_paths
 
@@ -90,7 +91,7 @@ class ActionModule(ActionBase):
 
     def _asked(self, command: str, words: Iterable[str] = ()) -> list[str]:
         """Return the lines that a command on the host prints; words are given to it as xargs wants them."""
-        outcome = self._low_level_execute_command(command, sudoable=True, in_data="".join(f"{word}\0" for word in words).encode() or None)
+        outcome = on_host(self, command, "".join(f"{word}\0" for word in words).encode() or None)
         if outcome["rc"] != 0:
             raise AnsibleActionFail(f"The data on the host cannot be looked at: {outcome['stderr'].strip()}")
         return str(outcome["stdout"]).splitlines()
@@ -102,11 +103,11 @@ class ActionModule(ActionBase):
         with tempfile.NamedTemporaryFile(suffix=".tar", dir=constants.DEFAULT_LOCAL_TMP) as packed:
             pack(files, int(args["mode"], 8), Path(packed.name))
             self._transfer_file(packed.name, remote)
-        outcome = self._low_level_execute_command(
+        outcome = on_host(
+            self,
             f"set -e; umask 0022; mkdir -p {shlex.quote(str(Path(args['dest']).parent))}; umask {mask}; mkdir -p {dest}; cd {dest}; "
             f"trap 'rm -rf .incoming' EXIT; rm -rf .incoming; mkdir .incoming; tar -xf {shlex.quote(remote)} -C .incoming --same-permissions --no-same-owner; "
             f"rm -f {shlex.quote(remote)}; cp -rlf .incoming/. .",
-            sudoable=True,
         )
         if outcome["rc"] != 0:
             raise AnsibleActionFail(f"The data could not be placed in {args['dest']}: {outcome['stderr'].strip()}")

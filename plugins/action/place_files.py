@@ -10,6 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.mlops.lab.plugins.modules.place_files import DOCUMENTATION
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import argument_spec
 from ansible_collections.mlops.lab.plugins.plugin_utils.placing import Directory, placing, shown, split_listing
 
@@ -29,13 +30,13 @@ class ActionModule(ActionBase):
             required_one_of=[("src", "files")],
         )
         directory = Directory.of(args["dest"], args)
-        listing = self._low_level_execute_command(directory.listing(), sudoable=True)["stdout"]
+        listing = on_host(self, directory.listing())["stdout"]
         differences = [directory.difference(part) for part in split_listing(listing)]
         result = shown(differences)
         if not result["changed"] or self._task.check_mode:
             return result
         command, data = placing(differences)
-        outcome = self._low_level_execute_command(command, sudoable=True, in_data=data)
+        outcome = on_host(self, command, data)
         if outcome["rc"] != 0:
             raise AnsibleActionFail(f"The files could not be placed in {args['dest']}: {outcome['stderr'].strip()}")
         return result

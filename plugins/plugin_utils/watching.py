@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.mlops.lab.plugins.plugin_utils.asking import on_host
 
 #: seconds without a new line after which the seconds waited are shown anyway
 SILENCE = 20
@@ -129,4 +130,4 @@ class WatchingAction(ActionBase):
 
     def on_host(self, command: str, data: bytes | None = None) -> dict[str, Any]:
         """Run a shell command on the host with the task's privileges and return rc, stdout and stderr."""
-        return dict(self._low_level_execute_command(command, sudoable=True, in_data=data))
+        return on_host(self, command, data)

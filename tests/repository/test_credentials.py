@@ -117,11 +117,12 @@ def test_the_guide_says_of_every_secret_that_a_worker_knows_how_it_is_changed(va
 def test_a_new_entry_is_made_demanded_looked_for_and_explained(values: Any, tool: Run, tmp_path: Path) -> None:
     """All that CONTRIBUTING.md says a credential costs, beside its use."""
     added = {"lab_credentials": [*role_docs.credentials(), TOY]}
-    names = ("preflight_credentials", "verdict_secrets", "verdict_worker_secrets", "preflight_kept")
+    names = ("preflight_credentials", "verdict_secrets", "verdict_worker_secrets", "verdict_idle_secrets", "preflight_kept")
     found = values(*names, vault_toy_password="t", **added)
     assert found["preflight_credentials"][-1] == {"name": "vault_toy_password", "kind": "password", "min_length": 20}
     assert [one["name"] for one in found["preflight_credentials"]] == [*CREDENTIALS, "vault_toy_password"]
     assert found["verdict_secrets"]["vault_toy_password"] == "t" and "vault_toy_password" in found["verdict_worker_secrets"]
+    assert found["verdict_idle_secrets"] == ["vault_nexus_pass", "vault_registry_password"], "what a host has that builds alone"
     assert found["verdict_secrets"].keys() - {"vault_toy_password"} == {
         name for name, entry in CREDENTIALS.items() if entry["kind"] in ("password", "fernet", "given") and entry["hosts"] and entry.get("secret") is not False
     }

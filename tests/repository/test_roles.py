@@ -198,3 +198,10 @@ def test_who_reads_the_index_has_one_pair_of_names(role: Path) -> None:
 def test_tags_are_set_in_playbooks_alone(role: Path) -> None:
     tagged = [path for folder in ("tasks", "handlers") for path in (role / folder).rglob("*.yml") if re.search(r"^\s*(?:- )?tags:", path.read_text(), re.M)]
     assert not tagged
+
+
+def test_no_task_says_become_false_which_loses_to_the_variable_of_a_lab() -> None:
+    """What runs as whoever logs in, on the control node above all, says so by the variable: ``vars: {ansible_become: false}``."""
+    files = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")]
+    said = [path for path in files if re.search(r"^\s+become: false", path.read_text(encoding="utf-8"), re.M)]
+    assert len(files) > 50 and not said

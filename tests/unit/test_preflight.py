@@ -584,6 +584,28 @@ def test_networks_that_tasks_shall_reach_alone(inventory: judge.Inventory, tmp_p
     sentence(judge.egress_problems([], False, there), f"a.yml:1, {no_firewall}")
 
 
+@pytest.mark.parametrize("url", ["https://127.0.0.9:5000", "http://localhost/mlflow"])
+def test_tasks_are_not_kept_from_an_mlflow_elsewhere(inventory: judge.Inventory, tmp_path: Path, url: str) -> None:
+    (tmp_path / "group_vars/all/a.yml").write_text(f"lab_mlflow_url: {url}\n", encoding="utf-8")
+    there = judge.Inventory([str(tmp_path)])
+    for let in (None, ["0.0.0.0/0"], ["10.1.0.0/16", "127.0.0.0/8"], ["elsewhere"], "10.1.0.0/16"):
+        assert judge.kept_from_mlflow(let, url, there) == [], "what is no network is told elsewhere"
+    address = "127.0.0.9" if "127" in url else "127.0.0.1"
+    for kept in ([], ["10.1.0.0/16"]):
+        words = f"a.yml:1, is at {address}, which lab_egress_networks keeps tasks from: add {address} to lab_egress_networks."
+        sentence(judge.kept_from_mlflow(kept, url, there), "lab_mlflow_url, set in ", words)
+        for none in ("", None, "https://nowhere.invalid", "https://[broken"):
+            assert judge.kept_from_mlflow(kept, none, there) == []
+
+
+def test_a_name_that_nothing_can_have_is_refused(inventory: judge.Inventory) -> None:
+    for right in ("churn-lab", "a", "lab_2", "x" * 40):
+        assert judge.name_problems(right, inventory) == []
+    for wrong in ("Team.Lab", "my lab", "-lab", "", "x" * 41, "churn-bench", 7, None):
+        words = f"is '{wrong}', which can be no lab's name: write at most 40 small letters, digits, - and _, without -bench at the end, such as churn-lab."
+        sentence(judge.name_problems(wrong, inventory), "lab_name, set in ", "shared.yml:2, ", words)
+
+
 def test_addresses_are_named_where_they_come_from(several: judge.Inventory) -> None:
     """From ansible_host or the host's name, where nobody wrote one; two hosts cannot have the same one."""
     right = {"vm1": "10.0.0.1", "vm2": "10.0.0.2"}

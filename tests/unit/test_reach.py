@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,6 +79,20 @@ def test_a_host_whose_connection_runs_nothing_is_off_too(tmp_path: Path, tool: R
 
 def test_nothing_goes_on_without_the_control_host(tmp_path: Path, tool: Run) -> None:
     done = tool(lab(tmp_path, "control", "worker2"), **SHOWN)
+    assert done.returncode != 0 and "after:" not in done.stdout
+    words = "control is not reached, and the other hosts cannot do without it: start it, then run this again."
+    assert words in " ".join(done.stdout.split()), done.stdout
+
+
+@pytest.mark.parametrize("control", [AWAY, {"ansible_ssh_executable": "/bin/false", "ansible_host": "127.0.0.1"}])
+def test_with_a_limit_the_control_host_that_is_off_is_named_and_not_the_worker(tmp_path: Path, tool: Run, control: dict[str, Any]) -> None:
+    command = [*lab(tmp_path), "--limit", "worker2"]
+    assert tool(command, **SHOWN).stdout.count("after: worker2") == 2
+    inventory = yaml.safe_load((tmp_path / "hosts.yml").read_text(encoding="utf-8"))
+    for group in ("lab_control", "lab_builder"):
+        inventory["lab"]["children"][group]["hosts"]["control"] = control
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    done = tool(command, **SHOWN)
     assert done.returncode != 0 and "after:" not in done.stdout
     words = "control is not reached, and the other hosts cannot do without it: start it, then run this again."
     assert words in " ".join(done.stdout.split()), done.stdout
