@@ -20,7 +20,7 @@ from tests.conftest import BIN, ROOT, environment, run_tool
 from tests.testinfra.test_secrets import PATTERN, hits
 
 OWN_INDEX = "http://127.0.0.1:8081/repository/pypi-all/simple/"
-TOUCHED = ("/tmp", "/run", "/dev/shm", "/root", "/var/log", "/var/tmp", "/opt/mlops-lab/package_index")
+TOUCHED = ("/tmp", "/run", "/dev/shm", "/root", "/home", "/var/log", "/var/tmp", "/opt/mlops-lab/package_index")
 
 
 def play(name: str, *arguments: str, variables: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:

@@ -49,7 +49,7 @@ def test_a_run_prints_no_credential_however_talkative(host: Host) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"labhost +: ok=\d+ +changed=0 ", done.stdout), done.stdout[-3000:]
     assert not re.findall(f".*(?:{PATTERN}).*", done.stdout)
-    assert hits(host, "/tmp", "/run", "/root", "/var/log", "/var/tmp") == []
+    assert hits(host, "/tmp", "/run", "/root", "/home", "/var/log", "/var/tmp") == []
 
 
 def test_nothing_on_the_control_node_holds_a_credential() -> None:
