@@ -13,7 +13,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ def _may_be_numbers(kind: Any, count: int) -> bool:
         return len(made_by._fields) == count
     if made_by is tuple and arguments and Ellipsis not in arguments:
         return len(arguments) == count and all(_may_be_numbers(one, 1) for one in arguments)
-    if issubclass(made_by, list | tuple):
+    if issubclass(made_by, list | tuple) or made_by in (Sequence, MutableSequence, Collection):  # which a list is, too
         return not arguments or _may_be_numbers(arguments[0], 1)
     return _may_be_number(kind) if count == 1 else _may_hold_numbers(made_by)
 
