@@ -136,7 +136,12 @@ def _refuse_borrowed(function: Function) -> None:
         LookupError: It is.
     """
     home = str(getattr(function, "__module__", None) or "")
-    if (inspect.isroutine(function) or inspect.isclass(function)) and home.partition(".")[0] in sys.stdlib_module_names:
+    if not (inspect.isroutine(function) or inspect.isclass(function)) or home.partition(".")[0] not in sys.stdlib_module_names:
+        return
+    there: Any = sys.modules.get(home)
+    for name in getattr(function, "__qualname__", "").split("."):
+        there = getattr(there, name, None)
+    if getattr(there, "__func__", there) is getattr(function, "__func__", function):  # what Python's library makes for others may say that it is of there, too
         raise LookupError(f"it is {getattr(function, '__name__', 'a function')} of {home}, a part of Python itself; {OURS}")
 
 

@@ -183,15 +183,43 @@ def checked(path: Path) -> None:
     checking.check(document.read(path), str(path), {}, lab_environments.project(), cast("Any", package))
 
 
-@pytest.mark.parametrize("call", ["subprocess:getoutput", "builtins:eval", "os.path:join", "_pickle:loads", "lab_deployment.processes:run", "theirs:getoutput"])
+BORROWED = """
+import dataclasses, types
+from os import getpid
+from pathlib import Path
+from random import randint
+from subprocess import Popen, getoutput
+def train(): pass
+Options = dataclasses.make_dataclass("Options", [("cmd", str)])
+SimpleNamespace = dataclasses.make_dataclass("SimpleNamespace", [("cmd", str)])
+New = types.new_class("New", (), {}, lambda body: body.update(__init__=lambda self, cmd: None))
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("subprocess:getoutput", "builtins:eval", "os.path:join", "_pickle:loads", "lab_deployment.processes:run"),
+        *(f"theirs:{name}" for name in ("getoutput", "getpid", "randint", "Popen", "Popen.wait", "Path.home")),
+    ],
+)
 def test_what_is_called_is_of_a_package(tmp_path: Path, package: Any, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    monkeypatch.syspath_prepend(str(package("from subprocess import getoutput\ndef train(): pass\n")))
+    monkeypatch.syspath_prepend(str(package(BORROWED)))
     path = tmp_path / "x.yml"
     path.write_text(f"train: {{call: '{call}', with: {{cmd: id}}}}")
     with pytest.raises(
         Mistakes, match="is a part of the lab; allowed: functions of" if call.startswith("lab") else "a part of Python itself; allowed: functions of"
     ):
         checked(path)
+
+
+@pytest.mark.parametrize("name", ["Options", "SimpleNamespace", "New"])
+def test_what_python_made_for_a_package_is_the_packages_own(tmp_path: Path, package: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Before Python 3.12 a class of ``make_dataclass`` says that it is of ``types``."""
+    monkeypatch.syspath_prepend(str(package(BORROWED)))
+    path = tmp_path / "x.yml"
+    path.write_text(f"steps: [{{name: made, call: 'theirs:{name}', with: {{cmd: id}}}}]\ntrain: {{call: 'theirs:train'}}")
+    checked(path)
 
 
 def test_what_lies_beside_the_lock_is_not_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
