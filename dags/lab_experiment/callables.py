@@ -392,7 +392,7 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
         unknown, missing, allowed = [one for one in arguments if one not in names], [one for one in needed if one not in arguments], ", ".join(names) or "none"
         return _unfitting(key, name, unknown, missing, allowed)
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = _parameters(function)
     except (ValueError, TypeError):  # some functions written in C do not tell
         return []
     by_name = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)]
@@ -410,6 +410,27 @@ def _unfit(key: str, name: str, function: Function, arguments: Mapping[str, Any]
             if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty
         ),
     ]
+
+
+def _parameters(function: Function) -> list[inspect.Parameter]:
+    """What a function takes. Of a decorator's wrapper it is what that itself names, and where it takes any argument what the function within it takes besides.
+
+    Most of those that take any (``*args, **kwargs``) pass on what they are given, so what the function within needs is missed; one that gives it that argument
+    itself has to say so, in a ``__signature__`` or by naming what it takes.
+
+    Raises:
+        ValueError: It does not tell.
+        TypeError: So does this.
+    """
+    within = inspect.signature(function).parameters
+    try:
+        own = inspect.signature(function, follow_wrapped=False).parameters
+    except (ValueError, TypeError):  # a wrapper in C, as functools.lru_cache makes it
+        return [*within.values()]
+    if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own.values()):
+        return [*own.values()]
+    named = {name: parameter for name, parameter in own.items() if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)}
+    return [*{**within, **named}.values()]
 
 
 def _unfitting(key: str, name: str, unknown: Sequence[str], missing: Sequence[str], allowed: str) -> list[tuple[str, str]]:

@@ -93,3 +93,96 @@ def test_check_holds_values_against_what_a_command_takes(theirs: None, call: str
     expected: dict[str, Any] = {"parts": [], "numbers": 0, "metric": None}
     said = [sentence for _, sentence in callables.check([("train", f"theirs:{call}", arguments)], [], [], expected, lambda _: None)]
     assert len(said) == len(says) and all(sentence.startswith(words) for sentence, words in zip(said, says, strict=True)), said
+
+
+WRAPPED = """
+import functools
+
+def configured(function):
+    @functools.wraps(function)
+    def main(cfg=None):
+        return function(cfg or 7)
+    return main
+
+def passed_on(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+    return wrapper
+
+def named(function):
+    @functools.wraps(function)
+    def wrapper(*args, cfg=7, run_name="mine", **kwargs):
+        return function(cfg, *args, **kwargs)
+    return wrapper
+
+def in_session(function):
+    @functools.wraps(function)
+    def wrapper(rate):
+        return function("session", rate)
+    return wrapper
+
+@configured
+def hydra(cfg): return cfg
+
+@in_session
+def within(session, rate): return [session, rate]
+
+@in_session
+def renamed(session, share): return [session, share]
+
+@named
+def with_names(cfg, rate=1): return [cfg, rate]
+
+@passed_on
+def plain(table, rate=1): return [table, rate]
+
+@functools.lru_cache
+def kept(table): return table
+
+class Trainer:
+    @classmethod
+    @passed_on
+    def start(cls, table): return table
+    @classmethod
+    @functools.wraps(within)
+    def quick(cls, rate=3): return rate
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "gives", "says"),
+    [
+        ("hydra", {}, 7, []),
+        ("hydra", {"cfg": 3}, 3, []),
+        ("hydra", {"config": 3}, None, ["train.with has 'config', which is no argument of theirs:hydra; allowed: cfg."]),
+        ("within", {"rate": 2}, ["session", 2], []),
+        ("within", {}, None, ["train.with lacks 'rate', which theirs:within needs; its arguments are rate."]),
+        ("within", {"rate": 2, "session": 1}, None, ["train.with has 'session', which is no argument of theirs:within; allowed: rate."]),
+        ("renamed", {"rate": 2}, ["session", 2], []),
+        ("with_names", {"rate": 2}, [7, 2], []),
+        ("with_names", {"cfg": 1, "run_name": "a"}, [1, 1], []),
+        ("with_names", {"rat": 2}, None, ["train.with has 'rat', which is no argument of theirs:with_names; allowed: cfg, rate, run_name."]),
+        ("plain", {"table": 2}, [2, 1], []),
+        ("plain", {"rate": 2}, None, ["train.with lacks 'table', which theirs:plain needs; its arguments are table, rate."]),
+        ("plain", {"table": 2, "rat": 1}, None, ["train.with has 'rat', which is no argument of theirs:plain; allowed: table, rate."]),
+        ("kept", {}, None, ["train.with lacks 'table', which theirs:kept needs; its arguments are table."]),
+        ("kept", {"table": 3}, 3, []),
+        ("Trainer.start", {"table": 3}, 3, []),
+        ("Trainer.start", {}, None, ["train.with lacks 'table', which theirs:Trainer.start needs"]),
+        ("Trainer.quick", {}, 3, []),
+    ],
+)
+def test_check_holds_values_against_what_a_decorated_function_takes(
+    package: Any, monkeypatch: pytest.MonkeyPatch, call: str, arguments: dict[str, Any], gives: Any, says: list[str]
+) -> None:
+    """What is let through can be called so, and what is refused cannot."""
+    monkeypatch.syspath_prepend(str(package(WRAPPED)))
+    expected: dict[str, Any] = {"parts": [], "numbers": 0, "metric": None}
+    said = [sentence for _, sentence in callables.check([("train", f"theirs:{call}", arguments)], [], [], expected, lambda _: None)]
+    assert len(said) == len(says) and all(sentence.startswith(words) for sentence, words in zip(said, says, strict=True)), said
+    if says:
+        with pytest.raises(Failure, match=r"raised TypeError"):
+            callables.call("train", f"theirs:{call}", arguments)
+    else:
+        assert callables.call("train", f"theirs:{call}", arguments) == gives
