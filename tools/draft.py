@@ -281,13 +281,13 @@ def _project(project: Path) -> Package:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not isinstance(version, str):
         raise Problem(f"PROJECT names {project}, whose pyproject.toml with a section [project] cannot be read ({wrong}). {advice}.")
     named = list(dict.fromkeys(_named(project, content)))
-    expected = [(place, place / module) for module in _modules(name) for place in (project / "src", project)]
+    roots = _roots(project, content)
+    expected = [place for module in _modules(name) for above in roots or (project / "src", project) for place in _places(above, [above / module])]
     # a project churn-model with a package churn is that package, and not its module model
-    expected = [(above, path) for above, path in expected if path.parent == above or not (path.parent / "__init__.py").is_file()]
-    for places in (named, expected, _discovered(project)):
-        found = [(above, path) for above, path in places if path.is_relative_to(above)]
-        if files := [(above, file) for above, path in found for file in _files(path, bare=places is named)]:
-            version = version or _source_version(project, content, [file for _above, file in files])
+    expected = [(module, path) for module, path in expected if len(module) == 1 or not (path.parent / "__init__.py").is_file()]
+    for places in (named, expected, _moved(project, content, "force-include"), _discovered(project, roots)):
+        if files := [found for module, path in places for found in _files(module, path, bare=places is named)]:
+            version = version or _source_version(project, content, [file for _module, file in files])
             return Package(name, version, *_read(dict.fromkeys(files), project), extras=_extras(about, content))
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
     usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
@@ -315,6 +315,11 @@ def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         for call in ast.walk(ast.parse((project / "setup.py").read_bytes())):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("setup"):
                 for part in call.keywords:
+                    if isinstance(part.value, ast.Call) and re.fullmatch(r"(.*\.)?find(_namespace)?_packages", ast.unparse(part.value.func)):
+                        said = {inner.arg: inner.value for inner in part.value.keywords}
+                        said |= dict(zip(("where",), part.value.args, strict=False))
+                        with contextlib.suppress(ValueError, TypeError, KeyError):
+                            settings["packages"] = {"find": {"where": [where for where in _texts(ast.literal_eval(said["where"])) if where != "."]}}
                     with contextlib.suppress(ValueError, TypeError):  # what is computed
                         key, value = (part.arg or "").replace("_", "-"), ast.literal_eval(part.value)
                         (about if key in ("name", "version") else settings)[key] = value
@@ -332,6 +337,8 @@ def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         settings["py-modules"] = modules
     if written.has_section("options.extras_require"):
         settings["extras-require"] = dict.fromkeys(written.options("options.extras_require"))
+    if folders := re.findall(r"^\s*([\w.]*)\s*=\s*(\S+)", written.get("options", "package_dir", fallback=""), re.MULTILINE):
+        settings["package-dir"] = dict(folders)
     if where := written.get("options.packages.find", "where", fallback=""):
         settings["packages"] = {"find": {"where": [where]}}
     return about, settings
@@ -398,8 +405,17 @@ def _modules(name: str) -> list[str]:
     return list(dict.fromkeys(spelled for module in modules for spelled in (module, module.lower())))
 
 
-def _named(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path]]:
-    """The modules that the settings of a build backend name: each with the folder that it is imported from."""
+Place = tuple[tuple[str, ...], Path]
+"""A module, by the parts of its name, and its folder, or its file without ``.py``."""
+
+
+def _places(above: Path, paths: Iterable[Path]) -> list[Place]:
+    """Modules that are called as they lie in the folder that they are imported from."""
+    return [(path.relative_to(above).parts, path) for path in paths if path.is_relative_to(above)]
+
+
+def _named(project: Path, content: dict[str, Any]) -> Iterator[Place]:
+    """The modules that the settings of a build backend name."""
     dotted: list[tuple[str, list[Path]]] = []
     usual = [project / "src", project]
     flit, setuptools, uv = _table(content, "tool", "flit", "module"), _table(content, "tool", "setuptools"), _table(content, "tool", "uv", "build-backend")
@@ -409,26 +425,51 @@ def _named(project: Path, content: dict[str, Any]) -> Iterator[tuple[Path, Path]
     dotted += [(module, above) for key in ("packages", "py-modules") for module in _texts(setuptools.get(key)) if module not in folders]
     dotted += [(module, [project / where]) for where in _texts(uv.get("module-root", "src")) for module in _texts(uv.get("module-name"))]
     for module, places in dotted:
-        yield from ((place, place / module.replace(".", "/")) for place in places)
-    yield from ((folder.parent, folder) for key, folder in folders.items() if key and folder.name == key)
+        for place in places:
+            yield from _places(place, [place / module.replace(".", "/")])
+    yield from ((tuple(key.split(".")), folder) for key, folder in folders.items() if key and folder != project)
     for where in _texts(_table(setuptools, "packages", "find").get("where")):
-        yield from ((project / where, path) for path in _packages(project / where))
+        yield from _places(project / where, _packages(project / where))
     for path in _texts(_table(content, "tool", "hatch", "build", "targets", "wheel").get("packages")):
-        yield (project / path).parent, project / path
+        yield from _places((project / path).parent, [project / path])
+    yield from _moved(project, content, "sources")
     poetry = _table(content, "tool", "poetry").get("packages")
     for entry in poetry if isinstance(poetry, list) else []:
         for include in _texts(entry.get("include")) if isinstance(entry, dict) else []:
             root = project / next(iter(_texts(entry.get("from"))), "")
-            yield root, root / include.partition("*")[0].removesuffix(".py")
+            yield from _places(root, [root / include.partition("*")[0].removesuffix(".py")])
 
 
-def _discovered(project: Path) -> list[tuple[Path, Path]]:
-    """The packages that setuptools finds by itself: all of src/, or the one that there is beside pyproject.toml."""
-    if inside := _packages(project / "src"):
-        return [(project / "src", path) for path in inside]
+def _hatch(content: dict[str, Any], key: str) -> dict[str, str]:
+    """What hatch puts elsewhere: paths of the project and those in the wheel, which are empty where only the folder above is left out."""
+    found: dict[str, Any] = {}
+    for table in (_table(content, "tool", "hatch", "build"), _table(content, "tool", "hatch", "build", "targets", "wheel")):
+        found |= _table(table, key) or dict.fromkeys(_texts(table.get(key)), "")
+    return {source: target.strip("/") for source, target in found.items() if isinstance(target, str)}
+
+
+def _moved(project: Path, content: dict[str, Any], key: str) -> list[Place]:
+    """The modules that hatch puts under another name into a wheel."""
+    found = [(target.removesuffix(".py"), project / source.removesuffix(".py")) for source, target in _hatch(content, key).items()]
+    return [(Path(target).parts, path) for target, path in found if target and path != project]
+
+
+def _roots(project: Path, content: dict[str, Any]) -> list[Path]:
+    """The folders that packages are imported from, where the settings of a build backend name other ones than the usual."""
+    backends = (_table(content, "tool", "setuptools", "package-dir"), ""), (_table(content, "tool", "maturin"), "python-source")
+    found = [where for table, key in (*backends, (_table(content, "tool", "pdm", "build"), "package-dir")) for where in _texts(table.get(key))]
+    found += [source for source, target in _hatch(content, "sources").items() if not target]
+    return [project / where for where in found if project / where != project]
+
+
+def _discovered(project: Path, roots: list[Path]) -> list[Place]:
+    """All of a folder that is named for packages; else those that setuptools finds by itself: all of src/, or the one that there is beside pyproject.toml."""
+    for root in (*roots, project / "src"):
+        if inside := [*_packages(root), *(file.with_suffix("") for file in sorted(root.glob("*.py")) if root in roots)]:
+            return _places(root, inside)
     others = ("tests", "test", "docs", "examples", "scripts", "tools", "benchmarks", "build", "dist", "venv")
     beside = [path for path in _packages(project) if path.relative_to(project).parts[0] not in others]
-    return [(project, path) for path in beside] if len({path.relative_to(project).parts[0] for path in beside}) == 1 else []
+    return _places(project, beside) if len({path.relative_to(project).parts[0] for path in beside}) == 1 else []
 
 
 def _packages(folder: Path, deep: int = 2) -> list[Path]:
@@ -442,12 +483,12 @@ def _packages(folder: Path, deep: int = 2) -> list[Path]:
     return found
 
 
-def _files(path: Path, bare: bool) -> list[Path]:
-    """The Python files of a module; a folder that somebody named may be one without ``__init__.py``."""
+def _files(module: tuple[str, ...], path: Path, bare: bool) -> list[Place]:
+    """The Python files of a module, each with its own name; a folder that somebody named may be one without ``__init__.py``."""
     if path.is_dir() and (bare or (path / "__init__.py").is_file()):
-        return sorted(path.rglob("*.py"))
+        return [((*module, *file.relative_to(path).with_suffix("").parts), file) for file in sorted(path.rglob("*.py"))]
     file = path.with_name(f"{path.name}.py")
-    return [file] if file.is_file() else []
+    return [(module, file)] if file.is_file() else []
 
 
 def _wheel(wheel: Path) -> Package:
@@ -464,7 +505,7 @@ def _wheel(wheel: Path) -> Package:
             raise Problem(f"PROJECT names {wheel}, which cannot be read as a wheel ({error}).") from None
         if not about["Name"] or not about["Version"]:
             raise Problem(f"PROJECT names {wheel}, whose METADATA says no name or no version; build it anew, or name the project's folder.")
-        files = [(folder, file) for file in sorted(folder.rglob("*.py"))]
+        files = _files((), folder, bare=True)
         if not files:
             raise Problem(f"PROJECT names {wheel}, which has no Python file; name the wheel of your package, or its project's folder.")
         try:
@@ -473,13 +514,13 @@ def _wheel(wheel: Path) -> Package:
             raise Problem(str(problem).replace(str(folder), str(wheel))) from None
 
 
-def _read(files: Iterable[tuple[Path, Path]], project: Path) -> tuple[str, list[Function], list[str]]:
-    """The first module of some files, each with the folder that it is imported from, their public functions, and what of them cannot be read.
+def _read(files: Iterable[Place], project: Path) -> tuple[str, list[Function], list[str]]:
+    """The first module of some files, each with the parts of its name, their public functions, and what of them cannot be read.
 
     Raises:
         Problem: None of them is Python.
     """
-    modules = {file: [part for part in file.relative_to(above).with_suffix("").parts if part != "__init__"] for above, file in files}
+    modules = {file: [part for part in module if part != "__init__"] for module, file in files}
     public = {file: parts for file, parts in modules.items() if "tests" not in parts and CALL.fullmatch(f"{'.'.join(parts)}:f")}
     if not public:
         raise Problem(f"PROJECT names {project}, whose modules have names that no experiment file can call; allowed are ASCII letters, digits and _.")

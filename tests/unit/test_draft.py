@@ -646,13 +646,34 @@ POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
         ("the/project/__init__.py", NAMED.replace("the-", "The."), "the.project:train"),
         ("src/acme/risk/other/__init__.py", NAMED, "acme.risk.other:train"),
         ("acme/other/__init__.py", NAMED, "acme.other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.setuptools.package-dir]\n'' = 'lib'", "other:train"),
+        ("lib/__init__.py", f"{NAMED}[tool.setuptools.package-dir]\nother = 'lib'", "other:train"),
+        ("lib/fit.py", f"{NAMED}[tool.setuptools]\npackages = ['acme.other']\npackage-dir = {{'acme.other' = 'lib'}}", "acme.other.fit:train"),
+        ("python/the_project/__init__.py", f"{NAMED}[tool.maturin]\npython-source = 'python'\nmodule-name = 'the_project._it'", "the_project:train"),
+        ("python/other/__init__.py", f"{NAMED}[tool.maturin]\npython-source = 'python'", "other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.pdm.build]\npackage-dir = 'lib'", "other:train"),
+        ("lib/other.py", f"{NAMED}[tool.pdm.build]\npackage-dir = 'lib'", "other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.hatch.build.targets.wheel.force-include]\n'lib/other' = 'other'", "other:train"),
+        ("lib/__init__.py", f"{NAMED}[tool.hatch.build.targets.wheel.force-include]\nlib = '/acme/other'", "acme.other:train"),
+        ("lib/it.py", f"{NAMED}[tool.hatch.build.force-include]\n'lib/it.py' = 'other.py'", "other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.hatch.build.targets.wheel]\nsources = ['lib']", "other:train"),
+        ("lib/other/__init__.py", f"{NAMED}[tool.hatch.build.targets.wheel.sources]\nlib = ''", "other:train"),
+        ("lib/it/__init__.py", f"{NAMED}[tool.hatch.build.sources]\n'lib/it' = 'other'", "other:train"),
+        ("src/the_project/__init__.py", f"{NAMED}[tool.hatch.build.force-include]\n'more.py' = 'the_project/more.py'\n'.' = 'all'", "the_project:train"),
+        ("the_project/__init__.py", f"{NAMED}[tool.setuptools.package-dir]\n'' = '.'", "the_project:train"),
         ("other/__init__.py", f"{NAMED}[tool]\nhatch = 3\nsetuptools = {{packages = 4, find = 5}}\npoetry = {{packages = [6]}}", "other:train"),
     ],
 )
 def test_a_module_is_found_that_is_not_called_as_its_project(tmp_path: Path, module: str, about: str, called: str) -> None:
-    found, text = drafted(tmp_path, project(tmp_path / "theirs", "def train(): pass\n", about, module))
+    folder = project(tmp_path / "theirs", "def train(): pass\n", about, module)
+    (folder / "more.py").write_text("def load(): pass\n")
+    found, text = drafted(tmp_path, folder)
     assert found["train"]["call"] == called and "# steps:" not in text, "each function once"
     assert re.search(r"^[Tt]he[-.]project==1\.2$", (tmp_path / "environments" / "mine.in").read_text(), re.MULTILINE)
+
+
+SETUP = "from setuptools import setup\nsetup(name='the-irs', version='1.2', "
+TRAIN, WRONG = "def train(): pass\n", "def wrong(): pass\n"
 
 
 @pytest.mark.parametrize(
@@ -661,6 +682,23 @@ def test_a_module_is_found_that_is_not_called_as_its_project(tmp_path: Path, mod
         ({"setup.cfg": "[metadata]\nname = the-irs\nversion = 1.2\n[options]\npy_modules = theirs\n"}, "the-irs==1.2"),
         ({"setup.cfg": "[metadata]\nname = the-irs\nversion = attr: theirs.__version__\n[options]\npy_modules = theirs\n"}, "the-irs==3.1"),
         ({"setup.py": "from setuptools import setup\nsetup(name='the-irs', version='1.2', py_modules=['theirs'], url=URL)\n"}, "the-irs==1.2"),
+        *(
+            ({"setup.py": f"{SETUP}{more})\n", "lib/theirs.py": TRAIN, "lib/deep/__init__.py": "", "theirs.py": WRONG}, "the-irs==1.2")
+            for more in ("py_modules=['theirs'], package_dir={'': 'lib'}", "package_dir={'': 'lib'}")
+        ),
+        *(
+            ({"setup.py": f"{SETUP}{more})\n", "lib/theirs/__init__.py": TRAIN, "theirs.py": WRONG}, "the-irs==1.2")
+            for more in ("package_dir={'': 'lib'}, packages=find_packages('lib')", "packages=setuptools.find_namespace_packages(where='lib')")
+        ),
+        (
+            {
+                "setup.cfg": "[metadata]\nname = the-irs\nversion = 1.2\n[options]\npackage_dir =\n    =lib\n",
+                "lib/theirs/__init__.py": TRAIN,
+                "theirs.py": WRONG,
+            },
+            "the-irs==1.2",
+        ),
+        ({"setup.py": f"{SETUP}packages=find_packages('.') + find_packages(HERE), py_modules=['theirs'])\n"}, "the-irs==1.2"),
         ({"setup.py": "import setuptools\nsetuptools.setup()\n", "setup.cfg": "[metadata]\nname = theirs\n", "pyproject.toml": "[build-system]\n"}, "theirs"),
     ],
 )
@@ -668,6 +706,7 @@ def test_a_project_of_before_pyproject_is_read(tmp_path: Path, files: dict[str, 
     folder = project(tmp_path / "theirs", "__version__ = '3.1'\ndef train(): pass\n")
     (folder / "pyproject.toml").unlink()
     for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     assert drafted(tmp_path, folder)[0]["train"]["call"] == "theirs:train"
     assert (tmp_path / "environments" / "mine.in").read_text().endswith(f"\n{pin}\n")
