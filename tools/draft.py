@@ -285,8 +285,12 @@ def _project(project: Path) -> Package:
     expected = [place for module in _modules(name) for above in roots or (project / "src", project) for place in _places(above, [above / module])]
     # a project churn-model with a package churn is that package, and not its module model
     expected = [(module, path) for module, path in expected if len(module) == 1 or not (path.parent / "__init__.py").is_file()]
-    for places in (named, expected, _moved(project, content, "force-include"), _discovered(project, roots)):
-        if files := [found for module, path in places for found in _files(module, path, bare=places is named)]:
+    plain = [(module, path) for module, path in expected if any(path.glob("*.py"))]  # setuptools takes those without __init__.py, too
+    inside = [path for path in (project / "src").glob("*") if path.name.isidentifier() and any(path.rglob("*.py"))]
+    only = _places(project / "src", inside) if len(inside) == 1 else []
+    moved, found = _moved(project, content, "force-include"), _discovered(project, roots)
+    for places, bare in ((named, True), (expected, False), (moved, True), (plain, True), (found, False), (only, True)):
+        if files := [one for module, path in places for one in _files(module, path, bare)]:
             version = version or _source_version(project, content, [file for _module, file in files])
             return Package(name, version, *_read(dict.fromkeys(files), project), extras=_extras(about, content))
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
@@ -316,10 +320,9 @@ def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("setup"):
                 for part in call.keywords:
                     if isinstance(part.value, ast.Call) and re.fullmatch(r"(.*\.)?find(_namespace)?_packages", ast.unparse(part.value.func)):
-                        said = {inner.arg: inner.value for inner in part.value.keywords}
-                        said |= dict(zip(("where",), part.value.args, strict=False))
+                        given = {str(inner.arg): inner.value for inner in part.value.keywords} | dict(zip(("where",), part.value.args, strict=False))
                         with contextlib.suppress(ValueError, TypeError, KeyError):
-                            settings["packages"] = {"find": {"where": [where for where in _texts(ast.literal_eval(said["where"])) if where != "."]}}
+                            settings["packages"] = {"find": {"where": [where for where in _texts(ast.literal_eval(given["where"])) if where != "."]}}
                     with contextlib.suppress(ValueError, TypeError):  # what is computed
                         key, value = (part.arg or "").replace("_", "-"), ast.literal_eval(part.value)
                         (about if key in ("name", "version") else settings)[key] = value

@@ -646,6 +646,10 @@ POETRY = "[tool.poetry]\nname = 'the-project'\nversion = '1.2'\n"
         ("the/project/__init__.py", NAMED.replace("the-", "The."), "the.project:train"),
         ("src/acme/risk/other/__init__.py", NAMED, "acme.risk.other:train"),
         ("acme/other/__init__.py", NAMED, "acme.other:train"),
+        ("src/the_project/fit.py", NAMED, "the_project.fit:train"),
+        ("the_project/fit.py", NAMED, "the_project.fit:train"),
+        ("src/other/fit.py", NAMED, "other.fit:train"),
+        ("src/acme/other/fit.py", NAMED, "acme.other.fit:train"),
         ("lib/other/__init__.py", f"{NAMED}[tool.setuptools.package-dir]\n'' = 'lib'", "other:train"),
         ("lib/__init__.py", f"{NAMED}[tool.setuptools.package-dir]\nother = 'lib'", "other:train"),
         ("lib/fit.py", f"{NAMED}[tool.setuptools]\npackages = ['acme.other']\npackage-dir = {{'acme.other' = 'lib'}}", "acme.other.fit:train"),
@@ -738,6 +742,17 @@ def test_a_package_is_no_namespace_of_its_modules(tmp_path: Path) -> None:
     folder = project(tmp_path / "theirs", "def train(): pass\n", NAMED, "src/the/__init__.py")
     project(folder, "def split(): pass\n", NAMED, "src/the/project/__init__.py")
     assert drafted(tmp_path, folder)[0]["train"]["call"] == "the:train"
+
+
+def test_a_folder_without_init_that_is_called_as_its_project_is_the_package_and_of_several_others_none_is(tmp_path: Path) -> None:
+    folder = project(tmp_path / "theirs", "def train(): pass\n", NAMED, "src/the_project/fit.py")
+    project(folder, "def load(): pass\n", NAMED, "src/the_project/rows/__init__.py")
+    project(folder, "def wrong(): pass\n", NAMED, "other/__init__.py")
+    found, text = drafted(tmp_path, folder)
+    assert found["train"]["call"] == "the_project.fit:train" and re.findall(r"call: '(.*?)'", text) == ["the_project.rows:load"]
+    several = project(tmp_path / "several", "def train(): pass\n", NAMED, "src/one/fit.py")
+    project(several, "def train(): pass\n", NAMED, "src/two/fit.py")
+    assert "which has neither a package the_project nor a module the_project.py" in draft(tmp_path, "experiment", "several", several).stderr
 
 
 def test_a_wheel_is_read_as_its_project_is(tmp_path: Path) -> None:
