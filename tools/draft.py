@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -239,6 +240,8 @@ class Package:
     """What cannot be read, a sentence without its end for each file: a newer Python may read it."""
     extras: list[str] = field(default_factory=list)
     """The extras that its functions may need."""
+    python: str = ""
+    """The Python that it asks for, ``>=3.12``, where that is newer than this one; else empty."""
 
 
 def package_of(project: Path) -> Package:
@@ -292,10 +295,26 @@ def _project(project: Path) -> Package:
     for places, bare in ((named, True), (expected, False), (moved, True), (plain, True), (found, False), (only, True)):
         if files := [one for module, path in places for one in _files(module, path, bare)]:
             version = version or _source_version(project, content, [file for _module, file in files])
-            return Package(name, version, *_read(dict.fromkeys(files), project), extras=_extras(about, content))
+            python = _newer(_python(about, content))
+            return Package(name, version, *_read(dict.fromkeys(files), project, python), extras=_extras(about, content), python=python)
     looked = f"the modules that its pyproject.toml names ({', '.join(str(path) for _, path in named)})" if named else ""
     usual = f"a package {_modules(name)[0]} nor a module {_modules(name)[0]}.py, beside pyproject.toml or in src/"
     raise Problem(f"PROJECT names {project}, which has neither {f'{looked} nor ' if looked else ''}{usual}.")
+
+
+def _python(about: dict[str, Any], content: dict[str, Any]) -> object:
+    """What a project says of its Python, by its settings: those of today, of Poetry, and of before pyproject.toml."""
+    poetry = str(_table(about, "dependencies").get("python", ""))
+    return about.get("requires-python") or re.sub(r"[\^~](?=\d)", ">=", poetry) or _table(content, "tool", "setuptools").get("python-requires")
+
+
+def _newer(python: object) -> str:
+    """What a package asks of its Python, where that is a newer one than this; empty where it is not, or cannot be told."""
+    with contextlib.suppress(InvalidSpecifier):
+        wanted, (major, minor, micro) = SpecifierSet(str(python or "")), sys.version_info[:3]
+        if not wanted.contains(f"{major}.{minor}.{micro}") and any(wanted.contains(f"{major}.{later}.99") for later in range(minor, minor + 9)):
+            return str(wanted)
+    return ""
 
 
 def _extras(about: dict[str, Any], content: dict[str, Any]) -> list[str]:
@@ -336,6 +355,8 @@ def _old_settings(project: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         settings["dynamic"] = {"version": {"attr": attribute[1]}}
     if re.match(r"(attr|file):", str(about.get("version", ""))):
         about["version"] = ""
+    if python := written.get("options", "python_requires", fallback=""):
+        settings["python-requires"] = python
     if modules := written.get("options", "py_modules", fallback="").split():
         settings["py-modules"] = modules
     if written.has_section("options.extras_require"):
@@ -512,16 +533,18 @@ def _wheel(wheel: Path) -> Package:
         if not files:
             raise Problem(f"PROJECT names {wheel}, which has no Python file; name the wheel of your package, or its project's folder.")
         try:
-            return Package(about["Name"], about["Version"], *_read(files, folder), extras=_needed_extras(about.get_all("Provides-Extra", [])))
+            python = _newer(about["Requires-Python"])
+            extras = _needed_extras(about.get_all("Provides-Extra", []))
+            return Package(about["Name"], about["Version"], *_read(files, folder, python), extras=extras, python=python)
         except Problem as problem:
             raise Problem(str(problem).replace(str(folder), str(wheel))) from None
 
 
-def _read(files: Iterable[Place], project: Path) -> tuple[str, list[Function], list[str]]:
+def _read(files: Iterable[Place], project: Path, python: str) -> tuple[str, list[Function], list[str]]:
     """The first module of some files, each with the parts of its name, their public functions, and what of them cannot be read.
 
     Raises:
-        Problem: None of them is Python.
+        Problem: None of them is Python, and no newer one than this is asked for, which may read them.
     """
     modules = {file: [part for part in module if part != "__init__"] for module, file in files}
     public = {file: parts for file, parts in modules.items() if "tests" not in parts and CALL.fullmatch(f"{'.'.join(parts)}:f")}
@@ -538,8 +561,9 @@ def _read(files: Iterable[Place], project: Path) -> tuple[str, list[Function], l
         for function in _functions(file, parts, private, classes, unread):
             found.setdefault(function.call, function)
     sentences = [f"{file.relative_to(project) if file.is_relative_to(project) else file}{words}" for file, words in unread.items()]
-    if unread and all(file in unread for file, _parts in shown):
-        raise Problem(f"PROJECT names {project}, of which no file can be read: {'; '.join(sentences)}. Mend it; nothing was written meanwhile.")
+    if unread and not python and all(file in unread for file, _parts in shown):
+        advice = "Mend it, or let its requires-python name the newer Python that it is for; nothing was written meanwhile"
+        raise Problem(f"PROJECT names {project}, of which no file can be read: {'; '.join(sentences)}. {advice}.")
     return next(iter(public.values()))[0], _configured(found.values()), sentences
 
 
@@ -1123,6 +1147,10 @@ def main() -> int:
         write({file: text, needs: f"{head}{pin}\n"})
         for sentence in package.unread:
             print(f"Left out: {sentence}. The draft says so, too.")
+        if package.unread and package.python:
+            here = ".".join(map(str, sys.version_info[:2]))
+            print(f"{package.name} is for Python {package.python}, and make has Python {here} here; the lab has its own. Name its functions in {file},")
+            print(f"or remove it, {needs} and {ROOT / '.venv'}, and run the same again where python3 is Python {package.python}, which can read them.")
         if not version:
             publish = f"make publish PROJECT={shlex.quote(str(asked.project))}{TYPED}"
             print(f"No version of {package.name} is known here: run `{publish}`, and write {package.name}==<version>")

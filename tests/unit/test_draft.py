@@ -784,6 +784,47 @@ def test_a_file_that_is_no_python_is_left_out_and_named(tmp_path: Path) -> None:
         assert len(re.findall(r"^(?:# )?Left out: theirs/(?:_rows|newer).py, line 1, cannot be read as Python ", said, re.MULTILINE)) == 2
 
 
+LATER = f">=3.{sys.version_info.minor + 1}"
+FOR_LATER = {
+    "today": {"pyproject.toml": f"[project]\nname = 'theirs'\nversion = '1.2'\nrequires-python = '{LATER}'\n"},
+    "poetry": {"pyproject.toml": f"[tool.poetry]\nname = 'theirs'\nversion = '1.2'\n[tool.poetry.dependencies]\npython = '{LATER.replace('>=', '^')}'\n"},
+    "setup.cfg": {"setup.cfg": f"[metadata]\nname = theirs\nversion = 1.2\n[options]\npython_requires = {LATER}\n"},
+    "setup.py": {"setup.py": f"setup(name='theirs', version='1.2', python_requires='{LATER}')\n"},
+    "a wheel": {},
+}
+
+
+@pytest.mark.parametrize("kind", [*FOR_LATER])
+def test_a_package_for_a_newer_python_is_drafted_without_what_this_one_cannot_read(tmp_path: Path, kind: str) -> None:
+    source = "type Row = = dict[str, float]\ndef train(): pass\n"  # no Python reads this
+    folder = project(tmp_path / "theirs", source)
+    (folder / "pyproject.toml").unlink()
+    for name, text in FOR_LATER[kind].items():
+        (folder / name).write_text(text)
+    if kind == "a wheel":
+        folder = tmp_path / "theirs-1.2-py3-none-any.whl"
+        with zipfile.ZipFile(folder, "w") as archive:
+            archive.writestr("theirs.py", source)
+            archive.writestr("theirs-1.2.dist-info/METADATA", f"Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\nRequires-Python: {LATER}\n")
+    found, text = drafted(tmp_path, folder)
+    assert found["train"]["call"] == "theirs:train" and "# Left out: theirs.py, line 1, cannot be read as Python 3." in text
+    assert (tmp_path / "environments" / "mine.in").read_text().endswith("\ntheirs==1.2\n")
+    said = draft(tmp_path, "experiment", "other", folder).stdout
+    assert (
+        f"theirs is for Python {LATER}, and make has Python 3.{sys.version_info.minor} here" in said
+        and f"where python3 is Python {LATER}, which can read them.\n" in said
+    )
+
+
+@pytest.mark.parametrize("asked", [">=3.8", "<3.8", "no version"])
+def test_a_package_for_this_python_that_it_cannot_read_is_to_be_mended(tmp_path: Path, asked: str) -> None:
+    about = f"[project]\nname = 'theirs'\nversion = '1.2'\nrequires-python = '{asked}'\n"
+    done = draft(tmp_path, "experiment", "mine", project(tmp_path / "theirs", "type Row = = dict[str, float]\n", about))
+    assert done.returncode == 1 and done.stderr.endswith(
+        "). Mend it, or let its requires-python name the newer Python that it is for; nothing was written meanwhile.\n"
+    )
+
+
 @pytest.mark.parametrize(
     "source", [b"x = 1\ndef train(:\n", b"x = 1\nx = '\xff'\n", b"x = 1\nx = '\0'\n", b"# coding: nonsense\n", b"x = " + b"-" * 99999 + b"1"]
 )
