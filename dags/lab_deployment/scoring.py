@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import io
+import itertools
 import json
 import os
 import platform
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,7 @@ def score(request_file: str, report_file: str) -> None:
         columns: list[str] = []
         failures = Failures(output / f"{file['name']}.failures.jsonl")
         writer = Writer(target, file["format"])
-        for table in tables(Path(file["path"]), file["format"], request["rows_at_once"]):
+        for table in tables(Path(file["path"]), file["format"], request["rows_at_once"], taken):
             missing = [name for name in taken if name not in table.columns and name in inputs.required_input_names()]
             if missing:
                 raise SystemExit(
@@ -245,8 +248,20 @@ def framed(predictions: Any, index: Any) -> Any:
     return found.set_axis(index)
 
 
-def tables(path: Path, kind: str, rows: int) -> Any:
-    """The rows of a file as tables of at most ``rows`` rows, each numbered from 0."""
+GAPS = ["", "nan", "NaN", "-nan", "-NaN", "null", "NULL", "None", "NA", "n/a", "N/A", "<NA>", "#NA", "#N/A", "#N/A N/A"]
+GAPS += ["1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
+"""What pandas takes for an empty cell of a CSV file, by its documentation; it can only be told so for all columns or with the whole list."""
+
+
+def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
+    """The rows of a file as tables of at most ``rows`` rows, each numbered from 0.
+
+    Args:
+        path: The file.
+        kind: ``csv``, ``jsonl`` or ``parquet``.
+        rows: How many rows a table may have.
+        taken: The columns that the model takes. All others are left as they are written, ``007`` and an empty cell, too; without it there are no others.
+    """
     import pandas as pd
 
     try:
@@ -255,13 +270,21 @@ def tables(path: Path, kind: str, rows: int) -> Any:
 
             for batch in pyarrow.parquet.ParquetFile(path).iter_batches(rows):
                 yield batch.to_pandas().reset_index(drop=True)
-        else:
-            reader = (
-                pd.read_csv(path, chunksize=rows, compression="infer") if kind == "csv" else pd.read_json(path, lines=True, chunksize=rows, compression="infer")
-            )
-            with reader:
+        elif kind == "csv":
+            as_written: dict[str, Any] = {}
+            if taken:
+                names = pd.read_csv(path, nrows=0, compression="infer").columns
+                as_written["dtype"] = {name: str for name in names if name not in taken}
+                as_written |= {"keep_default_na": False, "na_values": {name: GAPS for name in names if name in taken}}
+            with pd.read_csv(path, chunksize=rows, compression="infer", **as_written) as reader:
                 for table in reader:
                     yield table.reset_index(drop=True)
+        else:
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rt", encoding="utf-8") as file:
+                filled = (line for line in file if line.strip())
+                while lines := list(itertools.islice(filled, rows)):
+                    yield _of_lines(lines, taken)
     except pd.errors.EmptyDataError:
         return
     except SystemExit:
@@ -269,6 +292,20 @@ def tables(path: Path, kind: str, rows: int) -> Any:
     except Exception as error:
         told(error)
         raise SystemExit(f"{path.name} cannot be read as {kind}: {type(error).__name__}: {in_a_line(error)}") from None
+
+
+def _of_lines(lines: list[str], taken: Sequence[str]) -> Any:
+    """A table of JSON lines; pandas makes numbers and times of texts, which is for the columns that a model takes alone."""
+    import pandas as pd
+
+    table = pd.read_json(io.StringIO("".join(lines)), lines=True, convert_axes=False)
+    others = [name for name in table.columns if taken and name not in taken]
+    if others:
+        records = json.loads(f"[{','.join(lines)}]")  # four times as fast as one by one
+        for name in others:
+            values = [record.get(name) if isinstance(record, dict) else None for record in records]
+            table[name] = pd.Series(values, index=table.index, dtype=object)
+    return table.reset_index(drop=True)
 
 
 class Writer:
@@ -296,7 +333,7 @@ class Writer:
         if self._kind == "csv":
             table.to_csv(self._open, index=False, header=first, lineterminator="\n")
         else:
-            table.to_json(self._open, orient="records", lines=True, date_format="iso")
+            table.to_json(self._open, orient="records", lines=True, date_format="iso", double_precision=15)  # the most that it can
 
     def close(self) -> None:
         """Close the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 from mlflow.types import ColSpec, DataType, Schema
+from pandas._libs.parsers import STR_NA_VALUES
 
 from lab_deployment import scoring
 
@@ -33,18 +35,18 @@ class Sum(mlflow.pyfunc.PythonModel):
         return np.asarray(model_input).sum(axis=1)
 
 
-def scored(folder: Path, example: Any, text: str, **options: Any) -> str:
-    """What is written for a CSV file, two rows at a time, by a model that was trained on such rows."""
-    (folder / "rows.csv").write_text(text)
+def scored(folder: Path, example: Any, text: str, kind: str = "csv", **options: Any) -> str:
+    """What is written for a file, two rows at a time, by a model that was trained on such rows."""
+    (folder / f"rows.{kind}").write_text(text)
     (folder / "out").mkdir()
     mlflow.pyfunc.save_model(folder / "model", python_model=Sum(), signature=infer_signature(example, np.array([1.0])), pip_requirements=[])
     request: dict[str, Any] = {"model": str(folder / "model"), "output": str(folder / "out")}
     request |= {"uri": "models:/m/1", "digest": "", "by": "", "input": str(folder)}
     request |= {"columns": "none", "rows_at_once": 2, "allowed_failures": 0, **options}
-    request["files"] = [{"path": str(folder / "rows.csv"), "name": "rows.csv", "format": "csv"}]
+    request["files"] = [{"path": str(folder / f"rows.{kind}"), "name": f"rows.{kind}", "format": kind}]
     (folder / "request.json").write_text(json.dumps(request))
     scoring.score(str(folder / "request.json"), str(folder / "report.json"))
-    return (folder / "out" / "rows.csv").read_text()
+    return (folder / "out" / f"rows.{kind}").read_text()
 
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]})
@@ -85,6 +87,36 @@ def test_what_is_too_great_for_the_model_is_no_endless_number(tmp_path: Path) ->
 def test_the_columns_beside_the_predictions_are_as_they_were(tmp_path: Path) -> None:
     written = scored(tmp_path, FRAME.astype("float32"), "id,a,b\nx,0.123456789012,1\n", columns="all")
     assert written.splitlines()[1].startswith("x,0.123456789012,1,1.12345")
+
+
+PASSED_ON = ["007", "1001", "", "NA", "1.50", "TRUE", "1e5", "2026-01-02", "12345678901234567890123", 'a ""b"", c', " x "]
+
+
+@pytest.mark.parametrize("columns", ["others", "all"])
+def test_what_the_model_does_not_take_is_passed_on_as_it_is_written(tmp_path: Path, columns: str) -> None:
+    rows = "".join(f'"{value}",{number},1,{value if value in ("007", "") else "x"}\n' for number, value in enumerate(PASSED_ON))
+    written = scored(tmp_path, FRAME, f",a,b,date\n{rows}", columns=columns)
+    found = pd.read_csv(io.StringIO(written), dtype=str, keep_default_na=False)
+    assert [*found["Unnamed: 0"]] == [value.replace('""', '"') for value in PASSED_ON]
+    assert [*found["date"]] == [value if value in ("007", "") else "x" for value in PASSED_ON]
+    assert [*found["prediction"].astype(float)] == [number + 1 for number in range(len(PASSED_ON))]
+
+
+def test_gaps_in_what_the_model_takes_are_those_that_pandas_knows(tmp_path: Path) -> None:
+    assert set(scoring.GAPS) == STR_NA_VALUES
+    (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{gap},{gap}\n" for gap in scoring.GAPS))
+    [table] = scoring.tables(tmp_path / "rows.csv", "csv", 100, ["a"])
+    assert table["a"].isna().all() and [*table["b"]] == scoring.GAPS
+
+
+def test_values_of_json_lines_that_the_model_does_not_take_stay_what_they_are(tmp_path: Path) -> None:
+    passed_on: list[Any] = ["007", 1001, None, 9007199254740993, True, 0.123456789012345, 1e-13, "2026-01-02", "", ["1", None], {"a": "1"}]
+    lines = [json.dumps({"date": value, "2026": str(value), "a": number, "b": 0.5}) for number, value in enumerate(passed_on)]
+    written = scored(tmp_path, FRAME, "\n\n".join([*lines, '{"a": 1, "b": 1}']), kind="jsonl", columns="others")
+    found = [json.loads(line) for line in written.splitlines()]
+    assert [line["date"] for line in found] == [*passed_on, None] and [line["2026"] for line in found] == [*map(str, passed_on), None]
+    assert [type(line["date"]) for line in found] == [*map(type, passed_on), type(None)]
+    assert [line["prediction"] for line in found] == [*(number + 0.5 for number in range(len(passed_on))), 2]
 
 
 @pytest.mark.parametrize(("header", "columns"), [("id,a,b", 3), ("a", 1)])
