@@ -75,7 +75,7 @@ def score(request_file: str, report_file: str) -> None:
         columns: list[str] = []
         failures = Failures(output / f"{file['name']}.failures.jsonl")
         writer = Writer(target, file["format"])
-        for table in tables(Path(file["path"]), file["format"], request["rows_at_once"], taken):
+        for table, arrow in tables(Path(file["path"]), file["format"], request["rows_at_once"], taken):
             missing = [name for name in taken if name not in table.columns and name in inputs.required_input_names()]
             if missing:
                 raise SystemExit(
@@ -94,9 +94,9 @@ def score(request_file: str, report_file: str) -> None:
             if len(good):
                 found = framed(predictions, good.index)
                 clash = [name for name in found.columns if name in kept]
-                result = good[kept].join(found.rename(columns={name: f"{name}_predicted" for name in clash}))
-                columns = [str(name) for name in result.columns]
-                writer.write(result)
+                found = found.rename(columns={name: f"{name}_predicted" for name in clash})
+                columns = [str(name) for name in (*kept, *found.columns)]
+                writer.write(good[kept], found, arrow)
             rows += len(table)
         writer.close()
         failures.close()
@@ -254,7 +254,7 @@ GAPS += ["1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 
 
 def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
-    """The rows of a file as tables of at most ``rows`` rows, each numbered from 0.
+    """The rows of a file as tables of at most ``rows`` rows, each numbered from 0; of Parquet with the same rows as Arrow has them, else with None.
 
     Args:
         path: The file.
@@ -269,7 +269,7 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
             import pyarrow.parquet  # type: ignore[import-not-found, unused-ignore]
 
             for batch in pyarrow.parquet.ParquetFile(path).iter_batches(rows):
-                yield batch.to_pandas().reset_index(drop=True)
+                yield batch.to_pandas().reset_index(drop=True), batch
         elif kind == "csv":
             as_written: dict[str, Any] = {}
             if taken:
@@ -278,13 +278,13 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
                 as_written |= {"keep_default_na": False, "na_values": {name: GAPS for name in names if name in taken}}
             with pd.read_csv(path, chunksize=rows, compression="infer", **as_written) as reader:
                 for table in reader:
-                    yield table.reset_index(drop=True)
+                    yield table.reset_index(drop=True), None
         else:
             opened = gzip.open if path.suffix == ".gz" else open
             with opened(path, "rt", encoding="utf-8") as file:
                 filled = (line for line in file if line.strip())
                 while lines := list(itertools.islice(filled, rows)):
-                    yield _of_lines(lines, taken)
+                    yield _of_lines(lines, taken), None
     except pd.errors.EmptyDataError:
         return
     except SystemExit:
@@ -315,17 +315,31 @@ class Writer:
         self._path = path
         self._kind = kind
         self._open: Any = None
+        self._predicted: Any = None
 
-    def write(self, table: Any) -> None:
-        """Write rows."""
+    def write(self, kept: Any, predictions: Any, arrow: Any) -> None:
+        """Write rows.
+
+        Args:
+            kept: The columns of the input that stand beside the predictions.
+            predictions: The predictions for the same rows.
+            arrow: The part of a Parquet file in which ``kept`` has the numbers of its rows; their columns are taken from there, for pandas has other types:
+                none for a column without any value, and floating point numbers for whole ones with gaps.
+        """
         if self._kind == "parquet":
             import pyarrow  # type: ignore[import-not-found, unused-ignore]
             import pyarrow.parquet
 
-            content = pyarrow.Table.from_pandas(table, preserve_index=False, schema=self._open.schema if self._open else None)
+            found = pyarrow.Table.from_pandas(predictions, preserve_index=False, schema=self._predicted)
+            self._predicted = found.schema
+            places = [arrow.schema.get_field_index(str(name)) for name in kept.columns]
+            fields = [*(arrow.schema.field(place) for place in places), *found.schema]
+            rows = pyarrow.array(kept.index)
+            content = pyarrow.Table.from_arrays([*(arrow.column(place).take(rows) for place in places), *found.columns], schema=pyarrow.schema(fields))
             self._open = self._open or pyarrow.parquet.ParquetWriter(self._path, content.schema)
             self._open.write_table(content)
             return
+        table = kept.join(predictions)
         first = self._open is None
         if first:
             opened = gzip.open if self._path.suffix == ".gz" else open

@@ -21,7 +21,7 @@ from lab_deployment import environments
 from lab_deployment.targets.batch import Batch, Place
 from lab_experiment.failures import Failure, Mistakes
 from tests.unit import test_object_store as stores
-from tests.unit.conftest import make_environment, serving_environments
+from tests.unit.conftest import ROOT, make_environment, serving_environments
 
 models, commands, deployer, gateway, s3, airflow = stores.models, stores.commands, stores.deployer, stores.gateway, stores.s3, stores.airflow  # fixtures
 
@@ -112,6 +112,56 @@ def test_parquet_in_an_object_store_is_scored_there(airflow: stores.Airflow, s3:
     assert "result" in done, done
     found = subprocess.run([arrow, "-c", read, str(s3.folder / "orders-parquet" / "b.parquet")], text=True, capture_output=True, check=True).stdout
     assert [(row["id"], round(row["x"], 6), round(row["prediction"], 6)) for row in json.loads(found)] == [("a", 1, 3), ("b", 2, 6), ("c", 4, 12)]
+
+
+PARQUET = """
+import json, sys
+from pathlib import Path
+import mlflow.pyfunc, pandas, pyarrow, pyarrow.parquet
+from mlflow.models import infer_signature
+sys.path.append(sys.argv[1])
+from lab_deployment import scoring
+folder, columns = Path(sys.argv[2]), sys.argv[3]
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        if model_input["x"].isna().any(): raise ValueError("a gap")
+        return pandas.DataFrame({"when": model_input["x"] * 2, "y": model_input["x"] * 3})
+made = pandas.DataFrame({"when": [1.0], "y": [1.0]})
+mlflow.pyfunc.save_model(folder / "model", python_model=Model(), signature=infer_signature(pandas.DataFrame({"x": [1.0]}), made), pip_requirements=[])
+rows = pyarrow.table({
+    "x": pyarrow.array([1.0, 2.0, None, 4.0, 5.0]),
+    "note": pyarrow.array([None, None, "c", "d", None]),
+    "id": pyarrow.array([9007199254740993, None, 3, 4, None]),
+    "nothing": pyarrow.array([None] * 5, pyarrow.string()),
+    "small": pyarrow.array([1, 2, 3, 4, 5], pyarrow.int8()),
+    "when": pyarrow.array([None, None, None, None, 1000001], pyarrow.timestamp("us", "UTC")),
+    "kind": pyarrow.array(["a", "b", "a", None, "c"]).dictionary_encode(),
+    "list": pyarrow.array([[], None, [1], [1, 2], [3]], pyarrow.list_(pyarrow.int32())),
+})
+pyarrow.parquet.write_table(rows, folder / "rows.parquet")
+request = {"model": str(folder / "model"), "output": str(folder / "out"), "uri": "", "digest": "", "by": "", "input": "", "columns": columns, "rows_at_once": 2}
+request |= {"allowed_failures": 1, "files": [{"path": str(folder / "rows.parquet"), "name": "rows.parquet", "format": "parquet"}]}
+(folder / "request.json").write_text(json.dumps(request))
+scoring.score(str(folder / "request.json"), str(folder / "report.json"))
+found = pyarrow.parquet.read_table(folder / "out" / "rows.parquet")
+kept = [name for name in rows.column_names if columns == "all" or (columns == "others" and name != "x")]
+when = "when_predicted" if kept else "when"
+assert found.column_names == [*kept, when, "y"], found.column_names
+assert not kept or found.select(kept).equals(rows.select(kept).take([0, 1, 3, 4])), found
+assert found.select([when, "y"]).to_pydict() == {when: [2, 4, 8, 10], "y": [3, 6, 12, 15]}
+assert json.loads((folder / "report.json").read_text())["files"][0]["columns"] == found.column_names
+"""
+
+
+@pytest.mark.parametrize("columns", ["others", "all", "none"])
+def test_columns_of_parquet_keep_their_types_beside_the_predictions(tmp_path: Path, columns: str) -> None:
+    """Also where the first rows have no value in them, and where whole numbers have gaps; one row fails and is left out."""
+    command: list[str | Path] = [make_environment("mlflow"), "-c", PARQUET, ROOT / "dags", tmp_path, columns]  # MLflow's server comes with pyarrow
+    (tmp_path / "out").mkdir()
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done.stdout
+    (failed,) = (tmp_path / "out" / "rows.parquet.failures.jsonl").read_text().splitlines()
+    assert json.loads(failed)["content"]["note"] == "c"
 
 
 @pytest.mark.deep

@@ -21,7 +21,7 @@ from lab_deployment import scoring
 def test_texts_of_a_file_are_objects_as_every_mlflow_takes_them(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("kind,number\na,1\n,2\n")
-    [table] = scoring.tables(path, "csv", 10)
+    [(table, _)] = scoring.tables(path, "csv", 10)
     made = scoring.typed(table, Schema([ColSpec(DataType.string, "kind", required=False), ColSpec(DataType.double, "number")]))
     assert made["kind"].dtype == object and made["number"].dtype == float
     assert made["kind"][0] == "a" and pd.isna(made["kind"][1]) and isinstance(made["kind"][1], float), "a gap stays what it is"
@@ -105,7 +105,7 @@ def test_what_the_model_does_not_take_is_passed_on_as_it_is_written(tmp_path: Pa
 def test_gaps_in_what_the_model_takes_are_those_that_pandas_knows(tmp_path: Path) -> None:
     assert set(scoring.GAPS) == STR_NA_VALUES
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{gap},{gap}\n" for gap in scoring.GAPS))
-    [table] = scoring.tables(tmp_path / "rows.csv", "csv", 100, ["a"])
+    [(table, _)] = scoring.tables(tmp_path / "rows.csv", "csv", 100, ["a"])
     assert table["a"].isna().all() and [*table["b"]] == scoring.GAPS
 
 
