@@ -65,6 +65,7 @@ def score(request_file: str, report_file: str) -> None:
     output = Path(request["output"])
     inputs = model.metadata.signature.inputs
     taken = inputs.input_names() if inputs.has_input_names() else []
+    texts = [name for name, kind in zip(taken, inputs.input_types(), strict=False) if getattr(kind, "name", "") == "string"]
     files = []
     failed = 0
     for file in request["files"]:
@@ -75,7 +76,7 @@ def score(request_file: str, report_file: str) -> None:
         columns: list[str] = []
         failures = Failures(output / f"{file['name']}.failures.jsonl")
         writer = Writer(target, file["format"])
-        for table, arrow in tables(Path(file["path"]), file["format"], request["rows_at_once"], taken):
+        for table, arrow in tables(Path(file["path"]), file["format"], request["rows_at_once"], taken, texts):
             missing = [name for name in taken if name not in table.columns and name in inputs.required_input_names()]
             if missing:
                 raise SystemExit(
@@ -253,7 +254,7 @@ GAPS += ["1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"]
 """What pandas takes for an empty cell of a CSV file, by its documentation; it can only be told so for all columns or with the whole list."""
 
 
-def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
+def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = (), texts: Sequence[str] = ()) -> Any:
     """The rows of a file as tables of at most ``rows`` rows, each numbered from 0; of Parquet with the same rows as Arrow has them, else with None.
 
     Args:
@@ -261,6 +262,7 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
         kind: ``csv``, ``jsonl`` or ``parquet``.
         rows: How many rows a table may have.
         taken: The columns that the model takes. All others are left as they are written, ``007`` and an empty cell, too; without it there are no others.
+        texts: Those of them that it takes as texts: ``01234`` is one, too.
     """
     import pandas as pd
 
@@ -274,7 +276,7 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
             as_written: dict[str, Any] = {}
             if taken:
                 names = pd.read_csv(path, nrows=0, compression="infer").columns
-                as_written["dtype"] = {name: str for name in names if name not in taken}
+                as_written["dtype"] = {name: str for name in names if name not in taken or name in texts}
                 as_written |= {"keep_default_na": False, "na_values": {name: GAPS for name in names if name in taken}}
             with pd.read_csv(path, chunksize=rows, compression="infer", **as_written) as reader:
                 for table in reader:
@@ -284,7 +286,7 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
             with opened(path, "rt", encoding="utf-8") as file:
                 filled = (line for line in file if line.strip())
                 while lines := list(itertools.islice(filled, rows)):
-                    yield _of_lines(lines, taken), None
+                    yield _of_lines(lines, taken, texts), None
     except pd.errors.EmptyDataError:
         return
     except SystemExit:
@@ -294,12 +296,12 @@ def tables(path: Path, kind: str, rows: int, taken: Sequence[str] = ()) -> Any:
         raise SystemExit(f"{path.name} cannot be read as {kind}: {type(error).__name__}: {in_a_line(error)}") from None
 
 
-def _of_lines(lines: list[str], taken: Sequence[str]) -> Any:
-    """A table of JSON lines; pandas makes numbers and times of texts, which is for the columns that a model takes alone."""
+def _of_lines(lines: list[str], taken: Sequence[str], texts: Sequence[str]) -> Any:
+    """A table of JSON lines; pandas makes numbers and times of texts, which is for the columns alone that a model takes as such."""
     import pandas as pd
 
     table = pd.read_json(io.StringIO("".join(lines)), lines=True, convert_axes=False)
-    others = [name for name in table.columns if taken and name not in taken]
+    others = [name for name in table.columns if taken and (name not in taken or name in texts)]
     if others:
         records = json.loads(f"[{','.join(lines)}]")  # four times as fast as one by one
         for name in others:

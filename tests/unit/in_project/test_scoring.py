@@ -11,7 +11,7 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, Schema
 from pandas._libs.parsers import STR_NA_VALUES
 
@@ -36,10 +36,11 @@ class Sum(mlflow.pyfunc.PythonModel):
 
 
 def scored(folder: Path, example: Any, text: str, kind: str = "csv", **options: Any) -> str:
-    """What is written for a file, two rows at a time, by a model that was trained on such rows."""
+    """What is written for a file, two rows at a time, by a model that was trained on such rows, or by a model with a schema of its own."""
     (folder / f"rows.{kind}").write_text(text)
     (folder / "out").mkdir()
-    mlflow.pyfunc.save_model(folder / "model", python_model=Sum(), signature=infer_signature(example, np.array([1.0])), pip_requirements=[])
+    model, signature = (example[0], ModelSignature(example[1])) if isinstance(example, tuple) else (Sum(), infer_signature(example, np.array([1.0])))
+    mlflow.pyfunc.save_model(folder / "model", python_model=model, signature=signature, pip_requirements=[])
     request: dict[str, Any] = {"model": str(folder / "model"), "output": str(folder / "out")}
     request |= {"uri": "models:/m/1", "digest": "", "by": "", "input": str(folder)}
     request |= {"columns": "none", "rows_at_once": 2, "allowed_failures": 0, **options}
@@ -100,6 +101,25 @@ def test_what_the_model_does_not_take_is_passed_on_as_it_is_written(tmp_path: Pa
     assert [*found["Unnamed: 0"]] == [value.replace('""', '"') for value in PASSED_ON]
     assert [*found["date"]] == [value if value in ("007", "") else "x" for value in PASSED_ON]
     assert [*found["prediction"].astype(float)] == [number + 1 for number in range(len(PASSED_ON))]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_text_that_the_model_takes_stays_one_where_it_looks_like_a_number(tmp_path: Path, kind: str) -> None:
+    """Such as a postcode. The model gives the length of each."""
+
+    class Lengths(mlflow.pyfunc.PythonModel):
+        """Tells how long texts are."""
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow would take hints for a schema
+            """The lengths."""
+            return np.asarray([len(value) if isinstance(value, str) else -1 for value in model_input["code"]])
+
+    codes = ["01234", "5", None, "1e5"]
+    lines = [json.dumps({"code": code}) for code in codes] if kind == "jsonl" else ["code", *(f'"{code or ""}"' for code in codes)]
+    schema = Schema([ColSpec(DataType.string, "code", required=False)])
+    written = scored(tmp_path, (Lengths(), schema), "\n".join(lines) + "\n", kind=kind)
+    found = [json.loads(line)["prediction"] for line in written.splitlines()] if kind == "jsonl" else [int(line) for line in written.split()[1:]]
+    assert found == [5, 1, -1, 3]
 
 
 def test_gaps_in_what_the_model_takes_are_those_that_pandas_knows(tmp_path: Path) -> None:
