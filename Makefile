@@ -73,7 +73,7 @@ test-three: venv-test ## make a lab of three bare hosts, and see what its users 
 test-deep: venv-test ## run what takes longest: whole runs, AWX, the oldest Airflow and MLflow, images from a registry, ansible-test
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 -m deep
 
-test-fresh: ## run `make lab` twice, another lab beside it, the tests, and those on a host, on a bare machine made in a folder (root; no engine may have containers)
+test-fresh: ## run `make lab` twice, the tests, and those on a host, on a bare machine made in a folder (root; no engine may have containers)
 	@.ci/run
 
 nexus: venv-test ## try the roles and a whole lab on a real Nexus (needs mvn, the Docker engine and half an hour)
