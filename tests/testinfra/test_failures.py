@@ -123,7 +123,7 @@ def test_a_bootstrap_that_fails_leaves_no_image_that_is_taken_for_the_right_one(
     playbook = tmp_path / "play.yml"
     values = {"base_images_prefix": "half-made", "base_images_debian_mirror": "http://127.0.0.1:9/debian", "__base_images_release": "trixie"}
     task = {"ansible.builtin.include_role": {"name": "mlops.lab.base_images", "tasks_from": "debian"}, "vars": values}
-    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "tasks": [task]}]))
+    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "become": True, "tasks": [task]}]))
     for _again in range(2):  # the second run has to fail where the first did
         done = run_tool(["ansible-playbook", "-i", "molecule/inventory", playbook], MOLECULE_PROJECT_DIRECTORY=str(ROOT))
         assert done.returncode != 0 and "E: " in done.stdout, done.stdout
@@ -144,7 +144,7 @@ def test_a_project_that_does_not_start_is_explained_and_can_start_again(host: Ho
     """The message has the container's own words, no image is asked of a registry, and a mended file starts although the broken one ran."""
     playbook = tmp_path / "play.yml"
     task = {"mlops.lab.compose_up": {"project": "failing", "project_src": "/var/tmp/failing", "wait_timeout": 20}}
-    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "tasks": [task]}]))
+    playbook.write_text(json.dumps([{"hosts": "labhost", "gather_facts": False, "become": True, "tasks": [task]}]))
     command: list[str | Path] = ["ansible-playbook", "-i", "molecule/inventory", playbook]
 
     def start(service: dict[str, Any]) -> subprocess.CompletedProcess[str]:
