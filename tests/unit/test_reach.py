@@ -77,6 +77,20 @@ def test_a_host_whose_connection_runs_nothing_is_off_too(tmp_path: Path, tool: R
     assert done.returncode != 0 and "worker2 is not reached: the run goes on" in done.stdout and done.stdout.count("after: control worker1") == 2, done.stdout
 
 
+def test_a_host_whose_sudo_refuses_is_there(tmp_path: Path, tool: Run) -> None:
+    """What is wrong is said by the first task that needs it."""
+    program = tmp_path / "ssh"
+    program.write_text('#!/bin/sh\nfor last; do :; done\nexec /bin/sh -c "$last"\n')
+    program.chmod(0o755)
+    command = lab(tmp_path)
+    refusing = {"ansible_ssh_executable": str(program), "ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/bin/false"}
+    inventory = yaml.safe_load((tmp_path / "hosts.yml").read_text(encoding="utf-8"))
+    inventory["lab"]["children"]["lab_workers"]["hosts"]["worker2"] = refusing
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
+    done = tool(command, **SHOWN)
+    assert done.returncode == 2 and "is not reached" not in done.stdout and "fatal: [worker2]: FAILED!" in done.stdout, done.stdout
+
+
 def test_nothing_goes_on_without_the_control_host(tmp_path: Path, tool: Run) -> None:
     done = tool(lab(tmp_path, "control", "worker2"), **SHOWN)
     assert done.returncode != 0 and "after:" not in done.stdout
