@@ -1069,10 +1069,10 @@ def name_problems(name: Any, inventory: Inventory) -> list[str]:
     """Report a name of the lab that containers, images and directories cannot have.
 
     Args:
-        name: what :data:`NAME` says.
+        name: what :data:`NAME` says, None where nothing does.
         inventory: where variables are set.
     """
-    if isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name) and not name.endswith("-bench"):
+    if name is None or (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name) and not name.endswith("-bench")):
         return []
     return [
         f"{NAME}, set {set_at(inventory, NAME)}, is '{name}', which can be no lab's name: write at most 40 small letters, digits, - and _, without -bench "

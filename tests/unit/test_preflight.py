@@ -599,9 +599,9 @@ def test_tasks_are_not_kept_from_an_mlflow_elsewhere(inventory: judge.Inventory,
 
 
 def test_a_name_that_nothing_can_have_is_refused(inventory: judge.Inventory) -> None:
-    for right in ("churn-lab", "a", "lab_2", "x" * 40):
+    for right in ("churn-lab", "a", "lab_2", "x" * 40, None):
         assert judge.name_problems(right, inventory) == []
-    for wrong in ("Team.Lab", "my lab", "-lab", "", "x" * 41, "churn-bench", 7, None):
+    for wrong in ("Team.Lab", "my lab", "-lab", "", "x" * 41, "churn-bench", 7):
         words = f"is '{wrong}', which can be no lab's name: write at most 40 small letters, digits, - and _, without -bench at the end, such as churn-lab."
         sentence(judge.name_problems(wrong, inventory), "lab_name, set in ", "shared.yml:2, ", words)
 
