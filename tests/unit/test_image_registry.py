@@ -57,8 +57,11 @@ def find(name):
 
 def breaks():
     for process in pathlib.Path("/proc").glob("[0-9]*/cmdline") if engine.get("kills") else ():
-        if str(state / "play.yml").encode() in process.read_bytes():  # Ansible
-            os.kill(int(process.parent.name), 9)
+        try:
+            if str(state / "play.yml").encode() in process.read_bytes():  # Ansible
+                os.kill(int(process.parent.name), 9)
+        except OSError:  # it ended meanwhile
+            pass
     if engine.get("breaks"):
         print(engine["breaks"], file=sys.stderr)
         sys.exit(1)
