@@ -1,7 +1,7 @@
 # The front door. Each target is what a person could type; `make -n TARGET` shows it. ARGS goes to Ansible: make lab ARGS=-v
-# LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab. LIMIT names some of its hosts: make lab LIMIT=worker3
+# LAB is the folder of the lab that is meant: make lab LAB=~/churn-lab, or export LAB=~/churn-lab before. LIMIT names some of its hosts: make lab LIMIT=worker3
 .DEFAULT_GOAL := help
-.PHONY: help new lab check project experiment run status logs password renew test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials bench-edit screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there vault
+.PHONY: help new lab check project experiment run status logs password vault renew test test-hosts try test-three test-deep test-fresh nexus lint standards bench bench-trials bench-edit screenshots experiment-check docs docs-site lock venv venv-test venv-screenshots there credentials
 # The verbs of playbooks/site.yml, those beside them, and names that are no more
 VERBS = preflight provision publish build start serve train verify
 OTHER_VERBS = clean stop drain remove_worker backup restore destroy
@@ -9,12 +9,15 @@ OTHER_VERBS = clean stop drain remove_worker backup restore destroy
 
 # Of make test
 PROCESSES = 3
-LAB = inventories/lab
+NAMED := $(origin LAB)
+LAB ?= inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.
 override LAB := $(patsubst ~/%,$(HOME)/%,$(LAB))
 override PROJECT := $(patsubst ~/%,$(HOME)/%,$(PROJECT))
 export LAB
-HOSTS = -i $(LAB)/hosts.yml$(if $(LIMIT), --limit '$(LIMIT)')
+# In quotes, for a path may have blanks
+HOME_OF_LAB = {"lab_home": "$(LAB)"}
+HOSTS = -i '$(LAB)/hosts.yml'$(if $(LIMIT), --limit '$(LIMIT)')
 PLAYBOOK = .venv/bin/ansible-playbook $(HOSTS) $(ARGS)
 COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate
 
@@ -22,9 +25,10 @@ help: ## show this text
 	@sed -n 's/^\([a-z_-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 26
 
 new: venv ## make a lab of your own: make new LAB=~/churn-lab
-	@.venv/bin/ansible-playbook playbooks/new_lab.yml -i localhost, -e lab_home=$(LAB) $(ARGS)
+	@test '$(NAMED)' != undefined || { echo "LAB says which folder the lab gets: make new LAB=~/churn-lab" >&2; exit 2; }
+	@.venv/bin/ansible-playbook playbooks/new_lab.yml -i localhost, -e '$(HOME_OF_LAB)' $(ARGS)
 
-lab: vault ## turn the machines of a lab into a running lab and train a first model; LAB=~/churn-lab for another than inventories/lab
+lab: credentials ## turn the machines of a lab into a running lab and train a first model; LAB=~/churn-lab for another than inventories/lab
 	@.venv/bin/python tools/run_playbook.py site.yml $(HOSTS) $(ARGS)
 
 preflight: ## look for everything that would stop the lab later, and change nothing
@@ -46,7 +50,7 @@ destroy: ## remove the lab with all its data, saying first what goes
 # Not abspath, which makes two paths of one with a blank in it
 publish: override ARGS += $(if $(PROJECT),-e package_index_serve=false -e '{"package_index_publish": ["$(if $(filter /%,$(firstword $(PROJECT))),,$(CURDIR)/)$(PROJECT)"]}')
 
-$(VERBS): vault
+$(VERBS): credentials
 	@$(PLAYBOOK) playbooks/$@.yml
 
 $(OTHER_VERBS): there
@@ -55,7 +59,7 @@ $(OTHER_VERBS): there
 down:
 	@echo "make down is called make stop now." >&2; exit 2
 
-check: vault ## say what `make lab` would change, and change nothing
+check: credentials ## say what `make lab` would change, and change nothing
 	@$(PLAYBOOK) site.yml --check --diff
 
 test: venv-test ## run the tests, in three processes; PROCESSES=2 leaves more to what else runs
@@ -103,20 +107,23 @@ logs: there ## show what a service logged last: SERVICE=airflow-scheduler LINES=
 password: there ## show one password: NAME=airflow_admin
 	@$(PLAYBOOK) playbooks/password.yml $(if $(NAME),-e credential=$(NAME))
 
-renew: vault ## give passwords in the vault new values: NAME=redis,models; `make lab` then brings them to the hosts
-	@test -n '$(NAME)' || { echo "NAME says which: make renew NAME=redis,models" >&2; exit 2; }
-	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB) -e 'renew="$(NAME)"' $(ARGS)
+vault: there ## give the vault the credentials that it lacks, those of a newer version for example; `make lab` makes a vault by itself
+	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e '$(HOME_OF_LAB)' $(ARGS)
 
-bench: vault ## measure the lab beside the official compose file
+renew: credentials ## give passwords in the vault new values: NAME=redis,models; `make lab` then brings them to the hosts
+	@test -n '$(NAME)' || { echo "NAME says which: make renew NAME=redis,models" >&2; exit 2; }
+	@.venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e '$(HOME_OF_LAB)' -e 'renew="$(NAME)"' $(ARGS)
+
+bench: credentials ## measure the lab beside the official compose file
 	@$(PLAYBOOK) playbooks/bench.yml
 
-bench-trials: vault ## measure what a search costs in the running lab: trials per minute, overhead, time to the first line
+bench-trials: credentials ## measure what a search costs in the running lab: trials per minute, overhead, time to the first line
 	@.venv/bin/python benchmarks/trials.py $(ARGS)
 
-bench-edit: vault ## measure the way of an edit in the running lab: from a changed file of a package to its first line on a worker
+bench-edit: credentials ## measure the way of an edit in the running lab: from a changed file of a package to its first line on a worker
 	@.venv/bin/python benchmarks/edit.py $(ARGS)
 
-screenshots: vault venv-screenshots ## take the pictures in docs/pictures from the running lab
+screenshots: credentials venv-screenshots ## take the pictures in docs/pictures from the running lab
 	@.venv/bin/python tools/screenshots.py $(ARGS)
 
 experiment-check: there ## say what is wrong with the experiment files; one of them: EXPERIMENT=wine
@@ -148,9 +155,7 @@ venv-screenshots: venv
 	@tools/install_packages.sh chromium=chromium
 
 there: venv
-	@test -e $(LAB)/hosts.yml || { echo "There is no lab in $(LAB): make new LAB=$(LAB) makes one." >&2; exit 1; }
+	@test -e '$(LAB)/hosts.yml' || { echo "There is no lab in $(LAB): make new LAB='$(LAB)' makes one." >&2; exit 1; }
 
-# On the first run only: a random password and a vault of random credentials. The vault of an older version is completed by
-#   ansible-playbook mlops.lab.create_vault -e lab_home=<the lab's folder>
-vault: there
-	@test -e $(LAB)/group_vars/lab/vault.yml || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e lab_home=$(LAB)
+credentials: there # on the first run only
+	@test -e '$(LAB)/group_vars/lab/vault.yml' || .venv/bin/ansible-playbook playbooks/create_vault.yml -i localhost, -e '$(HOME_OF_LAB)'

@@ -58,7 +58,7 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
     lock = folder / f"{name}.lock"
     if not lock.is_file():
         known = ", ".join([PROJECT, *sorted(path.stem for path in folder.glob("*.lock"))])
-        way = f"`make run` and `make lab` lock environments/{name}.in and bring it"
+        way = f"The verbs run and start lock environments/{name}.in and bring it"
         raise Mistakes([f"environment has {name!r}, of which there is no lock here; allowed: {known}. {way}."])
     text = lock.read_text(encoding="utf-8")
     asked_for = header(text).get("asked", "")
@@ -67,10 +67,10 @@ def provide(name: str, say: Callable[[str], None] = lambda line: None) -> Enviro
         if not all(path.is_file() for path in paths):
             continue
         if not asked_for.startswith(hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:32]):
-            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; `make run` and `make lab` lock it anew."])
+            raise Mistakes([f"environment has {name!r}, whose {shown} changed since {lock.name} was made of it; the verbs run and start lock it anew."])
     in_image = folder_in_image() / f"{name}.lock"
     if in_image.is_file() and in_image.read_text(encoding="utf-8") != text:
-        raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; `make build` and `make start` bring the new one."])
+        raise Mistakes([f"environment has {name!r}, whose {lock.name} changed since the image was built; the verbs build and start bring the new one."])
     return of_lock(name, text, say)
 
 

@@ -30,6 +30,7 @@ VERBS = [Path(play["ansible.builtin.import_playbook"]).stem for play in yaml.saf
 # The versions of Airflow that there are locks of, each with the Python under it, the newest first
 _LOCKS = [path.stem.removeprefix("airflow-").split("-python") for path in (ROOT / "roles/base_images/files").glob("airflow-*-python*.txt")]
 AIRFLOWS = dict(sorted(_LOCKS, key=lambda lock: Version(lock[0]), reverse=True))
+NEWEST = next(iter(AIRFLOWS))
 BIN = Path(sys.executable).parent
 USERS = ("inventories", "experiments", "environments", "data")
 """What of a checkout belongs to whoever has a lab in it: tests look at the sample that a new lab is made from."""
@@ -49,7 +50,7 @@ _AnsibleCollectionFinder(paths=[str(ROOT / "collections")])._install()
 def environment(**more: str) -> dict[str, str]:
     """Return the environment for a tool: this checkout's collection before any installed copy, and nothing of the `make` that runs the tests."""
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"},
+        **{name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name not in ("MFLAGS", "LAB")},
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_FORCE_COLOR": "0",  # which Molecule sets
         "ANSIBLE_NOCOLOR": "1",

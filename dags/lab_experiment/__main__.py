@@ -114,7 +114,7 @@ def work(command: str, request: dict[str, Any]) -> dict[str, Any]:
     from lab_experiment.job import Job
 
     job = Job.of_request(request)
-    with closing(job.package):
+    with closing(job.begun()):
         answer = answered(lambda: run.COMMANDS[command](job))
     result = answer.get("result") if command == "train" else None
     shown = {

@@ -32,13 +32,13 @@ UNSURE = re.compile(r"[{%\n]")
 
 @dataclass(frozen=True)
 class Named:
-    """A file or a folder that an experiment names."""
+    """A file, a folder, or a pattern of them that an experiment names."""
 
     key: str
     """The key that names it first: ``inputs.table``, ``steps.prepare.with.folder``."""
     path: Path
     name: str
-    """Its path below the folder of data."""
+    """Its path below the folder of data, of that folder itself its name."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Address:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file or a folder holds."""
+    """What a file, a folder, or all that a pattern finds holds."""
 
     sha256: str
-    """Of a file what ``sha256sum`` says; of a folder that of the text which ``sha256sum`` writes about its files, sorted by path."""
+    """Of a file what ``sha256sum`` says; of a folder that of the text which ``sha256sum`` writes about its files, sorted by path; of a pattern likewise, with
+    paths below the folder of data."""
     size: int
     """Bytes."""
     files: int
@@ -72,8 +73,8 @@ def named_by(document: Mapping[str, Any]) -> list[Named]:
     found: dict[str, Named] = {}
     for key, text in _given(document):
         path = _path(text)
-        if path.startswith(f"{root()}/") and path not in found and os.path.exists(path):
-            found[path] = Named(key, Path(path), os.path.relpath(path, root()))
+        if (path == root() or path.startswith(f"{root()}/")) and path not in found and _found(path):
+            found[path] = Named(key, Path(path), os.path.relpath(path, os.path.dirname(root()) if path == root() else root()))
     return list(found.values())
 
 
@@ -107,12 +108,16 @@ def missing(document: Mapping[str, Any], folder: Path | None = None) -> Iterator
         if not path.startswith(f"{root()}/") or path in seen or UNSURE.search(path):
             continue
         seen.add(path)
-        place = os.path.join(here, os.path.relpath(path, root()))
-        # A function may complete what is only the beginning of names.
-        pattern = place if glob.has_magic(path) else f"{glob.escape(place)}*"
-        if not os.path.exists(place) and not glob.glob(pattern, recursive=True):
-            allowed = f"a file or folder below {root()}, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+        if not _found(os.path.join(here, os.path.relpath(path, root()))):
+            allowed = f"a file or folder below {root()}, which has what is in the lab's folder data/ (the verb run brings it) or in lab_data_dir"
             yield key, f"{key} has {text!r}, where {folder or 'this worker'} has no file; allowed: {allowed}."
+
+
+def _found(place: str) -> list[str]:
+    """The files and folders that a path means: itself, or else what it is a pattern of, or the beginning of, which a function may complete."""
+    if os.path.exists(place):
+        return [place]
+    return [] if UNSURE.search(place) else sorted(glob.glob(place if glob.has_magic(place) else f"{glob.escape(place)}*", recursive=True))
 
 
 def _path(text: str) -> str:
@@ -146,7 +151,7 @@ def _texts(value: Any, known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def content_of(named: Named, runs: Path) -> Content:
-    """What a file or a folder holds. A file is read once for each content, as far as its size and its time of change tell; hidden files count too.
+    """What that which is named holds. A file is read once for each content, as far as its size and its time of change tell; hidden files of a folder count too.
 
     Raises:
         OSError: It cannot be read.
@@ -155,7 +160,8 @@ def content_of(named: Named, runs: Path) -> Content:
     known: dict[str, list[Any]] = {}
     with suppress(OSError, ValueError):
         known = json.loads(kept.read_text(encoding="utf-8"))
-    paths = [named.path] if named.path.is_file() else sorted(path for path in named.path.rglob("*") if path.is_file())
+    places = [Path(place) for place in _found(str(named.path))]
+    paths = sorted({path for place in places for path in ([place] if place.is_file() else place.rglob("*")) if path.is_file()})
     states = {str(path): [status.st_size, status.st_mtime_ns] for path in paths for status in [path.stat()]}
     new = [path for path, state in states.items() if known.get(path, [])[:2] != state]
     if (size := sum(states[path][0] for path in new)) > LARGE:
@@ -171,5 +177,6 @@ def content_of(named: Named, runs: Path) -> Content:
     total = sum(state[0] for state in states.values())
     if named.path.is_file():
         return Content(known[str(named.path)][2], total, 1)
-    lines = "".join(f"{known[str(path)][2]}  {path.relative_to(named.path).as_posix()}\n" for path in paths)
+    base = named.path if named.path.is_dir() else Path(root())
+    lines = "".join(f"{known[str(path)][2]}  {path.relative_to(base).as_posix()}\n" for path in paths)
     return Content(hashlib.sha256(lines.encode()).hexdigest(), total, len(paths))

@@ -356,6 +356,9 @@ class Source:
             path.append(index if isinstance(place, list) else str(index))
             if depth == len(parts) - 1:
                 former = place[index] if isinstance(place, list) else place.get(index)
+                if value is None and isinstance(place, dict) and isinstance(former, dict) and not {"with", "inputs"} & set(parts):
+                    del place[index]
+                    return None
                 place[index] = value
                 self._overridden.append(tuple(path))
                 if parts[0] == "inputs" and depth == 1:

@@ -11,7 +11,7 @@ from typing import Any
 import lab_environments
 from lab_environments import Environment
 from lab_experiment import folders, handover, tracking
-from lab_experiment.failures import Failure
+from lab_experiment.failures import Failure, Mistakes
 from lab_experiment.package import Package
 
 Answer = dict[str, Any]
@@ -77,6 +77,21 @@ class Job:
         folder = str(self.folder.absolute())  # the package's process has another working directory
         return Package(lambda: {"document": self.document, "folder": folder, "run": self.run, "apart": self.apart}, self.environment.interpreter)
 
+    def begun(self) -> Package:
+        """The package's process. Where it cannot be had, the run in MLflow ends with the reason.
+
+        Raises:
+            Failure: See :attr:`environment`.
+            Mistakes: Likewise.
+        """
+        try:
+            return self.package
+        except (Failure, Mistakes):
+            if not self.run:
+                raise
+            with tracking.working_on(self.client, self.run["mlflow_run_id"], {}):
+                raise
+
     @cached_property
     def environment(self) -> Environment:
         """The experiment's environment on this host, since the task before may have run on another one: that of the lock that the run began with.
@@ -97,4 +112,4 @@ class Job:
             with tracking.failures(f"fetching the {path.name} that this run began with"):
                 text = tracking.text_of(self.run["mlflow_run_id"], REQUIREMENTS)
             print(f"[environment] {path.name} changed since this run began, which keeps the one that it has in MLflow", flush=True)
-        return lab_environments.of_lock(name, text)
+        return lab_environments.of_lock(name, text, lambda line: print(f"[environment] {line}", flush=True))

@@ -188,10 +188,13 @@ class ActionModule(WatchingAction):
         return (ids + [""] * len(images))[: len(images)]
 
     def _lacking(self, image: str, command: list[str], data: str) -> dict[str, str]:
-        """Return what a command says that an image lacks, each with its sentence; nothing when it cannot be run, for then nothing is known."""
+        """Return what a command says that an image lacks, each with its sentence; when it cannot be run, that is one."""
         options = ["--rm", "--interactive", "--pull=never", "--network=none", "--read-only", "--tmpfs=/tmp", "--env=HOME=/tmp", "--cap-drop=ALL"]
         answer = self.on_host(shlex.join(["docker", "run", *options, f"--entrypoint={command[0]}", image, *command[1:]]), data.encode() + b"\n")
-        lines = [line.partition("\t") for line in str(answer["stdout"]).splitlines()] if answer["rc"] == 0 else []
+        if answer["rc"] != 0:
+            words = (str(answer["stderr"]).strip().splitlines() or [f"exit code {answer['rc']}"])[-1]
+            return {"": f"What {image} can load was not found out: {words}"}
+        lines = [line.partition("\t") for line in str(answer["stdout"]).splitlines()]
         return {thing: sentence for thing, _tab, sentence in lines}
 
     def _remove_older(self, prefix: str, image: str, keep: int) -> None:

@@ -12,13 +12,16 @@ import datetime
 import difflib
 import functools
 import hashlib
+import importlib.util
 import ipaddress
 import itertools
 import os
 import re
 import secrets
 import socket
+import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +51,6 @@ try:
     from packaging.version import InvalidVersion, Version
 except ImportError:  # nowhere but in ansible-test's import test: ansible-core needs both
     pass
-try:
-    import tomllib
-except ImportError:  # Python 3.10, which ansible-core 2.17 still runs on
-    tomllib = None  # type: ignore[assignment]
 
 VAULT_HEADER = "$ANSIBLE_VAULT"
 FERNET_BYTES = 32
@@ -1065,6 +1064,14 @@ def registry_problems(registry: Any, inventory: Inventory) -> list[str]:
     ]
 
 
+def control_problems(packages: Iterable[str]) -> list[str]:
+    """Return the sentence about packages that Ansible's Python on the control node has not: what its own package brings is not all that a lab needs."""
+    absent = " ".join(name for name in packages if importlib.util.find_spec(name) is None)
+    if not absent:
+        return []
+    return [f"Ansible's Python on this machine, {sys.executable}, lacks what the package index needs: run `{sys.executable} -m pip install {absent}`."]
+
+
 def name_problems(name: Any, inventory: Inventory) -> list[str]:
     """Report a name of the lab that containers, images and directories cannot have.
 
@@ -1157,7 +1164,7 @@ def published_names(folders: Iterable[Any]) -> set[str]:
             if str(folder).endswith(".whl"):
                 names.add(parse_wheel_filename(Path(str(folder)).name)[0])
                 continue
-            project = tomllib.loads(Path(str(folder), "pyproject.toml").read_text(encoding="utf-8")) if tomllib else {}
+            project = tomllib.loads(Path(str(folder), "pyproject.toml").read_text(encoding="utf-8"))
             names.add(canonicalize_name(str(project["project"]["name"])))
         except (OSError, ValueError, KeyError):
             continue
@@ -1459,6 +1466,7 @@ class ActionModule(ActionBase):
             *different_values(values, inventory),
             *page_problems(bound, front, args["gateway"]["variable"], inventory),
             *name_problems(self._known(NAME), inventory),
+            *control_problems(args["control_packages"]),
             *(reach_problems(args["addresses"], inventory, sources) if front else ()),
             *network_problems(self._known(NETWORKS), inventory),
             *egress_problems(self._known(EGRESS), bool(front), inventory),

@@ -24,6 +24,8 @@ from ansible_collections.mlops.lab.plugins.plugin_utils.documentation import arg
 from ansible_collections.mlops.lab.plugins.plugin_utils.environment_files import PROJECT, Unfit, entries_of, files_of, parts_of, texts_of
 
 PYTHON = re.compile(r"^#\s*python:\s*(3\.[0-9]+)\s*$", re.MULTILINE)
+# A comment that is meant to name the Python, however it is spelled; `# Python packages of the team` is not.
+NAMES_PYTHON = re.compile(r"^#\s*python\s*(?:[:=].*|(?:[<>=~!]=?)?\s*3(?:\.\d+)*\s*)$", re.MULTILINE | re.IGNORECASE)
 OURS = "# Resolved by mlops.lab "
 HEAD = OURS + "from {file}; commit it. It is resolved again when that file changes, or when this one is removed.\n"
 
@@ -49,8 +51,17 @@ def former_of(lock: Path) -> str:
 
 
 def python_of(texts: dict[str, str]) -> dict[str, str]:
-    """Return what the files say of the Python: a comment names it, a C(pyproject.toml) limits it."""
+    """Return what the files say of the Python: a comment names it, a C(pyproject.toml) limits it.
+
+    Raises:
+        Unfit: a comment names it in another way than the one that counts.
+    """
     named = next((found.group(1) for text in texts.values() if (found := PYTHON.search(text))), "")
+    for name, text in texts.items():
+        for meant in () if name.endswith((".toml", ".lock")) else NAMES_PYTHON.finditer(text):
+            if not PYTHON.match(meant[0]):
+                place = f"{name}, line {text[: meant.start()].count(chr(10)) + 1},"
+                raise Unfit(f"{place} has {meant[0].strip()!r}, which names no Python: write it as in `# python: 3.11`, or take the line out.")
     limit = ""
     for text in (text for name, text in texts.items() if name.endswith(".toml")):
         with contextlib.suppress(tomllib.TOMLDecodeError, AttributeError):  # what is wrong with it, uv says
@@ -84,10 +95,11 @@ class ActionModule(ActionBase):
                 digest = asked(paths[0], args["needs"])
                 if f"# asked: {digest}\n" in former and not args["upgrade"]:
                     continue
+                python = python_of(texts)
                 locked.append(name)
                 if self._task.check_mode:
                     continue
-                request: dict[str, Any] = {"needs": "\n".join(args["needs"]), "previous": former, **python_of(texts)}
+                request: dict[str, Any] = {"needs": "\n".join(args["needs"]), "previous": former, **python}
                 if paths[0].is_dir():
                     source, said = paths[0] / PROJECT[1], []
                     request["project"] = texts

@@ -141,6 +141,11 @@ options:
       endpoint_variable: {description: The inventory variable that says the address., type: str, default: lab_object_store_endpoint}
       mlflow_url: {description: "An MLflow that is there already, which has a store of its own.", type: str, default: ""}
       mlflow_variable: {description: The inventory variable that says it., type: str, default: lab_mlflow_url}
+  control_packages:
+    description: Packages that Ansible's Python on the control node has to have beside Ansible, as they are imported.
+    type: list
+    elements: str
+    default: []
   address_variables:
     description: The variables that say at which addresses pages are published over plain HTTP. Each has to be one of the loopback.
     type: list

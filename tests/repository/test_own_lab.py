@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import BIN, ROOT
+from tests.conftest import BIN, ROOT, SHIPPED
 
 FILES = {
     *("README.md", "hosts.yml", "group_vars/lab/lab.yml", "group_vars/lab/vault.yml", ".vault_password", "requirements.txt", "custom_requirements.txt"),
     *("collections/requirements.yml", "Jenkinsfile", "site.yml", "ansible.cfg", ".gitignore", "experiments/.schema.json"),
-    *(f"experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yml")),
+    *(f"experiments/{path.name}" for path in SHIPPED),
 }
-PORTS = ("lab_airflow_port", "lab_flower_port", "lab_mlflow_port", "lab_models_port", "lab_index_port")
+PORTS = re.findall(r"^(lab_\w+_port):", (ROOT / "playbooks/group_vars/all/shared.yml").read_text(encoding="utf-8"), re.M)
 # What preflight would find wrong with the machine of the tests
 SMALL = {"preflight_min_memory_mb": 1, "preflight_min_cores": 1, "preflight_min_disk_gb": 0, "preflight_systems": []}
 
@@ -41,12 +41,12 @@ class Place:
         """Where the collection was installed."""
         return self.home / ".ansible/collections/ansible_collections/mlops/lab"
 
-    def run(self, *command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command in an environment that holds nothing but a home and a path."""
+    def run(self, *command: str | Path, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in an environment that holds nothing but a home, a path, and `more`."""
         return subprocess.run(
             [str(part) for part in command],
             cwd=cwd or self.home / "empty",
-            env={"HOME": str(self.home), "PATH": f"{BIN}{os.pathsep}{os.defpath}:/usr/sbin:/sbin", "LANG": "C.UTF-8", "ANSIBLE_NOCOLOR": "1"},
+            env={"HOME": str(self.home), "PATH": f"{BIN}{os.pathsep}{os.defpath}:/usr/sbin:/sbin", "LANG": "C.UTF-8", "ANSIBLE_NOCOLOR": "1", **more},
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -63,20 +63,20 @@ class Place:
             file.write("\n" + yaml.safe_dump(values) if values else "")
         return self.home / name
 
-    def values(self, lab: Path, *names: str) -> dict[str, Any]:
-        """Return values of a lab as its plays see them."""
+    def values(self, lab: Path, *names: str, checkout: Path | None = None) -> dict[str, Any]:
+        """Return values of a lab as its plays see them, those of the installed collection, or of a checkout that is worked in."""
         message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}"
         options: list[str | Path] = [
             "-i",
             lab / "hosts.yml",
             "--playbook-dir",
-            self.collection / "playbooks",
+            (checkout or self.collection) / "playbooks",
             "-m",
             "ansible.builtin.debug",
             "-a",
             f"msg={message}",
         ]
-        done = self.run("ansible", "lab_control", *options)
+        done = self.run("ansible", "lab_control", *options, cwd=checkout, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
         assert done.returncode == 0, done.stdout
         found: dict[str, Any] = json.loads(json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])[0]["msg"])
         return found
@@ -168,6 +168,25 @@ def test_all_that_a_run_reads_on_this_machine_is_there_and_all_that_it_writes_go
     assert not [found[name] for name in advice if not re.search("ansible-playbook mlops[.]lab[.](provision|create_vault|site) ", found[name])]
     assert not [found[name] for name in advice if re.search("make |playbooks/", found[name])], "it has no Makefile and no checkout"
     assert found["verdict_train_command"] == f"ansible-playbook mlops.lab.train -i {lab}/hosts.yml"
+
+
+def test_in_a_checkout_what_is_typed_is_make_with_the_folder_of_the_lab(place: Place, lab: Path) -> None:
+    """There is no ansible-playbook on the path, and elsewhere the collection is not found."""
+    names = ["verdict_password_command", "awx_vault_command", "lab_backup_start_command", "preflight_credentials_hint", "lab_typed"]
+    found = place.values(lab, *names, checkout=ROOT)
+    assert [found[name] for name in names[:3]] == [f"make {verb} LAB={lab}" for verb in ("password", "vault", "lab")]
+    assert found["lab_typed"]["renew"] == f"make renew LAB={lab} NAME="
+    assert found["preflight_credentials_hint"].startswith(f"run `make vault LAB={lab}`, or add it with `.venv/bin/ansible-vault edit ")
+    targets = set(re.findall(r"^([a-z_-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert {"password", "vault", "lab", "renew"} <= targets
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/jenkins.md", "playbooks/templates/lab/README.md.j2", "playbooks/templates/lab/Jenkinsfile.j2"])
+def test_all_that_ansible_needs_without_a_checkout_is_installed_by_the_command(file: str) -> None:
+    (wiring,) = re.findall(r"^preflight_control_packages: (.*)$", (ROOT / "playbooks/group_vars/all/preflight.yml").read_text(encoding="utf-8"), re.M)
+    needed = set(re.findall(r"\['(\w+)'\]", wiring))
+    commands = re.findall(r'pip install "ansible[^"]*"((?: \w+)*)', (ROOT / file).read_text(encoding="utf-8"))
+    assert needed and commands and all(set(words.split()) == needed for words in commands), file
 
 
 def test_preflight_is_content_with_it(place: Place, lab: Path) -> None:

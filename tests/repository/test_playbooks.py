@@ -88,6 +88,26 @@ def test_make_takes_a_project_at_any_path(tool: Run, given: str, path: str) -> N
         assert command(verb)[-3:] == [verb, "churn", given.replace("~", "/me")]
 
 
+@pytest.mark.parametrize(("given", "path"), [("~/my lab", "/me/my lab"), ("/a/b", "/a/b")])
+@pytest.mark.parametrize("how", ["typed", "exported"])
+def test_make_takes_a_lab_at_any_path(tool: Run, given: str, path: str, how: str) -> None:
+    def command(*words: str) -> list[str]:
+        typed = [f"LAB={given}"] if how == "typed" else []
+        done = tool(["make", "-n", *words, *typed], HOME="/me", **({} if typed else {"LAB": given}))
+        return shlex.split(done.stdout.splitlines()[-1])
+
+    for verb in ("lab", "status", "stop", "check"):
+        words = command(verb)
+        assert words[words.index("-i") + 1] == f"{path}/hosts.yml", words
+    for verb in ("new", "vault", "renew"):
+        assert {"lab_home": path} in [json.loads(word) for word in command(verb, "NAME=redis") if word.startswith("{")]
+
+
+def test_make_new_wants_a_name(tool: Run) -> None:
+    done = tool(["make", "-o", "venv", "new"])
+    assert done.returncode != 0 and "LAB says which folder the lab gets: make new LAB=~/churn-lab" in done.stdout
+
+
 def test_what_set_gives_reaches_ansible_as_it_was_typed(tool: Run) -> None:
     typed = """inputs.code='0123' inputs.label="5" register.name={{ lookup('pipe', 'id') }}"""
     done = tool(["make", "-o", "there", "run", "EXPERIMENT=churn", f"SET={typed}", r"PLAYBOOK=printf '%s\n'"])

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.conftest import NEWEST
 from tests.unit.authorities import authority, certify
 from tests.unit.conftest import ROOT
 from tests.unit.test_templates import stack
@@ -196,7 +197,7 @@ def test_a_worker_runs_tasks_and_nothing_else(cell: Cell, ended: list[Any]) -> N
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", [NEWEST], indirect=True)
 def test_without_the_narrowing_the_forged_message_runs(cell: Cell, ended: list[Any]) -> None:
     ended.append(cell.start("celery", "worker", "--skip-serve-logs"))
     cell.send(("execute_workload", [callback(cell.folder / "made")]))
@@ -222,7 +223,7 @@ print(task.run is print)
         assert done.stdout.split()[-1:] == [inert], done.stderr
 
 
-@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", [NEWEST], indirect=True)
 def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list[Any]) -> None:
     settings = cell.folder / "airflow" / "config" / "airflow_local_settings.py"
     settings.write_text(settings.read_text().replace('app.tasks["execute_workload"]', 'app.tasks["of another name"]'))
@@ -231,7 +232,7 @@ def test_a_worker_that_cannot_be_narrowed_does_not_start(cell: Cell, ended: list
     assert "the worker does not start, since it cannot be kept from running what is no task" in (cell.folder / "worker.log").read_text()
 
 
-@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", [NEWEST], indirect=True)
 def test_a_worker_that_consumes_no_more_is_unhealthy_and_ends(cell: Cell, ended: list[Any]) -> None:
     """As after a restart of Redis: its event loop, its heartbeats and its answers go on, and its consumer does not."""
     settings = cell.folder / "airflow" / "config" / "airflow_local_settings.py"

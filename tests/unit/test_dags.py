@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import NEWEST
+
 ROOT = Path(__file__).resolve().parents[2]
 
 READ = """
@@ -297,7 +299,7 @@ def test_airflow_places_the_tasks_of_a_run_on_the_queue_that_it_names(worker: An
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", [NEWEST], indirect=True)
 def test_a_whole_dag_run_ends_in_a_registered_model(airflow_python: Path, project_python: Path, mlflow_server: Any, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

@@ -54,9 +54,26 @@ def test_what_inputs_and_arguments_name_is_found_once_whatever_it_is_nested_in(d
     ]
 
 
+def test_patterns_beginnings_and_the_folder_itself_are_found(data: Path, tmp_path: Path) -> None:
+    inputs = {
+        "all": str(data),
+        "again": f"{data}/",
+        "csv": f"{data}/**/*.csv",
+        "start": f"{data}/more/b",
+        "none": f"{data}/*.parquet",
+        "year": f"{data}/{{year}}",
+    }
+    found = data_files.named_by(document(inputs, {}))
+    assert [(one.key, one.name) for one in found] == [("inputs.all", "data"), ("inputs.csv", "**/*.csv"), ("inputs.start", "more/b")]
+    folder, pattern, start = (data_files.content_of(one, tmp_path) for one in found)
+    assert folder == pattern and folder.files == 3, "the same files have the same paths below the folder"
+    line = f"{hashlib.sha256(b'more/b.csv').hexdigest()}  more/b.csv\n"
+    assert (start.sha256, start.files) == (hashlib.sha256(line.encode()).hexdigest(), 1)
+
+
 def words(key: str, text: str, data: Path, where: object = "this worker") -> tuple[str, str]:
     """What is said of a file that is not there."""
-    allowed = f"a file or folder below {data}, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+    allowed = f"a file or folder below {data}, which has what is in the lab's folder data/ (the verb run brings it) or in lab_data_dir"
     return key, f"{key} has '{text}', where {where} has no file; allowed: {allowed}."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import NEWEST
 from tests.unit import test_dags as dags
 from tests.unit import test_deployment as deployments
 
@@ -96,7 +97,7 @@ def test_what_a_trigger_sets_by_another_name_is_refused(worker: Any) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("airflow_python", ["3.3.2"], indirect=True)
+@pytest.mark.parametrize("airflow_python", [NEWEST], indirect=True)
 def test_a_whole_run_deploys_and_records(airflow_python: Path, project_python: Path, mlflow_server: Any, models: dict[str, list[str]], tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
+from ansible_collections.mlops.lab.plugins.action import lock_environments as lock_environments_action
 from ansible_collections.mlops.lab.plugins.plugin_utils import environment_files
 
 from tests.conftest import forms
@@ -401,7 +402,7 @@ def test_a_package_without_a_wheel_is_named_with_how_to_get_one(tmp_path: Path) 
         archive.addfile(about, io.BytesIO(said))
     wheel(tmp_path, "lab_test_needs", ["lab-test-source>=1,<2"])
     words = "; lab-test-source has no wheel, and nothing is built here: `pip wheel --no-deps lab-test-source==1.0` makes one elsewhere, and "
-    words += "`make publish PROJECT=<that wheel>` brings it into the index"
+    words += "the verb publish brings that wheel into the index"
     with TemporaryDirectory() as short, serving_environments(Path(short), UV_FIND_LINKS=str(tmp_path), UV_OFFLINE="1") as folder:
         for request in ({"do": "make", "requirements": "lab_test_source==1.0"}, {"do": "resolve", "requirements": "lab_test_needs"}):
             failure = str(ask(folder, **request)[-1]["failure"])
@@ -455,6 +456,19 @@ def test_an_environment_has_the_first_python_that_all_of_it_goes_with(
     monkeypatch.setattr(server, "locked", locked)
     answer = server.resolve({"requirements": "numpy", "needs": "six", **request_}, print)["resolved"]
     assert answer == {"lock": "lock", "python": python, "instead": instead, "without": without}
+
+
+def test_an_index_that_fails_for_a_moment_says_nothing_of_the_pins(server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A lock that was made without the lab's needs for such a reason would stay."""
+    (tmp_path / "uv").write_text(
+        "#!/bin/sh\n[ -e $0.once ] && { touch lock.txt; exit; }\ntouch $0.once\n"
+        "echo 'error: Failed to fetch: `https://index.example.com/simple/six/`' >&2\n"
+        "echo '  Caused by: HTTP status server error (503 Service Unavailable)' >&2\nexit 2\n"
+    )
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(server.Unreached, match="503 Service Unavailable"):
+        server.resolve({"requirements": "numpy", "needs": "six", "python": "3.13"}, print)
 
 
 def test_where_no_python_will_do_the_reason_is_the_one_of_the_lab_s_own(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -603,6 +617,30 @@ def test_they_are_removed_once_a_day_and_never_while_a_task_may_use_them(server:
     assert waited == [86400] * 3 and [path.name for path in tmp_path.iterdir() if path.name in ("old", "used")] == ["used"]
 
 
+def test_removing_goes_on_the_next_day_whatever_happens_to_it(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remove_unused(seconds: float, most: float) -> None:
+        raise FileNotFoundError("somebody else removed it")
+
+    monkeypatch.setattr(server, "remove_unused", remove_unused)
+    server.tidy()
+    assert not server.TIDYING.locked()
+
+
+@pytest.mark.parametrize("line", ["# python: 3.11", "#python:3.11", "# Python packages of the team", "# python-dateutil is old", "# python 3.11 lacks six"])
+def test_a_comment_that_names_the_python_or_is_about_something_else(line: str) -> None:
+    found = lock_environments_action.python_of({"churn.in": f"six\n{line}\n", "uv.lock": "# python: x\n"})
+    assert found == {"python": "3.11" if ":" in line else "", "requires_python": ""}
+
+
+@pytest.mark.parametrize(
+    "line", ["# python: 3.11.9", "# Python: 3.11", "# python 3.11", "# python: >=3.11", "# python: 3.11  # why", "# python==3.11", "# PYTHON = 3"]
+)
+def test_a_comment_that_names_the_python_otherwise_is_refused(line: str) -> None:
+    with pytest.raises(lock_environments_action.Unfit) as raised:
+        lock_environments_action.python_of({"churn.in": f"six\n{line}\n"})
+    assert raised.value.sentences == [f"churn.in, line 2, has {line!r}, which names no Python: write it as in `# python: 3.11`, or take the line out."]
+
+
 def test_an_environment_whose_python_went_with_an_image_is_made_again(uv_cache: str) -> None:
     with TemporaryDirectory() as short, serving_environments(Path(short), UV_CACHE_DIR=uv_cache) as folder:
         made = ask(folder, do="make", requirements="six==1.17.0")[-1]["made"]
@@ -700,11 +738,11 @@ def test_a_lock_that_is_not_there_or_stale_is_a_sentence(lab: Lab, settings: dic
     own = {**settings, "LAB_ENVIRONMENT_LOCKS": str(lab.folder)}
     answer, _ = experiment(lab, "ben", own)
     assert answer["mistakes"] == [
-        "environment has 'ben', of which there is no lock here; allowed: project, anna. `make run` and `make lab` lock environments/ben.in and bring it."
+        "environment has 'ben', of which there is no lock here; allowed: project, anna. The verbs run and start lock environments/ben.in and bring it."
     ]
     (lab.folder / "anna.in").write_text("anna==2.0\n")
     answer, _ = experiment(lab, "anna", own)
-    assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; `make run` and `make lab` lock it anew."]
+    assert answer["mistakes"] == ["environment has 'anna', whose anna.in changed since anna.lock was made of it; the verbs run and start lock it anew."]
 
 
 def project(folder: Path, name: str, dependencies: list[str], packages: list[tuple[str, str, str, str]], python: str = ">=3.11", packaged: bool = True) -> Path:
@@ -842,7 +880,7 @@ def test_an_environment_in_the_image_is_used_without_asking_the_service(
     with pytest.raises(Failure, match="service of this host does not answer"):
         lab_environments.provide("other")
     (tmp_path / "baked.lock").write_text((tmp_path / "baked.lock").read_text() + "# locked again\n")
-    with pytest.raises(Mistakes, match=r"whose baked\.lock changed since the image was built; `make build` and `make start` bring the new one"):
+    with pytest.raises(Mistakes, match=r"whose baked\.lock changed since the image was built; the verbs build and start bring the new one"):
         lab_environments.provide("baked")
     failed = build("other")
     assert failed.returncode == 1 and failed.stdout.splitlines()[-1].startswith("the environment other cannot be made: ")

@@ -268,6 +268,8 @@ def test_a_trigger_sets_keys_by_path() -> None:
 def test_a_trigger_takes_sections_out_with_null() -> None:
     found = document.read(EVERY_KEY, {"register": None, "deploy": None})
     assert found == {**document.read(EVERY_KEY), "register": None, "deploy": None}
+    within = document.read(EVERY_KEY, {"register.champion": None})["register"]
+    assert within == {**document.read(EVERY_KEY)["register"], "champion": None}
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_data_that_the_labs_folder_lacks_is_named(broken: Path, engine: dict[str
     assert run("--experiments", folder, **asked) == (0, right, ""), "there is no folder to hold it against"
     (data / "orders").mkdir(parents=True)
     (data / "orders" / "a.csv").touch()
-    allowed = "a file or folder below /opt/data, which has what is in the lab's folder data/ (make run brings it) or in lab_data_dir"
+    allowed = "a file or folder below /opt/data, which has what is in the lab's folder data/ (the verb run brings it) or in lab_data_dir"
     sentence = f"experiments/gone.yml, line 4: inputs.source has '/opt/data/orders/b.csv', where data has no file; allowed: {allowed}.\n"
     assert run("--experiments", folder, **asked) == (1, "Right: there (file and callables).\n", sentence)
     assert run("gone", "--experiments", folder, "--image", "", **asked) == (1, "", sentence)

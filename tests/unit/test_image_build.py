@@ -239,6 +239,8 @@ def test_an_image_that_lacks_what_the_present_one_has_does_not_take_its_place(bu
     assert builder.run(**compare).returncode == 0, "without a present image nothing is compared"
     assert not list(builder.path.glob("asked-*"))
     (builder.path / "lacks-1").write_text("draft.yml a:b\tdraft.yml never worked\n", encoding="utf-8")
+    done = builder.run(**compare, files={})
+    assert done.returncode and "can load was not found out: exit code 125" in done.output, "what cannot be looked at does not take its place"
     (builder.path / "lacks-3").write_text("draft.yml a:b\tdraft.yml never worked so\nwine.yml wine:x\twine.yml calls wine:x\n", encoding="utf-8")
     for moment in ("built", "there already"):
         done = builder.run(**compare, files={})

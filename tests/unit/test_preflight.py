@@ -1099,6 +1099,11 @@ def test_names_of_hosts_that_no_queue_and_no_certificate_can_have_are_named_once
     )
 
 
+def test_what_ansible_does_not_bring_is_named_with_the_command() -> None:
+    assert judge.control_problems(["yaml", "jinja2"]) == [] == judge.control_problems([])
+    sentence(judge.control_problems(["yaml", "nothing_q", "nothing_r"]), sys.executable, f"run `{sys.executable} -m pip install nothing_q nothing_r`.")
+
+
 def test_queues_of_a_host_are_judged_before_anything_is_changed(lab: Path, tool: Run) -> None:
     """Those of one host, which win over the lab's."""
     hosts = lab.parents[2] / "hosts.yml"

@@ -76,6 +76,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LOCAL = ("editable", "directory", "path", "virtual")
 """Kinds of source in a ``uv.lock`` that are places on somebody's disk."""
 
+TIDYING = threading.Lock()
+
 Say = Callable[[str], None]
 
 
@@ -89,6 +91,10 @@ class Failure(Exception):
     def __init__(self, sentence: str, remedy: str = "") -> None:
         self.remedy = remedy
         super().__init__(sentence)
+
+
+class Unreached(Failure):
+    """The index gave no answer that says anything of a package: it may at the next try."""
 
 
 def make(request: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -140,6 +146,7 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
     Raises:
         Mistake: The requirements hold something else than packages of the index, or no Python here may be theirs.
         Failure: There is no solution.
+        Unreached: The index does not answer, which says nothing of the requirements.
     """
     needs, previous = pins(request.get("needs", "")), request.get("previous", "")
     here = [str(request["python"])] if request.get("python") else pythons_here()
@@ -153,9 +160,15 @@ def resolve(request: dict[str, Any], say: Say) -> dict[str, Any]:
                 asked = project_pins(request["project"], python) if "project" in request else pins(request["requirements"])
                 lock = locked(python, [*asked, *also], previous)
                 if also and (more := to_serve(lock)):
-                    with suppress(Failure):
+                    try:
                         lock = locked(python, [*asked, *also, *more], previous)
+                    except Unreached:
+                        raise
+                    except Failure:  # then its models are served elsewhere
+                        pass
                 two_mlflows(lock)
+            except Unreached:
+                raise
             except (Mistake, Failure) as error:
                 reasons.setdefault(also == needs, error)
                 continue
@@ -335,8 +348,10 @@ def with_newest_pages(arguments: list[str], say: Say, folder: str | Path = FOLDE
     """
     try:
         uv(arguments, say, folder)
-    except Failure as failure:
-        if os.environ.get("UV_OFFLINE") or re.search(r"(?i)failed to fetch|request failed|error sending|timed? ?out", str(failure)):
+    except Unreached:
+        raise
+    except Failure:
+        if os.environ.get("UV_OFFLINE"):
             raise
         uv([*arguments, "--refresh"], say, folder)
 
@@ -381,6 +396,7 @@ def uv(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
 
     Raises:
         Failure: It failed; in its own words, without its drawing and its hints at options that nobody gives here.
+        Unreached: It failed since the index gave no answer.
     """
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE") or name.startswith("UV_")}
     environment.setdefault("UV_CACHE_DIR", str(FOLDER / ".uv"))
@@ -414,7 +430,8 @@ def uv(arguments: list[str], say: Say, folder: str | Path = FOLDER) -> None:
         first = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
         hint = next((number for number, line in enumerate(lines) if line.startswith("hint:")), len(lines))
         words = " ".join(lines[first:hint] or lines).removeprefix("error: ").removeprefix("No solution found when resolving dependencies cause: ")
-        raise Failure(words[:800] or f"uv ended with exit code {code} and said nothing", remedy_of(" ".join(lines)))
+        kind = Unreached if re.search(r"(?i)failed to fetch|request failed|error sending|timed? ?out", words) else Failure
+        raise kind(words[:800] or f"uv ended with exit code {code} and said nothing", remedy_of(" ".join(lines)))
 
 
 def remedy_of(words: str) -> str:
@@ -423,7 +440,7 @@ def remedy_of(words: str) -> str:
     if not found:
         return ""
     build = f"pip wheel --no-deps {shlex.quote(found[1] + (found[2] or ''))}"
-    words = f"`{build}` makes one elsewhere, and `make publish PROJECT=<that wheel>` brings it into the index"
+    words = f"`{build}` makes one elsewhere, and the verb publish brings that wheel into the index"
     return f"; {found[1]} has no wheel, and nothing is built here: {words}"
 
 
@@ -471,8 +488,9 @@ def daily() -> None:
 
 
 def tidy() -> None:
-    """Remove what nobody needs, by the age and size that the service was given."""
-    remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
+    """Remove what nobody needs, by the age and size that the service was given; one thread at a time, and a disk that fails once ends none of them."""
+    with TIDYING, suppress(OSError):
+        remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
 
 
 def compiled(place: Path, *how: str) -> None:

@@ -83,6 +83,20 @@ def test_a_run_keeps_the_lock_that_it_began_with(client: Any, run_id: str, tmp_p
         _ = job({}).environment
 
 
+def test_an_environment_that_cannot_be_had_ends_the_run_in_mlflow_with_the_reason(
+    client: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a worker that has not made it yet, while its service or the index is away."""
+    monkeypatch.setenv("LAB_ENVIRONMENT_LOCKS", str(tmp_path))
+    monkeypatch.setenv("LAB_ENVIRONMENTS_DIR", str(tmp_path / "nowhere"))
+    (tmp_path / "churn.lock").write_text("churn==1\n")
+    lock = lab_environments.digest("churn==1\n")
+    with pytest.raises(Failure) as raised:
+        Job({"environment": "churn"}, "churn.yml", tmp_path, "run", {}, {"mlflow_run_id": run_id}, lock=lock).begun()
+    found = client.get_run(run_id)
+    assert (found.info.status, found.data.tags["lab.failure"]) == ("FAILED", str(raised.value))
+
+
 def test_a_file_that_is_not_the_one_of_the_commit_is_dirty(client: Any, run_id: str, tmp_path: Path) -> None:
     """And the file is kept as it is, with a digest that `sha256sum` confirms."""
     file, facts = tmp_path / "mine.yml", tmp_path / "lab.json"
@@ -139,7 +153,7 @@ def test_files_that_an_experiment_names_are_data_sets_of_its_run(client: Any, ru
     (tmp_path / "data" / "images").mkdir(parents=True)
     (tmp_path / "data" / "orders.parquet").write_bytes(b"PAR1")
     (tmp_path / "data" / "images" / "1.png").write_bytes(b"PNG")
-    given = {"inputs": {"orders": f"{tmp_path}/data/orders.parquet", "images": f"{tmp_path}/data/images"}, "steps": []}
+    given = {"inputs": {"orders": f"{tmp_path}/data/orders.parquet", "images": f"{tmp_path}/data/images", "all": f"{tmp_path}/data/*/*.png"}, "steps": []}
     environment.record_files(client, run_id, {**given, **dict.fromkeys(("search", "cross_validation", "train"))}, tmp_path)
     found = {one.dataset.name: one for one in client.get_run(run_id).inputs.dataset_inputs}
     sha256 = hashlib.sha256(b"PAR1").hexdigest()
@@ -147,4 +161,4 @@ def test_files_that_an_experiment_names_are_data_sets_of_its_run(client: Any, ru
     assert orders.dataset.digest == sha256[:16] and f"{tmp_path}/data/orders.parquet" in orders.dataset.source
     assert json.loads(orders.dataset.profile) == {"sha256": sha256, "bytes": 4, "files": 1}
     assert [tag.value for tag in orders.tags] == ["inputs.orders"]
-    assert json.loads(found["images"].dataset.profile)["files"] == 1
+    assert json.loads(found["images"].dataset.profile)["files"] == json.loads(found["*/*.png"].dataset.profile)["files"] == 1

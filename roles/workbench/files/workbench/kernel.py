@@ -67,6 +67,9 @@ def own_lock(name: str) -> str:
         if former.startswith(asked):
             return former
         python = re.search(r"^#\s*python:\s*(3\.[0-9]+)\s*$", wanted, re.MULTILINE)
+        meant = re.search(r"^#\s*python\s*(?:[:=].*|(?:[<>=~!]=?)?\s*3(?:\.\d+)*\s*)$", wanted, re.MULTILINE | re.IGNORECASE)
+        if meant and not python:
+            raise Unusable(f"{file.name} has {meant[0].strip()!r}, which names no Python; write it as in `# python: 3.11`, or take the line out")
         request = {"do": "resolve", "requirements": wanted, "previous": former, "python": python[1] if python else ""}
         resolved = lab_environments.asked(request, say)["resolved"]
         text = f"{asked}# python: {resolved['python']}\n{resolved['lock']}"
