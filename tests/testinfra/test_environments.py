@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import Any
 
+import pytest
 import yaml
 from testinfra.host import Host
 
@@ -26,6 +27,7 @@ def ask(host: Host, **request: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.deep  # one of the three projects (test_three_projects.py) has such packages, too
 def test_packages_of_an_older_python_get_one_and_run_where_they_are_used(host: Host) -> None:
     answer = ask(host, do="resolve", requirements=PINS, needs="\n".join(NEEDS))
     resolved = answer["resolved"]

@@ -64,6 +64,7 @@ CASES = [
         {"airflow_image_providers": ["there-is-no-such-provider-zq"]},
         r"(?s)could not be built.*there-is-no-such-provider-zq was not found",
         id="build that fails in the middle",
+        marks=pytest.mark.deep,  # that of the requirements is of the same kind
     ),
     pytest.param(
         "preflight",
@@ -119,6 +120,7 @@ def test_a_build_that_is_interrupted_leaves_no_credential(host: Host, tmp_path: 
     assert "removed" in done.stdout
 
 
+@pytest.mark.deep  # it installs what it makes the image with
 def test_a_bootstrap_that_fails_leaves_no_image_that_is_taken_for_the_right_one(host: Host, tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     values = {"base_images_prefix": "half-made", "base_images_debian_mirror": "http://127.0.0.1:9/debian", "__base_images_release": "trixie"}

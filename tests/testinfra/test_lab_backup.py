@@ -83,6 +83,7 @@ def test_no_credential_is_in_a_backup(host: Host, saved: str) -> None:
         assert found == [known], name
 
 
+@pytest.mark.deep  # the lab stops and starts again
 def test_what_was_deleted_comes_back(host: Host, saved: str, admin: tuple[str, str]) -> None:
     """A registered model, a file of it, a run of a DAG and its log, as their users see them; and uploaded packages are still served."""
     volume = host.check_output("docker volume inspect --format '{{.Mountpoint}}' mlops-lab-mlflow_artifacts")
