@@ -636,7 +636,7 @@ def test_a_comment_that_names_the_python_or_is_about_something_else(line: str) -
     "line", ["# python: 3.11.9", "# Python: 3.11", "# python 3.11", "# python: >=3.11", "# python: 3.11  # why", "# python==3.11", "# PYTHON = 3"]
 )
 def test_a_comment_that_names_the_python_otherwise_is_refused(line: str) -> None:
-    with pytest.raises(lock_environments_action.Unfit) as raised:
+    with pytest.raises(environment_files.Unfit) as raised:
         lock_environments_action.python_of({"churn.in": f"six\n{line}\n"})
     assert raised.value.sentences == [f"churn.in, line 2, has {line!r}, which names no Python: write it as in `# python: 3.11`, or take the line out."]
 
