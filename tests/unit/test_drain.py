@@ -115,9 +115,9 @@ def test_a_host_whose_worker_is_drained_already_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("verb", "limit", "sentence"),
     [
-        ("drain", "", "--limit worker3` drains one,"),
+        ("drain", "", "LIMIT=worker3` drains one,"),
         ("drain", "control,worker9", "worker9 is not in lab_workers, so it has no worker to drain: name one of control, worker2, worker3."),
-        ("remove_worker", "", "--limit worker3` removes one,"),
+        ("remove_worker", "", "LIMIT=worker3` removes one,"),
         ("remove_worker", "worker2,control", "control is in lab_control and in lab_builder, and the other hosts need what runs there"),
     ],
 )

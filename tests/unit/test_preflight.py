@@ -225,9 +225,12 @@ def test_a_value_of_the_lab_that_one_host_has_otherwise(several: judge.Inventory
     sentence(found, "lab_port, set in ", "host_vars/vm5.yml:1, is not the same for vm1 and vm5, and a lab has one: write it into ")
 
 
-def test_an_experiment_that_does_not_exist(inventory: judge.Inventory, root: Path) -> None:
-    folder = str(root / "experiments")
-    sentence(judge.experiment_problems("wine_serch", "lab_port", folder, inventory), "a.yml:1", "no experiments/wine_serch.yml: did you mean wine_search?")
+def test_an_experiment_that_does_not_exist(inventory: judge.Inventory, tmp_path: Path) -> None:
+    folder = str(tmp_path / "experiments")
+    (tmp_path / "experiments").mkdir()
+    for name in ("diabetes", "wine", "wine_search"):
+        (tmp_path / "experiments" / f"{name}.yml").touch()
+    sentence(judge.experiment_problems("wine_serch", "lab_port", folder, inventory), "a.yml:1", "experiments/wine_serch.yml: did you mean wine_search?")
     sentence(judge.experiment_problems("wine.yml", "lab_port", folder, inventory), "did you mean wine?")
     sentence(judge.experiment_problems("x", "lab_port", folder, inventory), "write one of diabetes, wine")
     assert judge.experiment_problems("wine", "lab_port", folder, inventory) == judge.experiment_problems("x", "lab_port", "", inventory) == []

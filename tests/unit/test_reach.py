@@ -40,7 +40,7 @@ def test_the_run_goes_on_without_a_worker_that_is_off_and_fails(tmp_path: Path, 
     """Whichever verb is wanted; who is there is asked once, and the first host of a group may be the one that is off."""
     done = tool([*lab(tmp_path, "worker1"), *options], **SHOWN)
     assert done.returncode == 4, done.stdout
-    assert "worker1 is not reached: the run goes on without it, and ends with an error. Once it is there, run the same with `--limit worker1`." in done.stdout
+    assert "worker1 is not reached: the run goes on without it, and ends with an error. Once it is there, run the same with `LIMIT=worker1`." in done.stdout
     assert done.stdout.count("after: control worker2") == 2
     assert re.findall(r"^\[\d/\d\] (.*)", done.stdout, re.M) == ["Look which hosts are there", "A verb", "Another"]
     assert re.search(r"^control +: ok=.* changed=0 .* failed=0 ", done.stdout, re.M), done.stdout

@@ -196,7 +196,7 @@ def interrupted(command: tuple[list[str | Path], dict[str, str]], words: str) ->
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_follow_it(lab: Lab, command: Command, tmp_path: Path, make: bool) -> None:
     """The last line does, behind Ansible's own; in Airflow nothing is changed."""
     search(lab, RUN_ID, ["maximize"], "running", "running")
-    form = {"lab_command": "make VERB"} if make else {}
+    form = {"lab_command": "make VERB"} if make else {"lab_make": False}
     code, lines = interrupted(command(experiment="churn", run_id=RUN_ID, **form), "best -0.0501")
     again = "make run EXPERIMENT=churn RUN=" if make else f"ansible-playbook mlops.lab.run -i {tmp_path}/hosts.yml -e experiment=churn -e run_id="
     assert (code, lines[-1]) == (99, f"The run goes on: {again}{RUN_ID} follows it again."), "\n".join(lines)

@@ -290,7 +290,7 @@ def test_what_a_removed_worker_knew_is_renewed_by_the_command_that_is_told(lab: 
     assert done.returncode == 0, done.stdout
     shown, before = " ".join(done.stdout.split()), yaml.safe_load(opened(lab))
     assert "Others gave registry, and change them." in shown
-    (names,) = re.findall(r"-e renew=([a-z_,]+)`", shown)
+    (names,) = re.findall(r"make renew LAB=\S+ NAME=([a-z_,]+)`", shown)
     done = tool([*CREATE, f"lab_home={lab}", "-e", f"renew={names}"])
     assert done.returncode == 0, done.stdout
     after = yaml.safe_load(opened(lab))
