@@ -9,6 +9,7 @@ OTHER_VERBS = clean stop drain remove_worker backup restore destroy
 
 # Of make test
 PROCESSES = 3
+# Whether somebody named a lab, which make new wants
 NAMED := $(origin LAB)
 LAB ?= inventories/lab
 # Not every shell makes a home directory of the tilde in LAB=~/churn-lab.

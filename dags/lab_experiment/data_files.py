@@ -151,7 +151,7 @@ def _texts(value: Any, known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def content_of(named: Named, runs: Path) -> Content:
-    """What that which is named holds. A file is read once for each content, as far as its size and its time of change tell; hidden files of a folder count too.
+    """What a named file, folder or pattern holds. Each content is read once, as far as size and time of change tell; hidden files of a folder count too.
 
     Raises:
         OSError: It cannot be read.

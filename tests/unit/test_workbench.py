@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from ansible_collections.mlops.lab.plugins.action import lock_environments
 
 from tests.conftest import ROOT
 from tests.unit.conftest import Mlflow, make_environment, uv
@@ -310,6 +311,14 @@ def test_a_list_of_one_s_own_is_locked_beside_it_when_it_changed(notebooks: Path
         file.write_text("numpy==0\n")
         kernel.interpreter_of("own.try")
     assert "scipy" not in lock.read_text() and lock.exists()
+
+
+@pytest.mark.usefixtures("environments")
+def test_a_comment_that_names_the_python_otherwise_is_refused_as_for_the_labs_own_environments(notebooks: Path) -> None:
+    assert (kernel.PYTHON, kernel.NAMES_PYTHON) == (lock_environments.PYTHON, lock_environments.NAMES_PYTHON)
+    (notebooks / "kernels/try.in").write_text("numpy\n# python: 3.11.9\n")
+    with pytest.raises(kernel.Unusable, match=re.escape("try.in has '# python: 3.11.9', which names no Python; write it as in `# python: 3.11`")):
+        kernel.interpreter_of("own.try")
 
 
 @pytest.mark.parametrize(

@@ -489,8 +489,11 @@ def daily() -> None:
 
 def tidy() -> None:
     """Remove what nobody needs, by the age and size that the service was given; one thread at a time, and a disk that fails once ends none of them."""
-    with TIDYING, suppress(OSError):
-        remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
+    with TIDYING:
+        try:
+            remove_unused(float(os.environ.get("LAB_ENVIRONMENTS_DAYS", "14")) * DAY, float(os.environ.get("LAB_ENVIRONMENTS_GB", "20")) * 1e9)
+        except OSError as error:
+            print(f"unused environments could not all be removed ({error}); it is tried again within a day", flush=True)
 
 
 def compiled(place: Path, *how: str) -> None:

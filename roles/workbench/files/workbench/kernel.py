@@ -30,6 +30,10 @@ PROJECT = "/opt/project/bin/python"
 KERNELS = "/opt/kernel"
 """What a kernel needs besides an environment: in a folder for each Python that the image has."""
 
+PYTHON = re.compile(r"^#\s*python:\s*(3\.[0-9]+)\s*$", re.MULTILINE)
+NAMES_PYTHON = re.compile(r"^#\s*python\s*(?:[:=].*|(?:[<>=~!]=?)?\s*3(?:\.\d+)*\s*)$", re.MULTILINE | re.IGNORECASE)
+"""Comments that name the Python, as for the environments of the lab: plugins/action/lock_environments.py, which does not reach this container."""
+
 PREPARE = "import sys; sys.path[:] = [p for p in sys.path if p] + ['{folder}/%d.%d' % sys.version_info[:2]]; "
 TRY = PREPARE + "import ipykernel.kernelapp, ipykernel.ipkernel, zmq"
 START = PREPARE + "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
@@ -66,9 +70,8 @@ def own_lock(name: str) -> str:
         asked = f"# asked: {hashlib.sha256(wanted.encode()).hexdigest()[:32]}\n"
         if former.startswith(asked):
             return former
-        python = re.search(r"^#\s*python:\s*(3\.[0-9]+)\s*$", wanted, re.MULTILINE)
-        meant = re.search(r"^#\s*python\s*(?:[:=].*|(?:[<>=~!]=?)?\s*3(?:\.\d+)*\s*)$", wanted, re.MULTILINE | re.IGNORECASE)
-        if meant and not python:
+        python = PYTHON.search(wanted)
+        if meant := next((one for one in NAMES_PYTHON.finditer(wanted) if not PYTHON.match(one[0])), None):
             raise Unusable(f"{file.name} has {meant[0].strip()!r}, which names no Python; write it as in `# python: 3.11`, or take the line out")
         request = {"do": "resolve", "requirements": wanted, "previous": former, "python": python[1] if python else ""}
         resolved = lab_environments.asked(request, say)["resolved"]
